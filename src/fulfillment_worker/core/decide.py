@@ -1,0 +1,67 @@
+"""What becomes of an order after an attempt: the whole policy, in one pure function."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from fulfillment_worker.core.outcome import (
+    Dead,
+    DeadReason,
+    Failed,
+    Fulfilled,
+    Interrupted,
+    Outcome,
+    Rejected,
+    Requeued,
+    Result,
+    Retried,
+    Succeeded,
+)
+
+_LONGEST_DELAY_MS = 10 * 365 * 86_400_000
+
+
+class RetryPolicy(msgspec.Struct, frozen=True):
+    """max_attempts: failed attempts before an order is dead. base, cap: seconds."""
+
+    max_attempts: int
+    base: float
+    cap: float
+
+
+def decide(
+    delivery: int,
+    order_id: str,
+    attempt: int,
+    result: Result,
+    policy: RetryPolicy,
+    jitter: float,
+) -> Outcome:
+    """The outcome of one attempt. jitter: uniform in [0, 1), drawn by the caller."""
+    match result:
+        case Succeeded():
+            return Fulfilled(delivery, order_id, attempt)
+        case Failed(error=error) if attempt >= policy.max_attempts:
+            return Dead(delivery, order_id, attempt, error, DeadReason.ATTEMPTS_EXHAUSTED)
+        case Failed(error=error, after=after):
+            seconds = backoff(attempt, policy, jitter) if after is None else after
+            delay_ms = min(_LONGEST_DELAY_MS, round(seconds * 1000))
+            return Retried(delivery, order_id, attempt, error, delay_ms)
+        case Rejected(error=error):
+            return Dead(delivery, order_id, attempt, error, DeadReason.REJECTED)
+        case Interrupted():
+            return Requeued(delivery, order_id, attempt)
+        case _:
+            assert_never(result)
+
+
+def backoff(attempt: int, policy: RetryPolicy, jitter: float) -> float:
+    """Seconds before the next attempt: exponential, capped, with full jitter.
+
+    Full jitter spreads a burst of failures best; see Marc Brooker, "Exponential Backoff And
+    Jitter", AWS Architecture Blog, 2015.
+    """
+    # 2**60 seconds outlast every cap; the bound only keeps the power from overflowing.
+    return jitter * min(policy.cap, policy.base * 2.0 ** min(attempt - 1, 60))

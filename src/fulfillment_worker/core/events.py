@@ -1,0 +1,132 @@
+"""What happened, as records: the only thing that observability is told."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fulfillment_worker.core.exchange import Survey
+from fulfillment_worker.core.outcome import DeadReason, FailureReason
+
+
+class OrdersReceived(msgspec.Struct, frozen=True):
+    """Orders were claimed from the public list."""
+
+    queue: str
+    count: int
+
+
+class OrderStarted(msgspec.Struct, frozen=True):
+    """A first attempt begins. wait: seconds since it was enqueued, None where not known."""
+
+    queue: str
+    order_id: str
+    attempt: int
+    wait: float | None
+
+
+class AttemptEnded(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt ended and Redis recorded it, or refused to (`lease_lost`).
+
+    duration: seconds of the handler and of the recording. reason: None for a success.
+    end_to_end: seconds from enqueued to fulfilled, where known.
+    retry_in: seconds until the next attempt, where there will be one.
+    dead: why the order is a dead letter now, if it is.
+    """
+
+    queue: str
+    worker: str
+    order_id: str
+    delivery: int
+    attempt: int
+    duration: float
+    reason: FailureReason | None = None
+    error: str = ""
+    end_to_end: float | None = None
+    retry_in: float | None = None
+    dead: DeadReason | None = None
+    trace_id: str | None = None
+
+
+class OrderInvalid(msgspec.Struct, frozen=True):
+    """An entry was no order, and is a dead letter now."""
+
+    queue: str
+    worker: str
+    delivery: int
+    why: str
+
+
+class OrdersRequeued(msgspec.Struct, frozen=True):
+    """Orders were given back, at no cost to them."""
+
+    queue: str
+    worker: str
+    count: int
+
+
+class OrderDuplicated(msgspec.Struct, frozen=True):
+    """A copy of a fulfilled order was acknowledged without being handled."""
+
+    queue: str
+    order_id: str
+
+
+class OrdersRecovered(msgspec.Struct, frozen=True):
+    """Orders of a worker that is gone were put back; `orphaned` of them are dead letters now."""
+
+    queue: str
+    count: int
+    orphaned: int
+
+
+class LeaseLost(msgspec.Struct, frozen=True):
+    """This worker was silent for longer than its lease; its orders are others' now."""
+
+    queue: str
+    worker: str
+    orders: int
+
+
+class QueueSurveyed(msgspec.Struct, frozen=True):
+    """The queue's depths were read."""
+
+    queue: str
+    survey: Survey
+
+
+class QueueLost(msgspec.Struct, frozen=True):
+    """Redis can't be asked, or refuses; claiming goes on by itself when it is back."""
+
+    queue: str
+    why: str
+
+
+class QueueRegained(msgspec.Struct, frozen=True):
+    """Redis answers again (or for the first time). away: seconds."""
+
+    queue: str
+    away: float
+
+
+class CommandSent(msgspec.Struct, frozen=True):
+    """A Redis command was answered. seconds: None for one that waits for orders."""
+
+    operation: str
+    ok: bool
+    seconds: float | None
+
+
+Event = (
+    OrdersReceived
+    | OrderStarted
+    | AttemptEnded
+    | OrderInvalid
+    | OrdersRequeued
+    | OrderDuplicated
+    | OrdersRecovered
+    | LeaseLost
+    | QueueSurveyed
+    | QueueLost
+    | QueueRegained
+    | CommandSent
+)

@@ -1,0 +1,164 @@
+"""The words of the one conversation between a worker and a queue.
+
+A trip says: these deliveries ended so, these are about to start, and I have room for so many.
+A reply says: these may start, here are new deliveries, and here is how the queue stands.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Protocol
+
+import msgspec
+
+from fulfillment_worker.core.outcome import Outcome
+
+
+class Begin(msgspec.Struct, frozen=True, array_like=True):
+    """A request to start an attempt. queued_at: Unix milliseconds."""
+
+    delivery: int
+    order_id: str
+    attempt: int
+    queued_at: int
+
+
+class Verdict(IntEnum):
+    """The queue's answer to a Begin; all but GO end the delivery."""
+
+    REFUSED = 0  # the delivery is no longer this worker's
+    GO = 1
+    DUPLICATE = 2  # fulfilled already: acknowledged, and counted
+    BUSY = 3  # another copy of the order is being handled now: this one waits its turn
+
+
+class Trip(msgspec.Struct, kw_only=True):
+    """What a worker says in one exchange.
+
+    worker: the name under which it holds orders; a new one after each lost lease.
+    holding: how many deliveries it believes to hold before this trip.
+    valid_until: Redis time in ms after which the trip must have no effect, since the worker will
+        have given up on its reply; 0 for the first, when the worker doesn't know Redis's time.
+    claim: how many orders it has room for; 0 also hands on what it was woken for.
+    first_delivery: the id of the first delivery that this trip may make; the others follow it.
+    suspects: how many of the orders that it holds are on their last chance.
+    idle_ms: for how long it may stay silent after this trip when it holds nothing.
+    survey: whether the reply is to say how the queue stands.
+    leaving: it is the last trip of this worker.
+    """
+
+    worker: str
+    holding: int = 0
+    valid_until: int = 0
+    outcomes: list[Outcome] = []
+    begins: list[Begin] = []
+    claim: int = 0
+    first_delivery: int = 1
+    suspects: int = 0
+    idle_ms: int = 0
+    survey: bool = False
+    leaving: bool = False
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """An order just claimed.
+
+    failures: failed attempts so far. orphanings: times it outlived its worker.
+    first_seen: Redis time in ms of its first claim. last_chance: one more orphaning ends it.
+    """
+
+    delivery: int
+    raw: bytes
+    failures: int
+    orphanings: int
+    first_seen: int
+    last_chance: bool
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """How a queue stands at one instant. Times are Unix ms of Redis's clock.
+
+    oldest: since when the oldest claimable order has been waiting; `at` where none waits.
+    """
+
+    at: int
+    waiting: int
+    in_flight: int
+    retrying: int
+    dead: int
+    oldest: int
+    received: int
+    fulfilled: int
+    duplicates: int
+    dropped: int
+
+    @property
+    def unaccounted(self) -> int:
+        """Orders received that are in none of the places: 0 unless one was lost (invariant 5)."""
+        ended = self.fulfilled + self.dead + self.duplicates + self.dropped
+        return self.received - (self.in_flight + self.retrying + ended)
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What the queue answers.
+
+    lease_lost: nothing was done, since the worker's lease had run out; its orders are others' now.
+    now: Redis time, Unix ms.
+    verdicts: one for each Begin, in order.
+    refused: outcomes' deliveries that were not this worker's any more.
+    first_claims: how many of `claimed` were taken from the public list.
+    recovered: orphans put back from workers that are gone; orphaned: those of them now dead.
+    backlog: whether more orders could have been claimed.
+    next_due: Redis time in ms at which a retry is due or a lease runs out, or None.
+    """
+
+    now: int
+    lease_lost: bool = False
+    stale: bool = False
+    verdicts: list[Verdict] = []
+    refused: list[int] = []
+    claimed: list[Claimed] = []
+    first_claims: int = 0
+    recovered: int = 0
+    orphaned: int = 0
+    backlog: bool = False
+    paused: bool = False
+    next_due: int | None = None
+    survey: Survey | None = None
+
+
+class Holdings(msgspec.Struct, frozen=True):
+    """What a worker holds according to the queue. lease_lost: nothing, since its lease ran out."""
+
+    now: int
+    lease_lost: bool
+    claimed: list[Claimed]
+
+
+class QueueUnavailable(Exception):
+    """The queue could not be asked, or refused; the exchange may or may not have happened.
+
+    The message is one line for operators, without secrets.
+    """
+
+
+class Queue(Protocol):
+    """A queue of orders. Every method raises QueueUnavailable where the queue can't be asked."""
+
+    name: str
+
+    async def exchange(self, trip: Trip) -> Reply:
+        """One trip, atomically: either all of it happened, or nothing."""
+        ...
+
+    async def holdings(self, worker: str) -> Holdings:
+        """What `worker` holds: asked after an exchange whose reply was lost."""
+        ...
+
+    async def wait(self, seconds: float) -> None:
+        """Return when an order arrives, or after `seconds`; the order still counts as waiting."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of all connections. Idempotent."""
+        ...

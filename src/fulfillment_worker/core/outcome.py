@@ -1,0 +1,98 @@
+"""How an attempt went (a result), and what becomes of the order (an outcome), as data.
+
+Outcomes are arrays on the wire: their fields, in this order, are what `exchange.lua` reads.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class FailureReason(StrEnum):
+    """Label values of `order_failures_total`."""
+
+    INVALID = "invalid"
+    TIMEOUT = "timeout"
+    HANDLER = "handler"
+    REJECTED = "rejected"
+    DEPENDENCY = "dependency"
+    LEASE_LOST = "lease_lost"
+    INTERNAL = "internal"
+
+
+class DeadReason(StrEnum):
+    """Label values of `orders_dead_lettered_total`."""
+
+    INVALID = "invalid"
+    REJECTED = "rejected"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    ORPHANED = "orphaned"
+
+
+class Succeeded(msgspec.Struct, frozen=True):
+    """The handler returned."""
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The attempt failed and may be tried again. after: seconds to wait at least, if asked for."""
+
+    reason: FailureReason
+    error: str
+    after: float | None = None
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """The handler said that no attempt can ever succeed."""
+
+    error: str
+
+
+class Interrupted(msgspec.Struct, frozen=True):
+    """The worker cut the attempt short to shut down; it counts against nobody."""
+
+
+Result = Succeeded | Failed | Rejected | Interrupted
+
+SUCCEEDED = Succeeded()
+INTERRUPTED = Interrupted()
+
+
+class Fulfilled(msgspec.Struct, frozen=True, array_like=True, tag="fulfilled"):
+    """Acknowledged; never handled again."""
+
+    delivery: int
+    order_id: str
+    attempt: int
+
+
+class Retried(msgspec.Struct, frozen=True, array_like=True, tag="retried"):
+    """To be attempted again, in delay_ms milliseconds at the earliest."""
+
+    delivery: int
+    order_id: str
+    attempt: int
+    error: str
+    delay_ms: int
+
+
+class Dead(msgspec.Struct, frozen=True, array_like=True, tag="dead"):
+    """Put aside, with the reason. order_id is "" where the entry has no usable id."""
+
+    delivery: int
+    order_id: str
+    attempt: int
+    error: str
+    reason: DeadReason
+
+
+class Requeued(msgspec.Struct, frozen=True, array_like=True, tag="requeued"):
+    """Given back; it costs no attempt. order_id is "" where the order had not begun."""
+
+    delivery: int
+    order_id: str
+    attempt: int
+
+
+Outcome = Fulfilled | Retried | Dead | Requeued

@@ -1,0 +1,77 @@
+"""The name of every Redis key. The braces put all keys of a queue in one Cluster slot.
+
+Hash tags work since `orders` and `{orders}:x` hash the same text, `orders`.
+What each key holds: docs/internals.md.
+"""
+
+from __future__ import annotations
+
+
+def public(queue: str) -> str:
+    """List: the producers' bytes, and nothing else. Producers LPUSH; workers take the right end."""
+    return queue
+
+
+def order(queue: str, order_id: str) -> str:
+    """Hash: where one order is; contract fields, `delivery` and `history`."""
+    return f"{order_prefix(queue)}{order_id}"
+
+
+def order_prefix(queue: str) -> str:
+    """What the keys of all order hashes start with."""
+    return f"{{{queue}}}:order:"
+
+
+def events(queue: str) -> str:
+    """Stream: one entry per change of status, capped."""
+    return f"{{{queue}}}:events"
+
+
+def woken(queue: str) -> str:
+    """List: orders at the head of the queue, moved here to wake one idle worker; still waiting."""
+    return f"{{{queue}}}:woken"
+
+
+def retry(queue: str) -> str:
+    """Sorted set: entries that wait for their time, by Redis ms at which they are due."""
+    return f"{{{queue}}}:retry"
+
+
+def suspects(queue: str) -> str:
+    """List: orphans on their last chance, handed to each worker one at a time."""
+    return f"{{{queue}}}:suspects"
+
+
+def in_flight_prefix(queue: str) -> str:
+    """What the keys of all workers' in-flight hashes start with."""
+    return f"{{{queue}}}:in_flight:"
+
+
+def in_flight(queue: str, worker: str) -> str:
+    """Hash: delivery -> entry, for each order that the worker holds."""
+    return f"{in_flight_prefix(queue)}{worker}"
+
+
+def leases(queue: str) -> str:
+    """Sorted set: workers that hold orders, by Redis ms at which their lease runs out."""
+    return f"{{{queue}}}:leases"
+
+
+def workers(queue: str) -> str:
+    """Sorted set: all workers, by Redis ms at which they were last heard."""
+    return f"{{{queue}}}:workers"
+
+
+def dead(queue: str) -> str:
+    """Hash: number -> dead letter (a JSON header, a line feed, the exact bytes)."""
+    return f"{{{queue}}}:dead"
+
+
+def books(queue: str) -> str:
+    """Hash: counters (received, fulfilled, duplicates, dropped, buried) and the `paused` flag."""
+    return f"{{{queue}}}:books"
+
+
+def arrivals(queue: str) -> str:
+    """Sorted set: Redis ms -> how many orders had ever arrived by then (first-seen watermarks)."""
+    return f"{{{queue}}}:arrivals"
