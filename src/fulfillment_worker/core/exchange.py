@@ -36,26 +36,24 @@ class Trip(msgspec.Struct, kw_only=True):
     """What a worker says in one exchange.
 
     worker: the name under which it holds orders; a new one after each lost lease.
+    generation: as told by the last Holdings (0 before any), so that a trip whose reply the worker
+        gave up on can have no effect once the worker has asked what it holds.
     holding: how many deliveries it believes to hold before this trip.
-    valid_until: Redis time in ms after which the trip must have no effect, since the worker will
-        have given up on its reply; 0 for the first, when the worker doesn't know Redis's time.
     claim: how many orders it has room for; 0 also hands on what it was woken for.
     first_delivery: the id of the first delivery that this trip may make; the others follow it.
     suspects: how many of the orders that it holds are on their last chance.
-    idle_ms: for how long it may stay silent after this trip when it holds nothing.
     survey: whether the reply is to say how the queue stands.
     leaving: it is the last trip of this worker.
     """
 
     worker: str
+    generation: int = 0
     holding: int = 0
-    valid_until: int = 0
     outcomes: list[Outcome] = []
     begins: list[Begin] = []
     claim: int = 0
     first_delivery: int = 1
     suspects: int = 0
-    idle_ms: int = 0
     survey: bool = False
     leaving: bool = False
 
@@ -103,6 +101,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What the queue answers.
 
     lease_lost: nothing was done, since the worker's lease had run out; its orders are others' now.
+    stale: nothing was done, since the trip is of an earlier generation.
     now: Redis time, Unix ms.
     verdicts: one for each Begin, in order.
     refused: outcomes' deliveries that were not this worker's any more.
@@ -128,11 +127,15 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Holdings(msgspec.Struct, frozen=True):
-    """What a worker holds according to the queue. lease_lost: nothing, since its lease ran out."""
+    """What a worker holds according to the queue.
+
+    lease_lost: nothing any more, since its lease ran out. generation: for its trips from now on.
+    """
 
     now: int
-    lease_lost: bool
-    claimed: list[Claimed]
+    lease_lost: bool = False
+    generation: int = 0
+    claimed: list[Claimed] = []
 
 
 class QueueUnavailable(Exception):
@@ -152,11 +155,14 @@ class Queue(Protocol):
         ...
 
     async def holdings(self, worker: str) -> Holdings:
-        """What `worker` holds: asked after an exchange whose reply was lost."""
+        """What `worker` holds: asked after an exchange whose reply was lost.
+
+        From here on a trip of an earlier generation has no effect, should it still be under way.
+        """
         ...
 
-    async def wait(self, seconds: float) -> None:
-        """Return when an order arrives, or after `seconds`; the order still counts as waiting."""
+    async def wait(self, seconds: float) -> bool:
+        """Whether an order arrived within `seconds`. The order still counts as waiting."""
         ...
 
     async def close(self) -> None:

@@ -68,7 +68,8 @@ def dead(queue: str) -> str:
 
 
 def books(queue: str) -> str:
-    """Hash: counters (received, fulfilled, duplicates, dropped, buried) and the `paused` flag."""
+    """Hash: counters (received, fulfilled, duplicates, dropped, buried), the `paused` flag and
+    `generation:<worker>`, for workers that had to ask what they hold."""
     return f"{{{queue}}}:books"
 
 

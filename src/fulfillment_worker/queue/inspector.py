@@ -1,0 +1,304 @@
+"""Read-only views of a queue for people: where an order is, and how the queue stands.
+
+Nothing here writes, and no single command keeps Redis busy for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.decode import Decoded, decode
+from fulfillment_worker.queue import keys
+from fulfillment_worker.queue.session import explained
+
+_CHUNK = 500
+_HEARD_WITHIN_MS = 60_000
+_ANY_SIZE = 2**40
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One failed attempt. at: Unix ms."""
+
+    attempt: int
+    at: int
+    error: str
+
+
+class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an order is. Times are Unix ms of Redis's clock, None where not known.
+
+    status: the contract's, or `waiting` (on the list) or `claimed` (a worker holds it, and has not
+    begun). position: among the waiting ones; 1 is next. history: attempts that failed.
+    """
+
+    order_id: str
+    queue: str
+    status: str
+    attempt: int | None = None
+    worker: str | None = None
+    error: str | None = None
+    position: int | None = None
+    queued_at: int | None = None
+    started_at: int | None = None
+    finished_at: int | None = None
+    next_attempt_at: int | None = None
+    history: list[Failure] = []
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """A worker. last_heard: Unix ms, or None where it has a lease but has not reported yet."""
+
+    name: str
+    last_heard: int | None
+    in_flight: int
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """How a queue stands. Times are Unix ms of Redis's clock.
+
+    oldest: since when the order at the head has been waiting; None where none waits or it isn't
+    known. received, fulfilled, duplicates, dropped: since the queue exists.
+    """
+
+    queue: str
+    at: int
+    waiting: int
+    oldest: int | None
+    in_flight: int
+    retrying: int
+    dead: int
+    paused: bool
+    received: int
+    fulfilled: int
+    duplicates: int
+    dropped: int
+    workers: list[Heard]
+
+
+class Inspector:
+    """Answers questions about one queue. Every method raises QueueUnavailable."""
+
+    def __init__(
+        self, client: Redis, queue: str, url: RedisUrl, *, id_field: str = "order_id"
+    ) -> None:
+        self.queue = queue
+        self._client = client
+        self._url = url
+        self._id_field = id_field
+
+    async def overview(self) -> Overview:
+        """How the queue stands now."""
+        clock, *depths, woken_head, head, books, leases, heard = await self._ask(self._put_overview)
+        received, fulfilled, duplicates, dropped = (int(count or 0) for count in books[:4])
+        at = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        public, woken, retry, suspects, dead = depths
+        workers = await self._workers(leases, heard, at)
+        return Overview(
+            queue=self.queue,
+            at=at,
+            waiting=public + woken,
+            oldest=await self._since(woken_head or head, received),
+            in_flight=sum(worker.in_flight for worker in workers),
+            retrying=retry + suspects,
+            dead=dead,
+            paused=books[4] == b"1",
+            received=received,
+            fulfilled=fulfilled,
+            duplicates=duplicates,
+            dropped=dropped,
+            workers=workers,
+        )
+
+    async def find(self, order_ids: Iterable[str]) -> dict[str, Whereabouts]:
+        """Where the orders are; those that the queue doesn't know are left out."""
+        wanted = list(order_ids)
+        found = await self._recorded(wanted)
+        missing = {order_id for order_id in wanted if order_id not in found}
+        if missing:
+            found |= await self._searched(missing)
+            # One that was begun while we searched has a record by now.
+            found |= await self._recorded(missing)
+        return found
+
+    async def _ask(self, put: Callable[[Any], object]) -> list[Any]:
+        """The answers to all commands that `put` puts into a pipeline, as of one instant."""
+        with explained(self._url):
+            pipe = self._client.pipeline(transaction=True)
+            put(pipe)
+            return await pipe.execute()
+
+    def _put_overview(self, pipe: Any) -> None:
+        name = self.queue
+        pipe.time()
+        pipe.llen(keys.public(name)).llen(keys.woken(name))
+        pipe.zcard(keys.retry(name)).llen(keys.suspects(name)).hlen(keys.dead(name))
+        pipe.lindex(keys.woken(name), -1).lindex(keys.public(name), -1)
+        pipe.hmget(keys.books(name), "received", "fulfilled", "duplicates", "dropped", "paused")
+        pipe.zrange(keys.leases(name), 0, -1)
+        pipe.zrange(keys.workers(name), 0, -1, withscores=True)
+
+    async def _workers(
+        self, leases: list[bytes], heard: list[tuple[bytes, float]], now: int
+    ) -> list[Heard]:
+        since = now - _HEARD_WITHIN_MS
+        times: dict[bytes, int | None] = dict.fromkeys(leases)
+        times |= {name: int(at) for name, at in heard if at >= since or name in times}
+        names = [_text(name) for name in times]
+        sizes = await self._sizes(keys.in_flight(self.queue, name) for name in names)
+        return sorted(map(Heard, names, times.values(), sizes), key=lambda worker: worker.name)
+
+    async def _sizes(self, hashes: Iterable[str]) -> list[int]:
+        names = list(hashes)
+        return await self._ask(lambda pipe: [pipe.hlen(name) for name in names]) if names else []
+
+    async def _since(self, head: bytes | None, received: int) -> int | None:
+        """Since when the head has been waiting: as it says, else as the workers noted."""
+        if head is None:
+            return None
+        told = self._decoded(head)
+        if told and told.enqueued_unix is not None:
+            return round(told.enqueued_unix * 1000)
+        # A note says how many orders had ever arrived by then; the head is the next to be received.
+        (notes,) = await self._ask(
+            lambda pipe: pipe.zrangebyscore(
+                keys.arrivals(self.queue), f"({received}", "+inf", start=0, num=1
+            )
+        )
+        return int(notes[0]) if notes else None
+
+    async def _recorded(self, order_ids: Iterable[str]) -> dict[str, Whereabouts]:
+        wanted = list(order_ids)
+        records = await self._ask(
+            lambda pipe: [pipe.hgetall(keys.order(self.queue, order_id)) for order_id in wanted]
+        )
+        return {
+            order_id: _whereabouts(order_id, self.queue, record)
+            for order_id, record in zip(wanted, records, strict=True)
+            if record
+        }
+
+    async def _searched(self, order_ids: set[str]) -> dict[str, Whereabouts]:
+        """Orders without a record, wherever they are; in the direction in which orders move."""
+        found = await self._waiting(order_ids)
+        async for worker, entry in self._internal():
+            order_id = self._match(entry.partition(b"\n")[2], order_ids - found.keys())
+            if order_id is not None:
+                status = "retrying" if worker is None else "claimed"
+                found[order_id] = Whereabouts(
+                    order_id=order_id, queue=self.queue, status=status, worker=worker
+                )
+        return found
+
+    async def _waiting(self, order_ids: set[str]) -> dict[str, Whereabouts]:
+        found: dict[str, Whereabouts] = {}
+        ahead = 0
+        for name in (keys.woken(self.queue), keys.public(self.queue)):
+            length = 0
+            async for place, raw in self._list(name):
+                length = max(length, place)
+                order_id = self._match(raw, order_ids)
+                if order_id is not None and (ahead == 0 or order_id not in found):
+                    found[order_id] = Whereabouts(
+                        order_id=order_id,
+                        queue=self.queue,
+                        status="waiting",
+                        position=ahead + place,
+                    )
+            ahead += length
+        return found
+
+    async def _list(self, name: str) -> AsyncIterator[tuple[int, bytes]]:
+        """The entries of a list with their places, 1 for the right end, from left to right.
+
+        Orders leave on the right and come on the left, so that none is passed over: one that came
+        meanwhile only moves the others to where they are seen again, and nearer their turn.
+        """
+        start = length = 0
+        while start <= length:
+            end = start + _CHUNK
+            length, entries = await self._ask(
+                lambda pipe, start=start, end=end: pipe.llen(name).lrange(name, start, end - 1)  # type: ignore[misc]
+            )
+            for place, entry in enumerate(entries, start):
+                yield length - place, entry
+            start = end
+
+    async def _internal(self) -> AsyncIterator[tuple[str | None, bytes]]:
+        """The entries of retries, suspects and workers, with the worker's name where it has one."""
+        async for _, entry in self._list(keys.suspects(self.queue)):
+            yield None, entry
+        async for entry in self._retries():
+            yield None, entry
+        (workers,) = await self._ask(lambda pipe: pipe.zrange(keys.leases(self.queue), 0, -1))
+        for worker in map(_text, workers):
+            name = keys.in_flight(self.queue, worker)
+            (entries,) = await self._ask(lambda pipe, name=name: pipe.hvals(name))  # type: ignore[misc]
+            for entry in entries:
+                yield worker, entry
+
+    async def _retries(self) -> AsyncIterator[bytes]:
+        start = 0
+        while True:
+            (entries,) = await self._ask(
+                lambda pipe, start=start: pipe.zrange(  # type: ignore[misc]
+                    keys.retry(self.queue), start, start + _CHUNK - 1
+                )
+            )
+            for entry in entries:
+                yield entry
+            start += _CHUNK
+            if len(entries) < _CHUNK:
+                return
+
+    def _match(self, raw: bytes, order_ids: set[str]) -> str | None:
+        """The id of the order, if it is one of these."""
+        # An id stands in JSON as it is, unless it is escaped; this spares decoding nearly all.
+        if b"\\" not in raw and not any(order_id.encode() in raw for order_id in order_ids):
+            return None
+        told = self._decoded(raw)
+        return told.id if told and told.id in order_ids else None
+
+    def _decoded(self, raw: bytes) -> Decoded | None:
+        told = decode(raw, id_field=self._id_field, max_bytes=_ANY_SIZE)
+        return told if isinstance(told, Decoded) else None
+
+
+def _whereabouts(order_id: str, queue: str, record: dict[bytes, bytes]) -> Whereabouts:
+    fields = {_text(name): _text(value) for name, value in record.items()}
+    return Whereabouts(
+        order_id=order_id,
+        queue=queue,
+        status=fields.get("status", "unknown"),
+        attempt=_whole(fields.get("attempt")),
+        worker=fields.get("worker"),
+        error=fields.get("error"),
+        queued_at=_whole(fields.get("queued_at")),
+        started_at=_whole(fields.get("started_at")),
+        finished_at=_whole(fields.get("finished_at")),
+        next_attempt_at=_whole(fields.get("next_attempt_at")),
+        history=list(_failures(record.get(b"history", b""))),
+    )
+
+
+def _failures(history: bytes) -> Iterable[Failure]:
+    for line in history.splitlines():
+        try:
+            yield msgspec.json.decode(line, type=Failure)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue  # A person wants the rest of the history all the same.
+
+
+def _whole(text: str | None) -> int | None:
+    try:
+        return None if text is None else int(float(text))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="backslashreplace")

@@ -1,0 +1,83 @@
+-- One trip of the conversation between a worker and its queue.
+--
+-- ARGV     3 trip, MessagePack: the fields of core/exchange.py, Trip
+-- returns  {1, now}  the lease had run out: nothing was done
+--          {2, now}  the trip is of an earlier generation: nothing was done
+--          {0, now, verdicts, refused, packed entries, first claims, recovered, orphaned,
+--           backlog, paused, next due (-1 for none), survey (empty unless asked for)}
+
+local OK, LEASE_LOST, STALE = 0, 1, 2
+local trip = cmsgpack.unpack(ARGV[3])
+
+local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
+  'generation:' .. WORKER)
+local function book(i) return tonumber(books[i] or 0) end
+
+if book(6) > trip.generation then return {STALE, NOW} end
+if trip.holding > 0 then
+  local lease = call('ZSCORE', LEASES, WORKER)
+  if not lease or tonumber(lease) < NOW then return {LEASE_LOST, NOW} end
+end
+
+received_before = book(1)
+local paused = books[5] == '1'
+
+local refused = apply_outcomes(trip.outcomes)
+local verdicts = begin_all(trip.begins)
+
+-- One worker's orphans a trip; the rest of the expired come with the next.
+local leases = call('ZRANGE', LEASES, 0, trip.survey and -1 or 1, 'WITHSCORES')
+local recovered, orphaned = 0, 0
+if leases[1] and tonumber(leases[2]) < NOW and leases[1] ~= WORKER then
+  recovered, orphaned = reap(leases[1])
+end
+
+local retry_due, next_due = next_retry()
+local packed, empty = {}, false
+local room = paused and 0 or trip.claim
+if room > 0 then
+  packed, empty = claim(room, trip.suspects, trip.first_delivery, retry_due)
+  if retry_due then retry_due, next_due = next_retry() end
+else
+  hand_on()
+end
+
+local own = 0
+if trip.holding > 0 or #packed > 0 then
+  own = call('HLEN', IN_FLIGHT)
+  if own > 0 then
+    call('ZADD', LEASES, string.format('%d', NOW + policy.lease), WORKER)
+  else
+    call('ZREM', LEASES, WORKER)
+  end
+end
+
+local surveyed = {}
+if trip.survey then
+  local received = received_before + booked.received
+  local nothing_waits = empty and not next_due and trip.suspects == 0 and #packed == 0
+  local waiting, retrying, dead, since, head = survey(received, nothing_waits)
+  if retry_due then since = math.min(since, next_due) end
+  surveyed = {
+    waiting, sum_in_flight(leases, own), retrying, dead, since,
+    received, book(2) + booked.fulfilled, book(3) + booked.duplicates, book(4), head,
+  }
+  if call('ZADD', WORKERS, now, WORKER) == 1 then
+    call('ZREMRANGEBYSCORE', WORKERS, '-inf', NOW - 3600000)
+  end
+end
+if trip.leaving then forget(WORKER) end
+
+close_books()
+
+-- The soonest moment at which there is something to do that no new order tells of.
+for i = 1, #leases, 2 do
+  local lease = tonumber(leases[i + 1])
+  if leases[i] ~= WORKER and (not next_due or lease < next_due) then next_due = lease + 1 end
+end
+
+local backlog = retry_due or (not empty and call('LLEN', PUBLIC) > 0)
+return {
+  OK, NOW, verdicts, refused, packed, booked.received, recovered, orphaned,
+  backlog and 1 or 0, paused and 1 or 0, next_due or -1, surveyed,
+}

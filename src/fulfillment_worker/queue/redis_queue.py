@@ -1,0 +1,182 @@
+"""A queue of orders in Redis: each of its methods is one command or one script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.decode import enqueued_unix
+from fulfillment_worker.core.exchange import Claimed, Holdings, Reply, Survey, Trip, Verdict
+from fulfillment_worker.queue import keys, scripts
+from fulfillment_worker.queue.line import Line, Listener
+
+PATIENCE = 2.0
+"""Seconds to wait for an answer before the connection is given up. Claiming must resume within
+2 s of Redis's return, and a script that takes longer than this is nothing we send."""
+
+_PARTS = ("common", "outcomes", "begin", "reap", "claim", "survey")
+EXCHANGE = scripts.load("exchange", *_PARTS)
+HOLDINGS = scripts.load("holdings", "common")
+
+_pack = msgspec.msgpack.Encoder().encode
+_VERDICTS = tuple(Verdict)
+
+
+class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scripts need to know. Times in milliseconds."""
+
+    lease: int
+    status_ttl: int
+    max_orphanings: int
+    id_field: str
+    max_events: int = 10_000
+
+
+class RedisQueue:
+    """The Queue of core/exchange.py, over two lines: one to talk, one to wait for orders."""
+
+    def __init__(self, name: str, url: RedisUrl, policy: QueuePolicy, listener: Listener) -> None:
+        self.name = name
+        self._last_chance = max(1, policy.max_orphanings - 1)
+        self._policy = _pack(
+            msgspec.to_builtins(policy)
+            | {"order_prefix": keys.order_prefix(name)}
+            | {"in_flight_prefix": keys.in_flight_prefix(name)}
+        )
+        self._keys = [key(name) for key in _SCRIPT_KEYS]
+        self._talk = Line(url, listener)
+        self._bell = Line(url, listener)
+
+    async def exchange(self, trip: Trip) -> Reply:
+        """See Queue."""
+        reply = await self._run(EXCHANGE, trip.worker, _pack(trip))
+        if reply[0] != 0:
+            return Reply(now=reply[1], lease_lost=reply[0] == 1, stale=reply[0] == 2)
+        return self._read_reply(trip, *reply[1:])
+
+    async def holdings(self, worker: str) -> Holdings:
+        """See Queue."""
+        reply = await self._run(HOLDINGS, worker)
+        if reply[0] != 0:
+            return Holdings(reply[1], lease_lost=True)
+        fields = reply[3]
+        held = [self._read_entry(int(fields[i]), fields[i + 1]) for i in range(0, len(fields), 2)]
+        held.sort(key=lambda claimed: claimed.delivery)
+        return Holdings(reply[1], generation=reply[2], claimed=held)
+
+    async def wait(self, seconds: float) -> bool:
+        """See Queue. The order moves to the `woken` list: one order wakes one worker."""
+        moved = await self._bell.call(
+            "wait",
+            *("BLMOVE", keys.public(self.name), keys.woken(self.name)),
+            *("RIGHT", "LEFT", f"{seconds:.3f}"),
+            patience=seconds + PATIENCE,
+            blocking=True,
+        )
+        return moved is not None
+
+    async def close(self) -> None:
+        """See Queue."""
+        await self._bell.close()
+        await self._talk.close()
+
+    async def _run(self, script: scripts.Script, worker: str, *args: bytes) -> Any:
+        names = [*self._keys, keys.in_flight(self.name, worker)]
+        return await self._talk.run(script, names, self._policy, worker, *args, patience=PATIENCE)
+
+    def _read_reply(
+        self,
+        trip: Trip,
+        now: int,
+        verdicts: list[int],
+        refused: list[int],
+        packed: list[bytes],
+        first_claims: int,
+        recovered: int,
+        orphaned: int,
+        backlog: int,
+        paused: int,
+        next_due: int,
+        survey: list[Any],
+    ) -> Reply:
+        return Reply(
+            now=now,
+            verdicts=[_VERDICTS[verdict] for verdict in verdicts],
+            refused=refused,
+            claimed=[
+                self._read_entry(delivery, entry)
+                for delivery, entry in enumerate(packed, trip.first_delivery)
+            ],
+            first_claims=first_claims,
+            recovered=recovered,
+            orphaned=orphaned,
+            backlog=backlog == 1,
+            paused=paused == 1,
+            next_due=None if next_due < 0 else next_due,
+            survey=_read_survey(now, *survey) if survey else None,
+        )
+
+    def _read_entry(self, delivery: int, packed: bytes) -> Claimed:
+        header, _, raw = packed.partition(b"\n")
+        _copy, failures, orphanings, first_seen = header.split(b" ")
+        return Claimed(
+            delivery,
+            raw,
+            int(failures),
+            int(orphanings),
+            int(first_seen),
+            int(orphanings) >= self._last_chance,
+        )
+
+
+_SCRIPT_KEYS = (
+    keys.public,
+    keys.events,
+    keys.woken,
+    keys.retry,
+    keys.suspects,
+    keys.leases,
+    keys.workers,
+    keys.dead,
+    keys.books,
+    keys.arrivals,
+)
+
+
+def _read_survey(
+    now: int,
+    waiting: int,
+    in_flight: int,
+    retrying: int,
+    dead: int,
+    since: int,
+    received: int,
+    fulfilled: int,
+    duplicates: int,
+    dropped: int,
+    head: bytes,
+) -> Survey:
+    return Survey(
+        at=now,
+        waiting=waiting,
+        in_flight=in_flight,
+        retrying=retrying,
+        dead=dead,
+        oldest=min(now, since, _told_by(head, since)),
+        received=received,
+        fulfilled=fulfilled,
+        duplicates=duplicates,
+        dropped=dropped,
+    )
+
+
+def _told_by(head: bytes, otherwise: int) -> int:
+    """When the order at the head says that it was enqueued, in ms."""
+    try:
+        body = msgspec.json.decode(head) if head else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return otherwise
+    seconds = enqueued_unix(body) if isinstance(body, dict) else None
+    return otherwise if seconds is None else round(seconds * 1000)

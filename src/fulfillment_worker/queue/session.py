@@ -1,0 +1,55 @@
+"""A client for short questions, by programs that hold no orders."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from fulfillment_worker.config.redis_url import RedisUrl, Scheme
+from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.queue.connection import check_version, explain, open_client
+from fulfillment_worker.queue.embedded import EmbeddedRedis, EmbeddedRedisError
+
+
+@contextmanager
+def explained(url: RedisUrl) -> Iterator[None]:
+    """Turn the client's errors into QueueUnavailable, with a line for operators."""
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise QueueUnavailable(explain(error, url)) from error
+
+
+@asynccontextmanager
+async def connected(url: RedisUrl) -> AsyncIterator[Redis]:
+    """A client of the server at `url`, which runs for as long if it is an embedded one.
+
+    Raises QueueUnavailable where the server can't be reached, or is none that we can work with.
+    """
+    async with _reachable(url) as address:
+        client = open_client(address)
+        try:
+            with explained(url):
+                await check_version(client)
+            yield client
+        finally:
+            await client.aclose()
+
+
+@asynccontextmanager
+async def _reachable(url: RedisUrl) -> AsyncIterator[RedisUrl]:
+    if url.scheme is not Scheme.EMBEDDED:
+        yield url
+        return
+    server = EmbeddedRedis(url.path)
+    try:
+        socket = await server.start()
+    except EmbeddedRedisError as error:
+        raise QueueUnavailable(str(error)) from error
+    try:
+        yield RedisUrl(Scheme.UNIX, path=socket)
+    finally:
+        await server.stop()

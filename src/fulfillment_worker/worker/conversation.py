@@ -1,0 +1,229 @@
+"""The conversation between this worker and one queue.
+
+Each trip carries all that is ready: outcomes, requests to begin, the heartbeat, and the room for
+more. While one is under way, finished orders gather for the next, so the batch grows with the
+load by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from fulfillment_worker.core.events import QueueLost, QueueRegained
+from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Trip
+from fulfillment_worker.core.outcome import Result
+from fulfillment_worker.core.slots import Slots
+from fulfillment_worker.worker.delivery import Delivery
+from fulfillment_worker.worker.doorbell import Doorbell
+from fulfillment_worker.worker.executor import Executor
+from fulfillment_worker.worker.ledger import Ledger, OrderRules, Tell
+
+_MOST_CLAIMS = 500
+"""Orders claimed in one trip, so that Redis is never busy with one worker for long."""
+_BUSY_SILENCE = 1.0
+"""Seconds at most between two trips of a worker that holds orders, or that may not claim."""
+_IDLE_SILENCE_OVER_LEASE = 1.5
+"""Seconds over one lease between two trips of an idle worker: a lease taken just after its last
+trip has run out by then, and its orders are to run again within lease + 2 s."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between attempts to reach Redis: it is to be used again within 2 s of its return."""
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What all conversations of a worker share. lease: seconds. room_freed: tells the others."""
+
+    rules: OrderRules
+    lease: float
+    slots: Slots
+    executor: Executor
+    tell: Tell
+    room_freed: Callable[[], None]
+
+
+class Conversation:
+    """Keeps the orders of one queue flowing: compose a trip, send it, act on the reply; again."""
+
+    def __init__(self, queue: Queue, rank: int, terms: Terms) -> None:
+        self._queue = queue
+        self._rank = rank
+        self._terms = terms
+        self._slots = terms.slots
+        self._ledger = Ledger(queue.name, terms.rules, terms.tell)
+        self._doorbell = Doorbell(queue, self._ring)
+        self._nudged = asyncio.Event()
+        self._urgent = False
+        self._quiet = False
+        self._unsure = False
+        self._why_lost = ""
+        self._lost_since: float | None = time.monotonic()
+        self._pause = _FIRST_PAUSE
+        # As if a trip had just found a backlog: the first trip comes at once.
+        self._last = Reply(now=0, backlog=True)
+        self._talked_at = self._surveyed_at = float("-inf")
+
+    @property
+    def holding(self) -> int:
+        """How many orders of this queue the worker holds."""
+        return len(self._ledger)
+
+    def nudge(self) -> None:
+        """There may be something to say: see whether there is."""
+        self._nudged.set()
+
+    def quiet(self) -> None:
+        """Claim no more, and give back what has not begun."""
+        self._quiet = True
+        self._ring()
+
+    def abort(self) -> None:
+        """Cut short what is under way; it is requeued."""
+        self._terms.executor.abort(self._ledger.underway())
+
+    async def run(self) -> None:
+        """Talk until the worker is quiet and holds nothing any more."""
+        try:
+            while not self._quiet or self._ledger:
+                await self._silence()
+                await self._talk()
+            await self._leave()
+        finally:
+            await self._doorbell.close()
+            await self._queue.close()
+
+    # --- when to talk -------------------------------------------------------------------------
+
+    async def _silence(self) -> None:
+        """Return when there is something to say."""
+        try:
+            async with asyncio.timeout(self._longest_silence()):
+                while not self._something_to_say():
+                    if self._room():
+                        self._doorbell.listen()
+                    self._nudged.clear()
+                    await self._nudged.wait()
+        except TimeoutError:
+            return
+
+    def _something_to_say(self) -> bool:
+        return self._urgent or self._ledger.has_news or (self._last.backlog and self._room() > 0)
+
+    def _ring(self) -> None:
+        self._urgent = True
+        self.nudge()
+
+    def _room(self) -> int:
+        """For how many more orders there is room, were they there."""
+        if self._quiet or self._last.paused:
+            return 0
+        return self._slots.allowed(self._rank)
+
+    def _longest_silence(self) -> float:
+        """Seconds until the next trip, should nothing happen before."""
+        if self._ledger:
+            longest = min(_BUSY_SILENCE, self._terms.lease / 3)
+        elif self._room():
+            longest = self._terms.lease + _IDLE_SILENCE_OVER_LEASE
+        else:
+            longest = _BUSY_SILENCE
+        if self._last.next_due is None or not self._room():
+            return longest
+        passed = time.monotonic() - self._talked_at
+        due_in = max(0.0, (self._last.next_due - self._last.now) / 1000 - passed)
+        # A lease that ran out is due for all idle workers: the jitter lets one of them be first.
+        return min(longest, due_in + random.uniform(0.001, 0.02))
+
+    # --- one trip -----------------------------------------------------------------------------
+
+    async def _talk(self) -> None:
+        try:
+            if self._unsure:
+                await self._make_sure()
+            trip = self._compose()
+            reply = await self._queue.exchange(trip)
+        except QueueUnavailable as unavailable:
+            await self._lost(str(unavailable))
+        else:
+            self._regained()
+            self._absorb(trip, reply)
+
+    async def _make_sure(self) -> None:
+        """Learn whether the trip whose reply was lost took place."""
+        holdings = await self._queue.holdings(self._ledger.worker)
+        if holdings.lease_lost:
+            self._lose(holdings.now)
+        else:
+            self._ledger.reconcile(holdings)
+        self._unsure = False
+        self._occupy()
+
+    def _compose(self) -> Trip:
+        self._urgent = False
+        if self._quiet:
+            self._ledger.requeue_unbegun()
+        self._occupy()
+        claim = self._slots.grant(self._rank, _MOST_CLAIMS) if self._room() else 0
+        self._occupy(claim)
+        now = time.monotonic()
+        survey = now - self._surveyed_at >= _BUSY_SILENCE * 0.9
+        if survey:
+            self._surveyed_at = now
+        return self._ledger.compose(claim=claim, survey=survey)
+
+    def _absorb(self, trip: Trip, reply: Reply) -> None:
+        self._last, self._talked_at = reply, time.monotonic()
+        if reply.stale:
+            self._unsure = True
+        elif reply.lease_lost:
+            self._lose(reply.now)
+        else:
+            cleared = self._ledger.absorb(trip, reply)
+            self._terms.executor.start(cleared, self._ended)
+        self._occupy()
+        self._slots.waits(self._rank, reply.backlog and not self._quiet)
+        self._terms.room_freed()
+
+    def _ended(self, delivery: Delivery, result: Result) -> None:
+        self._ledger.end(delivery, result)
+        self._occupy()
+        self._terms.room_freed()
+        self.nudge()
+
+    def _occupy(self, claiming: int = 0) -> None:
+        self._slots.occupy(self._rank, self._ledger.occupying + claiming)
+
+    async def _leave(self) -> None:
+        """The last trip: what woke this worker goes to another, and the queue forgets it."""
+        await self._doorbell.close()
+        # Nothing is held, and a silent worker is forgotten in time.
+        with contextlib.suppress(QueueUnavailable):
+            await self._queue.exchange(Trip(worker=self._ledger.worker, leaving=True))
+
+    # --- when it goes wrong -------------------------------------------------------------------
+
+    def _lose(self, now: int) -> None:
+        """Others have the orders now: stop working on them."""
+        self._terms.executor.discard(self._ledger.lose(now))
+
+    async def _lost(self, why: str) -> None:
+        self._unsure = True
+        if self._lost_since is None:
+            self._lost_since = time.monotonic()
+        if why != self._why_lost:
+            self._terms.tell(QueueLost(self._queue.name, why))
+            self._why_lost = why
+        await self._doorbell.close()
+        self._occupy()
+        await asyncio.sleep(random.uniform(0.5, 1.0) * self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def _regained(self) -> None:
+        if self._lost_since is not None:
+            away = time.monotonic() - self._lost_since
+            self._terms.tell(QueueRegained(self._queue.name, away))
+            self._lost_since, self._pause, self._why_lost = None, _FIRST_PAUSE, ""

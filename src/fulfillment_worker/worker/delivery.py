@@ -1,0 +1,38 @@
+"""One delivery, on its way through this worker."""
+
+from __future__ import annotations
+
+from asyncio import Task
+
+from fulfillment_worker.core.exchange import Claimed
+from fulfillment_worker.core.order import Order
+from fulfillment_worker.core.outcome import Outcome, Result
+
+
+class Delivery:
+    """What the worker knows of an order that it holds.
+
+    order: None where the entry is no order. started: monotonic seconds, 0.0 before.
+    cut_short: how the attempt ends if it was told to stop. result, outcome: once it has ended.
+    """
+
+    __slots__ = ("claimed", "cut_short", "order", "outcome", "result", "started", "task")
+
+    def __init__(self, claimed: Claimed) -> None:
+        self.claimed = claimed
+        self.order: Order | None = None
+        self.started = 0.0
+        self.task: Task[None] | None = None
+        self.cut_short: Result | None = None
+        self.result: Result | None = None
+        self.outcome: Outcome | None = None
+
+    @property
+    def id(self) -> int:
+        """The delivery's id; unique in one worker under one name."""
+        return self.claimed.delivery
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first attempt; crashes and shutdowns don't count."""
+        return self.claimed.failures + 1

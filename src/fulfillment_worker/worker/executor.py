@@ -1,0 +1,172 @@
+"""Runs the handler on orders: many at once, each within its time, whatever the handler does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from fulfillment_worker.core.order import Order, Reject, Retry
+from fulfillment_worker.core.outcome import (
+    INTERRUPTED,
+    SUCCEEDED,
+    Failed,
+    FailureReason,
+    Rejected,
+    Result,
+)
+from fulfillment_worker.worker.delivery import Delivery
+
+Ended = Callable[[Delivery, Result], None]
+
+_SLOW_TURN = 0.05
+"""Seconds of one turn of the loop above which handlers are taken to block it."""
+_STOPPING_GRACE = 5.0
+"""Seconds at most that a handler which was told to stop may go on before it is given up."""
+_LONGEST_ERROR = 1000
+
+
+class Executor:
+    """Starts attempts and reports how each ended, exactly once.
+
+    The duties of one attempt: 1. start it in a task of its own; 2. cut it short when its time is
+    up or the worker stops; 3. wait a little for it to end; 4. report the result, and never let
+    anything else out: not even `sys.exit`.
+    """
+
+    def __init__(self, handler: Callable[[Order], Awaitable[None]], order_timeout: float) -> None:
+        self._handler = handler
+        self._timeout = order_timeout
+        self._grace = min(order_timeout, _STOPPING_GRACE)
+        self._starter = _Starter(self._launch)
+        # In the order of their start, which is the order of their deadlines, since the time-out is
+        # the same for all: one timer, for the first, does for all of them.
+        self._running: dict[Delivery, Ended] = {}
+        self._stopping: dict[Delivery, Ended] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def running(self) -> int:
+        """How many attempts are under way."""
+        return len(self._running) + len(self._stopping)
+
+    def start(self, deliveries: list[Delivery], ended: Ended) -> None:
+        """Start an attempt at each; `ended` is called in the loop, once for each."""
+        self._starter.add([(delivery, ended) for delivery in deliveries])
+
+    def abort(self, deliveries: list[Delivery]) -> None:
+        """Cut these short: they end as interrupted, unless they succeed first."""
+        for delivery, ended in self._starter.drop(deliveries):
+            ended(delivery, INTERRUPTED)
+        for delivery in deliveries:
+            if delivery in self._running:
+                self._cut_short(delivery, self._running.pop(delivery), INTERRUPTED)
+
+    def discard(self, deliveries: list[Delivery]) -> None:
+        """Stop these without a report: they are not this worker's any more."""
+        self._starter.drop(deliveries)
+        for delivery in deliveries:
+            self._running.pop(delivery, None)
+            self._stopping.pop(delivery, None)
+            if delivery.task:
+                delivery.task.cancel()
+
+    def _launch(self, delivery: Delivery, ended: Ended) -> None:
+        delivery.started = time.monotonic()
+        self._running[delivery] = ended
+        delivery.task = asyncio.get_running_loop().create_task(self._attempt(delivery))
+        if self._timer is None:
+            self._set_timer(self._timeout)
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        assert delivery.order is not None
+        result: Result
+        try:
+            await self._handler(delivery.order)
+            result = SUCCEEDED
+        except Retry as error:
+            result = Failed(FailureReason.DEPENDENCY, _describe(error, "Retry"), error.after)
+        except Reject as error:
+            result = Rejected(_describe(error, "Reject"))
+        except asyncio.CancelledError:
+            result = Failed(FailureReason.HANDLER, "the handler cancelled itself")
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: it is one order's failure
+            result = Failed(FailureReason.HANDLER, _describe(error))
+        if delivery.cut_short and not (delivery.cut_short is INTERRUPTED and result is SUCCEEDED):
+            result = delivery.cut_short
+        self._report(delivery, result)
+
+    def _report(self, delivery: Delivery, result: Result) -> None:
+        ended = self._running.pop(delivery, None) or self._stopping.pop(delivery, None)
+        if ended:
+            ended(delivery, result)
+
+    def _cut_short(self, delivery: Delivery, ended: Ended, why: Result) -> None:
+        assert delivery.task is not None
+        self._stopping[delivery] = ended
+        delivery.cut_short = why
+        delivery.task.cancel()
+        asyncio.get_running_loop().call_later(self._grace, self._report, delivery, why)
+
+    def _set_timer(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._check_deadlines)
+
+    def _check_deadlines(self) -> None:
+        self._timer = None
+        while self._running:
+            delivery = next(iter(self._running))
+            left = delivery.started + self._timeout - time.monotonic()
+            if left > 0:
+                self._set_timer(left)
+                return
+            error = f"no result within {self._timeout:g} s"
+            why = Failed(FailureReason.TIMEOUT, error)
+            self._cut_short(delivery, self._running.pop(delivery), why)
+
+
+class _Starter:
+    """Starts attempts in small groups while handlers block the loop, and all at once otherwise.
+
+    A hundred handlers which each block the loop for 0.3 s, started in one turn, would silence the
+    worker for half a minute: longer than its lease.
+    """
+
+    def __init__(self, launch: Callable[[Delivery, Ended], None]) -> None:
+        self._launch = launch
+        self._waiting: deque[tuple[Delivery, Ended]] = deque()
+        self._turning = False
+        self._many = 1
+
+    def add(self, attempts: list[tuple[Delivery, Ended]]) -> None:
+        self._waiting.extend(attempts)
+        if not self._turning:
+            self._turn(time.monotonic())
+
+    def drop(self, deliveries: list[Delivery]) -> list[tuple[Delivery, Ended]]:
+        """Forget those of `deliveries` that have not started; returns them."""
+        unwanted = set(deliveries)
+        dropped = [pair for pair in self._waiting if pair[0] in unwanted]
+        self._waiting = deque(pair for pair in self._waiting if pair[0] not in unwanted)
+        return dropped
+
+    def _turn(self, last: float) -> None:
+        now = time.monotonic()
+        self._many = 1 if now - last > _SLOW_TURN else min(2 * self._many, 1024)
+        # One more turn than there is work for: it sees how long the last group took.
+        self._turning = bool(self._waiting)
+        for _ in range(min(self._many, len(self._waiting))):
+            self._launch(*self._waiting.popleft())
+        if self._turning:
+            asyncio.get_running_loop().call_soon(self._turn, now)
+
+
+def _describe(error: BaseException, says_itself: str = "") -> str:
+    """The error in one line of bounded length. A Retry or Reject is its reason alone."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a handler's exception may fail even at this
+        text = "(its text could not be had)"
+    name = type(error).__name__
+    line = (text or says_itself) if says_itself else f"{name}: {text}" if text else name
+    return line[:_LONGEST_ERROR].encode("utf-8", "backslashreplace").decode()

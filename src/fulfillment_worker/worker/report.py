@@ -1,0 +1,76 @@
+"""From what became of a delivery to the event that tells of it."""
+
+from __future__ import annotations
+
+import time
+
+from fulfillment_worker.core.events import AttemptEnded, Event, OrderInvalid, OrderStarted
+from fulfillment_worker.core.outcome import (
+    Dead,
+    Failed,
+    FailureReason,
+    Rejected,
+    Requeued,
+    Retried,
+)
+from fulfillment_worker.worker.delivery import Delivery
+
+_LOST_LEASE = "the lease had run out before the result could be recorded"
+
+
+def started(queue: str, delivery: Delivery, now: int) -> OrderStarted | None:
+    """A first attempt starts, at Redis's time `now` in ms. None for a later one."""
+    order, claimed = delivery.order, delivery.claimed
+    if order is None or claimed.failures or claimed.orphanings:
+        return None
+    return OrderStarted(queue, order.id, order.attempt, _since(order.enqueued_unix, now))
+
+
+def ended(queue: str, worker: str, delivery: Delivery, now: int, *, kept: bool) -> Event | None:
+    """An outcome was recorded at Redis's time `now` in ms, or (not kept) refused.
+
+    None for an order that was given back: nothing was attempted.
+    """
+    outcome, order = delivery.outcome, delivery.order
+    if isinstance(outcome, Requeued):
+        return None
+    if order is None:
+        why = outcome.error if isinstance(outcome, Dead) else ""
+        return OrderInvalid(queue, worker, delivery.id, why)
+    reason, error = _failure(delivery) if kept else (FailureReason.LEASE_LOST, _LOST_LEASE)
+    return AttemptEnded(
+        queue=queue,
+        worker=worker,
+        order_id=order.id,
+        delivery=delivery.id,
+        attempt=order.attempt,
+        duration=time.monotonic() - delivery.started,
+        reason=reason,
+        error=error,
+        end_to_end=None if reason else _since(order.enqueued_unix, now),
+        retry_in=outcome.delay_ms / 1000 if kept and isinstance(outcome, Retried) else None,
+        dead=outcome.reason if kept and isinstance(outcome, Dead) else None,
+        trace_id=_sampled_trace(order.traceparent),
+    )
+
+
+def _failure(delivery: Delivery) -> tuple[FailureReason | None, str]:
+    match delivery.result:
+        case Failed(reason=reason, error=error):
+            return reason, error
+        case Rejected(error=error):
+            return FailureReason.REJECTED, error
+        case _:
+            return None, ""
+
+
+def _since(unix: float | None, now: int) -> float | None:
+    """Seconds from `unix` until `now` (ms). Never negative, whatever the producer's clock says."""
+    return None if unix is None else max(0.0, now / 1000 - unix)
+
+
+def _sampled_trace(traceparent: str | None) -> str | None:
+    """The trace id, where the producer's trace is sampled (W3C trace-flags, bit 0)."""
+    if traceparent is None or not int(traceparent[-2:], 16) & 1:
+        return None
+    return traceparent[3:35]

@@ -1,0 +1,80 @@
+"""The worker: conversations with its queues, and the life from the first claim to the drain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from fulfillment_worker.core.exchange import Queue
+from fulfillment_worker.core.order import Order
+from fulfillment_worker.core.slots import Slots
+from fulfillment_worker.worker.conversation import Conversation, Terms
+from fulfillment_worker.worker.executor import Executor
+from fulfillment_worker.worker.ledger import OrderRules, Tell
+
+
+class Worker:
+    """Consumes orders until it is told to stop.
+
+    1. `run` claims and handles orders. 2. `quiet` stops claiming; what runs goes on. 3. `abort`
+    cuts short what still runs and gives it back. `run` returns when nothing is held any more.
+    """
+
+    def __init__(
+        self,
+        queues: Sequence[Queue],
+        handler: Callable[[Order], Awaitable[None]],
+        *,
+        rules: OrderRules,
+        concurrency: int,
+        order_timeout: float,
+        lease: float,
+        tell: Tell,
+    ) -> None:
+        self._executor = Executor(handler, order_timeout)
+        self._slots = Slots(concurrency, len(queues))
+        terms = Terms(
+            rules=rules,
+            lease=lease,
+            slots=self._slots,
+            executor=self._executor,
+            tell=tell,
+            room_freed=self._nudge_all if len(queues) > 1 else _nobody_else,
+        )
+        self._conversations = [
+            Conversation(queue, rank, terms) for rank, queue in enumerate(queues)
+        ]
+
+    @property
+    def running(self) -> int:
+        """How many attempts are under way."""
+        return self._executor.running
+
+    @property
+    def holding(self) -> int:
+        """How many orders are held, in whatever stage."""
+        return sum(conversation.holding for conversation in self._conversations)
+
+    async def run(self) -> None:
+        """Consume until `quiet` was called and nothing is held any more."""
+        async with asyncio.TaskGroup() as group:
+            for conversation in self._conversations:
+                group.create_task(conversation.run())
+
+    def quiet(self) -> None:
+        """Claim no more; what runs goes on."""
+        for conversation in self._conversations:
+            conversation.quiet()
+
+    def abort(self) -> None:
+        """Cut short what still runs; it is requeued at no cost to the orders."""
+        for conversation in self._conversations:
+            conversation.abort()
+
+    def _nudge_all(self) -> None:
+        for conversation in self._conversations:
+            conversation.nudge()
+
+
+def _nobody_else() -> None:
+    """With one queue, nobody waits for the room that it frees."""
