@@ -1,0 +1,132 @@
+"""One queue, three ways: in memory, on Redis 6.2 and on Redis 7."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+import pytest
+import redis
+
+from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.exchange import Queue
+from fulfillment_worker.queue import keys
+from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
+from tests.support.memory_queue import MemoryQueue, Store
+from tests.support.redis_server import VERSIONS, RedisServer
+
+LEASE_MS = 250
+MAX_ORPHANINGS = 3
+
+
+class Bench(Protocol):
+    """What a test needs beside the queue itself: a producer, a clock, and a look inside."""
+
+    def queue(self) -> Queue: ...
+    def push(self, *raws: bytes) -> None: ...
+    def status(self, order_id: str) -> str | None: ...
+    def dead(self) -> list[tuple[str, bytes]]: ...
+    def pause(self) -> None: ...
+    async def pass_time(self, ms: int) -> None: ...
+    async def close(self) -> None: ...
+
+
+class MemoryBench:
+    def __init__(self) -> None:
+        self.store = Store(lease=LEASE_MS, max_orphanings=MAX_ORPHANINGS)
+
+    def queue(self) -> Queue:
+        return MemoryQueue(self.store)
+
+    def push(self, *raws: bytes) -> None:
+        for raw in raws:
+            self.store.push(raw)
+
+    def status(self, order_id: str) -> str | None:
+        status = self.store.orders.get(order_id, {}).get("status")
+        return None if status is None else str(status)
+
+    def dead(self) -> list[tuple[str, bytes]]:
+        return list(self.store.dead)
+
+    def pause(self) -> None:
+        self.store.paused = True
+
+    async def pass_time(self, ms: int) -> None:
+        self.store.pass_time(ms)
+
+    async def close(self) -> None:
+        pass
+
+
+class RedisBench:
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.client: Any = redis.Redis.from_url(server.url)
+        self.queues: list[RedisQueue] = []
+
+    def queue(self) -> Queue:
+        policy = QueuePolicy(
+            lease=LEASE_MS,
+            status_ttl=60_000,
+            max_orphanings=MAX_ORPHANINGS,
+            id_field="order_id",
+        )
+        url = RedisUrl.parse(self.server.url)
+        self.queues.append(RedisQueue("orders", url, policy, lambda _: None))
+        return self.queues[-1]
+
+    def push(self, *raws: bytes) -> None:
+        self.client.lpush("orders", *raws)
+
+    def status(self, order_id: str) -> str | None:
+        status = self.client.hget(keys.order("orders", order_id), "status")
+        return None if status is None else str(status.decode())
+
+    def dead(self) -> list[tuple[str, bytes]]:
+        import json
+
+        letters = self.client.hgetall(keys.dead("orders")).items()
+        parts = [(int(n), *letter.split(b"\n", 1)) for n, letter in letters]
+        return [(json.loads(header)["reason"], raw) for _, header, raw in sorted(parts)]
+
+    def pause(self) -> None:
+        self.client.hset(keys.books("orders"), "paused", 1)
+
+    async def pass_time(self, ms: int) -> None:
+        # The clock that counts is the server's, and it can't be set.
+        await asyncio.get_running_loop().run_in_executor(None, self._wait, ms)
+
+    def _wait(self, ms: int) -> None:
+        until = self._now() + ms
+        while self._now() < until:
+            pass
+
+    def _now(self) -> float:
+        seconds, micros = self.client.time()
+        return float(seconds * 1000 + micros / 1000)
+
+    async def close(self) -> None:
+        for queue in self.queues:
+            await queue.close()
+        self.client.close()
+
+
+@pytest.fixture(params=["memory", *VERSIONS])
+async def bench(
+    request: pytest.FixtureRequest, redis_servers: Callable[[str], RedisServer]
+) -> AsyncIterator[Bench]:
+    if request.param == "memory":
+        yield MemoryBench()
+        return
+    server = redis_servers(request.param)
+    server.flush()
+    redis_bench = RedisBench(server)
+    yield redis_bench
+    await redis_bench.close()
+
+
+@pytest.fixture
+def queue(bench: Bench) -> Queue:
+    return bench.queue()

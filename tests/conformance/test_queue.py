@@ -1,0 +1,366 @@
+"""What every queue promises, whatever keeps it. The numbers are the invariants of the docs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fulfillment_worker.core.exchange import Begin, Claimed, Queue, Reply, Survey, Trip, Verdict
+from fulfillment_worker.core.outcome import Dead, DeadReason, Fulfilled, Requeued, Retried
+from tests.conformance.conftest import LEASE_MS, Bench
+
+
+def order(n: int | str) -> bytes:
+    return b'{"order_id": "%s"}' % str(n).encode()
+
+
+class Hand:
+    """A worker moved by hand: it remembers what it holds, as a real one does."""
+
+    def __init__(self, queue: Queue, name: str = "w1") -> None:
+        self.queue = queue
+        self.name = name
+        self.held: set[int] = set()
+        self.generation = 0
+        self.next = 1
+        self.suspects = 0
+
+    async def say(self, **said: object) -> Reply:
+        claim = int(str(said.get("claim", 0)))
+        trip = Trip(
+            worker=self.name,
+            generation=self.generation,
+            holding=len(self.held),
+            first_delivery=self.next,
+            suspects=self.suspects,
+            **said,  # type: ignore[arg-type]
+        )
+        self.next += claim
+        reply = await self.queue.exchange(trip)
+        self.held -= {outcome.delivery for outcome in trip.outcomes}
+        self.held |= {claimed.delivery for claimed in reply.claimed}
+        return reply
+
+    async def claim(self, many: int = 1) -> list[Claimed]:
+        return (await self.say(claim=many)).claimed
+
+    async def begin(self, claimed: Claimed, order_id: str) -> Verdict:
+        asked = Begin(claimed.delivery, order_id, claimed.failures + 1, claimed.first_seen)
+        (verdict,) = (await self.say(begins=[asked])).verdicts
+        if verdict is not Verdict.GO:
+            self.held.discard(claimed.delivery)
+        return verdict
+
+    async def take(self, order_id: str) -> Claimed:
+        (claimed,) = await self.claim()
+        assert await self.begin(claimed, order_id) is Verdict.GO
+        return claimed
+
+    async def survey(self) -> Survey:
+        survey = (await self.say(survey=True)).survey
+        assert survey is not None
+        assert survey.unaccounted == 0, "invariant 5: the books balance"
+        return survey
+
+
+@pytest.fixture
+def hand(queue: Queue) -> Hand:
+    return Hand(queue)
+
+
+async def test_orders_are_claimed_in_the_order_of_their_arrival(bench: Bench, hand: Hand) -> None:
+    bench.push(order(1), order(2), order(3))
+    assert [claimed.raw for claimed in await hand.claim(2)] == [order(1), order(2)]
+    assert [claimed.raw for claimed in await hand.claim(2)] == [order(3)]
+    assert await hand.claim(2) == []
+
+
+async def test_a_claim_says_how_many_are_new_and_whether_more_wait(
+    bench: Bench, hand: Hand
+) -> None:
+    bench.push(order(1), order(2), order(3))
+    reply = await hand.say(claim=2)
+    assert (reply.first_claims, reply.backlog) == (2, True)
+    reply = await hand.say(claim=2)
+    assert (reply.first_claims, reply.backlog) == (1, False)
+
+
+async def test_an_order_is_fulfilled_once_and_for_ever(bench: Bench, hand: Hand) -> None:
+    """Invariant 3: terminal is terminal."""
+    bench.push(order("A"), order("A"))
+    first, second = await hand.claim(2)
+    assert await hand.begin(first, "A") is Verdict.GO
+    assert bench.status("A") == "processing"
+    await hand.say(outcomes=[Fulfilled(first.delivery, "A", 1)])
+    assert bench.status("A") == "fulfilled"
+    assert await hand.begin(second, "A") is Verdict.DUPLICATE
+    assert bench.status("A") == "fulfilled"
+    survey = await hand.survey()
+    assert (survey.fulfilled, survey.duplicates, survey.in_flight) == (1, 1, 0)
+
+
+async def test_two_copies_are_never_handled_at_once(bench: Bench, queue: Queue) -> None:
+    one, other = Hand(queue, "w1"), Hand(queue, "w2")
+    bench.push(order("A"), order("A"))
+    first = await one.take("A")
+    (second,) = await other.claim()
+    assert await other.begin(second, "A") is Verdict.BUSY
+    assert (await other.survey()).retrying == 1
+    await one.say(outcomes=[Fulfilled(first.delivery, "A", 1)])
+    await bench.pass_time(600)
+    (again,) = await other.claim()
+    assert await other.begin(again, "A") is Verdict.DUPLICATE
+
+
+async def test_two_copies_in_one_trip_are_never_handled_at_once(bench: Bench, hand: Hand) -> None:
+    bench.push(order("A"), order("A"))
+    first, second = await hand.claim(2)
+    begins = [Begin(held.delivery, "A", 1, held.first_seen) for held in (first, second)]
+    reply = await hand.say(begins=begins)
+    assert reply.verdicts == [Verdict.GO, Verdict.BUSY]
+
+
+async def test_a_begin_may_be_repeated_by_the_same_delivery(bench: Bench, hand: Hand) -> None:
+    bench.push(order("A"))
+    claimed = await hand.take("A")
+    assert await hand.begin(claimed, "A") is Verdict.GO
+
+
+async def test_a_retry_comes_back_when_it_is_due_and_not_before(bench: Bench, hand: Hand) -> None:
+    bench.push(order("A"))
+    claimed = await hand.take("A")
+    reply = await hand.say(outcomes=[Retried(claimed.delivery, "A", 1, "no luck", 150)])
+    assert bench.status("A") == "retrying"
+    assert reply.next_due is not None
+    assert 100 <= reply.next_due - reply.now <= 150
+    assert await hand.claim(5) == []
+    await bench.pass_time(160)
+    (again,) = await hand.claim(5)
+    assert (again.raw, again.failures, again.orphanings) == (order("A"), 1, 0)
+    assert await hand.begin(again, "A") is Verdict.GO
+    await hand.say(outcomes=[Fulfilled(again.delivery, "A", 2)])
+    assert (await hand.survey()).fulfilled == 1
+
+
+async def test_orders_with_the_same_bytes_stay_two_while_they_are_retried(
+    bench: Bench, hand: Hand
+) -> None:
+    """Invariant 1: nothing is lost, not even what looks the same."""
+    bench.push(*[b'{"order_id": "A"}'] * 3)
+    for claimed in await hand.claim(3):
+        await hand.say(outcomes=[Requeued(claimed.delivery, "", 1)])
+    assert (await hand.survey()).retrying == 3
+    assert len(await hand.claim(9)) == 3
+
+
+async def test_due_retries_take_at_most_half_while_new_orders_wait(
+    bench: Bench, hand: Hand
+) -> None:
+    bench.push(*[order(n) for n in range(8)])
+    for claimed in await hand.claim(8):
+        await hand.say(outcomes=[Requeued(claimed.delivery, "", 1)])
+    bench.push(*[order(f"new-{n}") for n in range(8)])
+    raws = [claimed.raw for claimed in await hand.claim(8)]
+    assert sum(b"new-" in raw for raw in raws) == 4
+
+
+async def test_a_requeue_costs_no_attempt_and_keeps_the_place(bench: Bench, hand: Hand) -> None:
+    """Invariant 4: an order that a shutdown interrupts loses nothing."""
+    bench.push(order("A"))
+    claimed = await hand.take("A")
+    await hand.say(outcomes=[Requeued(claimed.delivery, "A", 1)])
+    bench.push(order("B"))
+    again, _ = await hand.claim(2)
+    assert (again.raw, again.failures, again.orphanings) == (order("A"), 0, 0)
+    assert again.first_seen == claimed.first_seen
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x00\xff\n 1 2", b"0 0 0 0\n", b"\n" * 3])
+async def test_a_dead_letter_keeps_the_exact_bytes(bench: Bench, hand: Hand, raw: bytes) -> None:
+    bench.push(raw)
+    (claimed,) = await hand.claim()
+    assert claimed.raw == raw
+    await hand.say(outcomes=[Dead(claimed.delivery, "", 0, "no order", DeadReason.INVALID)])
+    assert bench.dead() == [("invalid", raw)]
+    assert (await hand.survey()).dead == 1
+
+
+async def test_bytes_survive_retries_and_orphanings(bench: Bench, queue: Queue) -> None:
+    raw = b'\xff\x00 1 2 3 4\n{"order_id"'
+    bench.push(raw)
+    (claimed,) = await Hand(queue, "gone").claim()
+    await bench.pass_time(LEASE_MS + 10)
+    hand = Hand(queue, "heir")
+    (claimed,) = await hand.claim()
+    await hand.say(outcomes=[Requeued(claimed.delivery, "", 1)])
+    (claimed,) = await hand.claim()
+    assert claimed.raw == raw
+
+
+async def test_a_dead_order_may_be_placed_again(bench: Bench, hand: Hand) -> None:
+    bench.push(order("A"))
+    claimed = await hand.take("A")
+    await hand.say(outcomes=[Dead(claimed.delivery, "A", 1, "no such SKU", DeadReason.REJECTED)])
+    assert bench.status("A") == "dead"
+    bench.push(order("A"))
+    claimed = await hand.take("A")
+    await hand.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)])
+    assert bench.status("A") == "fulfilled"
+
+
+async def test_the_orders_of_a_silent_worker_go_to_another(bench: Bench, queue: Queue) -> None:
+    """Invariants 1 and 4."""
+    gone, heir = Hand(queue, "gone"), Hand(queue, "heir")
+    bench.push(order("A"), order("B"))
+    await gone.take("A")
+    await gone.claim()
+    assert (await heir.say(claim=5)).recovered == 0
+    await bench.pass_time(LEASE_MS + 10)
+    reply = await heir.say(claim=5)
+    assert (reply.recovered, reply.orphaned) == (2, 0)
+    assert {c.raw for c in reply.claimed} == {order("A"), order("B")}
+    assert {(c.failures, c.orphanings) for c in reply.claimed} == {(0, 1)}
+    await heir.survey()
+
+
+async def test_a_heartbeat_keeps_the_orders(bench: Bench, queue: Queue) -> None:
+    """Invariant 2: one owner."""
+    alive, other = Hand(queue, "alive"), Hand(queue, "other")
+    bench.push(order("A"))
+    claimed = await alive.take("A")
+    for _ in range(4):
+        await bench.pass_time(LEASE_MS // 2)
+        assert not (await alive.say()).lease_lost
+        assert await other.claim() == []
+    reply = await alive.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)])
+    assert reply.refused == []
+
+
+@pytest.mark.parametrize("reaped", [False, True])
+async def test_a_worker_whose_lease_ran_out_can_change_nothing(
+    bench: Bench, queue: Queue, reaped: bool
+) -> None:
+    """Invariant 2: fenced, be its orders with another already or not."""
+    zombie, heir = Hand(queue, "zombie"), Hand(queue, "heir")
+    bench.push(order("A"), order("B"))
+    claimed = await zombie.take("A")
+    await bench.pass_time(LEASE_MS + 10)
+    if reaped:
+        await heir.claim()
+    reply = await zombie.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)], claim=5)
+    assert reply.lease_lost
+    assert reply.claimed == []
+    assert bench.status("A") != "fulfilled"
+    assert (await heir.survey()).fulfilled == 0
+
+
+async def test_an_outcome_of_a_delivery_not_held_is_refused(bench: Bench, hand: Hand) -> None:
+    bench.push(order("A"), order("B"))
+    claimed = await hand.take("A")
+    await hand.claim()
+    done = Fulfilled(claimed.delivery, "A", 1)
+    assert (await hand.say(outcomes=[done])).refused == []
+    hand.held.add(claimed.delivery)
+    assert (await hand.say(outcomes=[done])).refused == [claimed.delivery]
+    assert (await hand.survey()).fulfilled == 1
+
+
+async def test_an_order_that_outlives_its_workers_is_quarantined(
+    bench: Bench, queue: Queue
+) -> None:
+    """Invariant 4: even one that kills its worker before it could be decoded."""
+    bench.push(order("poison"))
+    for life in range(3):
+        (claimed,) = await Hand(queue, f"life-{life}").claim()
+        assert claimed.orphanings == life
+        await bench.pass_time(LEASE_MS + 10)
+    reply = await Hand(queue, "heir").say(claim=1)
+    assert (reply.recovered, reply.orphaned, reply.claimed) == (1, 1, [])
+    assert bench.dead() == [("orphaned", order("poison"))]
+    assert bench.status("poison") == "dead"
+    await Hand(queue, "heir").survey()
+
+
+async def test_orders_on_their_last_chance_come_one_at_a_time(bench: Bench, queue: Queue) -> None:
+    bench.push(*[order(n) for n in range(4)])
+    for life in range(2):
+        assert len(await Hand(queue, f"life-{life}").claim(4)) == 4
+        await bench.pass_time(LEASE_MS + 10)
+    hand = Hand(queue, "heir")
+    await hand.say()
+    (first,) = await hand.claim(4)
+    assert first.last_chance
+    hand.suspects = 1
+    assert await hand.claim(4) == []
+    await hand.say(outcomes=[Fulfilled(first.delivery, "", 1)])
+    hand.suspects = 0
+    assert len(await hand.claim(4)) == 1
+    assert (await hand.survey()).retrying == 2
+
+
+async def test_a_lost_reply_is_made_up_for_by_asking(bench: Bench, hand: Hand) -> None:
+    bench.push(order("A"), order("B"))
+    await hand.queue.exchange(Trip(worker=hand.name, claim=2))
+    holdings = await hand.queue.holdings(hand.name)
+    assert not holdings.lease_lost
+    assert [claimed.raw for claimed in holdings.claimed] == [order("A"), order("B")]
+    assert [claimed.delivery for claimed in holdings.claimed] == [1, 2]
+
+
+async def test_a_trip_that_arrives_after_the_question_has_no_effect(
+    bench: Bench, hand: Hand
+) -> None:
+    bench.push(order("A"))
+    holdings = await hand.queue.holdings(hand.name)
+    late = await hand.say(claim=1)
+    assert (late.stale, late.claimed) == (True, [])
+    hand.generation = holdings.generation
+    assert len(await hand.claim()) == 1
+
+
+async def test_holdings_of_a_worker_whose_lease_ran_out(bench: Bench, hand: Hand) -> None:
+    bench.push(order("A"))
+    await hand.claim()
+    await bench.pass_time(LEASE_MS + 10)
+    assert (await hand.queue.holdings(hand.name)).lease_lost
+
+
+async def test_a_paused_queue_gives_nothing(bench: Bench, hand: Hand) -> None:
+    bench.push(order("A"))
+    bench.pause()
+    reply = await hand.say(claim=5, survey=True)
+    assert (reply.claimed, reply.paused) == ([], True)
+    assert reply.survey is not None
+    assert reply.survey.waiting == 1
+
+
+async def test_waiting_ends_when_an_order_arrives_and_takes_nothing(
+    bench: Bench, hand: Hand
+) -> None:
+    waiting = asyncio.create_task(hand.queue.wait(30))
+    await hand.say()
+    assert not waiting.done()
+    bench.push(order("A"))
+    assert await asyncio.wait_for(waiting, 5)
+    assert (await hand.survey()).waiting == 1
+    assert len(await hand.claim()) == 1
+
+
+async def test_the_survey_counts_every_place(bench: Bench, hand: Hand) -> None:
+    """Invariants 1 and 5, place by place."""
+    bench.push(*[order(n) for n in range(6)])
+    a, b, c, d, _ = await hand.claim(5)
+    for held, order_id in ((a, "0"), (b, "1"), (c, "2")):
+        assert await hand.begin(held, order_id) is Verdict.GO
+    await hand.say(
+        outcomes=[
+            Fulfilled(a.delivery, "0", 1),
+            Retried(b.delivery, "1", 1, "later", 60_000),
+            Dead(c.delivery, "2", 1, "never", DeadReason.REJECTED),
+            Requeued(d.delivery, "", 1),
+        ]
+    )
+    survey = await hand.survey()
+    assert (survey.waiting, survey.in_flight, survey.retrying) == (1, 1, 2)
+    assert (survey.dead, survey.fulfilled, survey.received) == (1, 1, 5)

@@ -1,0 +1,287 @@
+"""The queue in memory: for unit tests, and held to the same conformance suite as Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from fulfillment_worker.core.exchange import (
+    Begin,
+    Claimed,
+    Holdings,
+    QueueUnavailable,
+    Reply,
+    Survey,
+    Trip,
+    Verdict,
+)
+from fulfillment_worker.core.outcome import Dead, Fulfilled, Outcome, Requeued, Retried
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An order with what it has been through."""
+
+    raw: bytes
+    copy: int
+    first_seen: int
+    failures: int = 0
+    orphanings: int = 0
+
+
+@dataclass
+class Store:
+    """What the server would hold. `now` is its clock, in ms: set it, or call `pass_time`."""
+
+    lease: int = 10_000
+    max_orphanings: int = 3
+    now: int = 1_700_000_000_000
+    public: deque[bytes] = field(default_factory=deque)
+    retry: dict[int, tuple[int, Entry]] = field(default_factory=dict)
+    suspects: deque[Entry] = field(default_factory=deque)
+    in_flight: dict[str, dict[int, Entry]] = field(default_factory=dict)
+    leases: dict[str, int] = field(default_factory=dict)
+    generations: dict[str, int] = field(default_factory=dict)
+    orders: dict[str, dict[str, object]] = field(default_factory=dict)
+    dead: list[tuple[str, bytes]] = field(default_factory=list)
+    received: int = 0
+    fulfilled: int = 0
+    duplicates: int = 0
+    paused: bool = False
+    away: bool = False
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def push(self, raw: bytes) -> None:
+        """LPUSH: the left end is the newest."""
+        self.public.appendleft(raw)
+        self.arrived.set()
+
+    def pass_time(self, ms: int) -> None:
+        self.now += ms
+
+    def id_of(self, delivery_raw: bytes) -> str | None:
+        """The order id as the reaper would read it."""
+        import json
+
+        try:
+            body = json.loads(delivery_raw)
+        except ValueError:
+            return None
+        return str(body["order_id"]) if isinstance(body, dict) and "order_id" in body else None
+
+
+class MemoryQueue:
+    """Queue (core/exchange.py) over a Store; several share one, as workers share a server."""
+
+    def __init__(self, store: Store, name: str = "orders") -> None:
+        self.name = name
+        self.store = store
+        self.trips: list[Trip] = []
+
+    async def exchange(self, trip: Trip) -> Reply:
+        await asyncio.sleep(0)
+        self._require_presence()
+        self.trips.append(trip)
+        return _Exchange(self.store, trip).run()
+
+    async def holdings(self, worker: str) -> Holdings:
+        self._require_presence()
+        store = self.store
+        held = store.in_flight.get(worker, {})
+        if held and store.leases.get(worker, 0) < store.now:
+            return Holdings(store.now, lease_lost=True)
+        if held:
+            store.leases[worker] = store.now + store.lease
+        generation = store.generations[worker] = store.generations.get(worker, 0) + 1
+        claimed = [_claimed(store, delivery, entry) for delivery, entry in sorted(held.items())]
+        return Holdings(store.now, generation=generation, claimed=claimed)
+
+    async def wait(self, seconds: float) -> bool:
+        self._require_presence()
+        while not self.store.public:
+            self.store.arrived.clear()
+            await self.store.arrived.wait()
+        return True
+
+    async def close(self) -> None:
+        pass
+
+    def _require_presence(self) -> None:
+        if self.store.away:
+            raise QueueUnavailable("the store is away")
+
+
+def _claimed(store: Store, delivery: int, entry: Entry) -> Claimed:
+    return Claimed(
+        delivery,
+        entry.raw,
+        entry.failures,
+        entry.orphanings,
+        entry.first_seen,
+        _last_chance(store, entry),
+    )
+
+
+def _last_chance(store: Store, entry: Entry) -> bool:
+    return entry.orphanings >= max(1, store.max_orphanings - 1)
+
+
+class _Exchange:
+    def __init__(self, store: Store, trip: Trip) -> None:
+        self.store = store
+        self.trip = trip
+        self.held = store.in_flight.setdefault(trip.worker, {})
+        self.first_claims = 0
+
+    def run(self) -> Reply:
+        store, trip = self.store, self.trip
+        if store.generations.get(trip.worker, 0) > trip.generation:
+            return Reply(now=store.now, stale=True)
+        if trip.holding and store.leases.get(trip.worker, 0) < store.now:
+            return Reply(now=store.now, lease_lost=True)
+        refused = [o.delivery for o in trip.outcomes if not self.apply(o)]
+        verdicts = [self.begin(begin) for begin in trip.begins]
+        recovered, orphaned = self.reap()
+        claimed = self.claim() if trip.claim and not store.paused else []
+        if self.held:
+            store.leases[trip.worker] = store.now + store.lease
+        else:
+            store.leases.pop(trip.worker, None)
+        if trip.leaving:
+            store.generations.pop(trip.worker, None)
+        retry_due = any(due <= store.now for due, _ in store.retry.values())
+        return Reply(
+            now=store.now,
+            verdicts=verdicts,
+            refused=refused,
+            claimed=claimed,
+            first_claims=self.first_claims,
+            recovered=recovered,
+            orphaned=orphaned,
+            backlog=retry_due or bool(store.public),
+            paused=store.paused,
+            next_due=self.next_due(),
+            survey=self.survey() if trip.survey else None,
+        )
+
+    def apply(self, outcome: Outcome) -> bool:
+        entry = self.held.pop(outcome.delivery, None)
+        if entry is None:
+            return False
+        order = self.store.orders.get(outcome.order_id, {})
+        match outcome:
+            case Fulfilled():
+                self.store.fulfilled += 1
+                order["status"] = "fulfilled"
+            case Retried(attempt=attempt, delay_ms=delay):
+                self.wait_until(self.store.now + delay, replace(entry, failures=attempt))
+                order["status"] = "retrying"
+            case Requeued():
+                self.wait_until(entry.first_seen, entry)
+                order["status"] = "retrying"
+            case Dead(reason=reason):
+                self.store.dead.append((str(reason), entry.raw))
+                order["status"] = "dead"
+        return True
+
+    def wait_until(self, due: int, entry: Entry) -> None:
+        self.store.retry[entry.copy] = (due, entry)
+
+    def begin(self, begin: Begin) -> Verdict:
+        store, entry = self.store, self.held.get(begin.delivery)
+        if entry is None:
+            return Verdict.REFUSED
+        order = store.orders.setdefault(begin.order_id, {})
+        if order.get("status") == "fulfilled":
+            del self.held[begin.delivery]
+            store.duplicates += 1
+            return Verdict.DUPLICATE
+        holder = (order.get("worker"), order.get("delivery"))
+        mine = holder == (self.trip.worker, begin.delivery)
+        held = store.in_flight.get(str(holder[0]), {})
+        if order.get("status") == "processing" and not mine and holder[1] in held:
+            del self.held[begin.delivery]
+            self.wait_until(store.now + 500, entry)
+            return Verdict.BUSY
+        order |= {"status": "processing", "attempt": begin.attempt}
+        order |= {"worker": self.trip.worker, "delivery": begin.delivery}
+        return Verdict.GO
+
+    def reap(self) -> tuple[int, int]:
+        store = self.store
+        expired = [
+            worker
+            for worker, lease in sorted(store.leases.items(), key=lambda item: item[1])
+            if lease < store.now and worker != self.trip.worker
+        ]
+        if not expired:
+            return 0, 0
+        del store.leases[expired[0]]
+        orphans = store.in_flight.pop(expired[0])
+        store.generations.pop(expired[0], None)
+        dead = sum(self.put_back(entry) for entry in orphans.values())
+        return len(orphans), dead
+
+    def put_back(self, entry: Entry) -> bool:
+        store = self.store
+        entry = replace(entry, orphanings=entry.orphanings + 1)
+        order = store.orders.setdefault(store.id_of(entry.raw) or "", {})
+        if entry.orphanings >= store.max_orphanings:
+            store.dead.append(("orphaned", entry.raw))
+            order["status"] = "dead"
+            return True
+        if _last_chance(store, entry):
+            store.suspects.append(entry)
+        else:
+            self.wait_until(entry.first_seen, entry)
+        if order:
+            order["status"] = "retrying"
+        return False
+
+    def claim(self) -> list[Claimed]:
+        store, room = self.store, self.trip.claim
+        entries: list[Entry] = []
+        if self.trip.suspects == 0 and store.suspects:
+            entries.append(store.suspects.popleft())
+        entries += self.take_due((room - len(entries) + 1) // 2)
+        while store.public and len(entries) < room:
+            store.received += 1
+            self.first_claims += 1
+            entries.append(Entry(store.public.pop(), store.received, store.now))
+        entries += self.take_due(room - len(entries))
+        deliveries = range(self.trip.first_delivery, self.trip.first_delivery + room)
+        self.held.update(zip(deliveries, entries, strict=False))
+        return [_claimed(store, d, e) for d, e in zip(deliveries, entries, strict=False)]
+
+    def take_due(self, room: int) -> list[Entry]:
+        store = self.store
+        due = sorted((due, copy) for copy, (due, _) in store.retry.items() if due <= store.now)
+        taken = []
+        for _, copy in due[:room]:
+            _, entry = store.retry.pop(copy)
+            if _last_chance(store, entry):
+                store.suspects.append(entry)
+            else:
+                taken.append(entry)
+        return taken
+
+    def next_due(self) -> int | None:
+        times = [due for due, _ in self.store.retry.values()]
+        times += [t + 1 for worker, t in self.store.leases.items() if worker != self.trip.worker]
+        return min(times, default=None)
+
+    def survey(self) -> Survey:
+        store = self.store
+        return Survey(
+            at=store.now,
+            waiting=len(store.public),
+            in_flight=sum(map(len, store.in_flight.values())),
+            retrying=len(store.retry) + len(store.suspects),
+            dead=len(store.dead),
+            oldest=store.now,
+            received=store.received,
+            fulfilled=store.fulfilled,
+            duplicates=store.duplicates,
+            dropped=0,
+        )
