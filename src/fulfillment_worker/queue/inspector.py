@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.decode import Decoded, decode
 from fulfillment_worker.queue import keys
-from fulfillment_worker.queue.session import explained
+from fulfillment_worker.queue.session import answered
 
 _CHUNK = 500
 _HEARD_WITHIN_MS = 60_000
@@ -102,7 +102,7 @@ class Inspector:
             queue=self.queue,
             at=at,
             waiting=public + woken,
-            oldest=await self._since(woken_head or head, received),
+            oldest=await self._since(woken_head or head, received, at),
             in_flight=sum(worker.in_flight for worker in workers),
             retrying=retry + suspects,
             dead=dead,
@@ -127,7 +127,7 @@ class Inspector:
 
     async def _ask(self, put: Callable[[Any], object]) -> list[Any]:
         """The answers to all commands that `put` puts into a pipeline, as of one instant."""
-        with explained(self._url):
+        async with answered(self._url):
             pipe = self._client.pipeline(transaction=True)
             put(pipe)
             return await pipe.execute()
@@ -156,13 +156,13 @@ class Inspector:
         names = list(hashes)
         return await self._ask(lambda pipe: [pipe.hlen(name) for name in names]) if names else []
 
-    async def _since(self, head: bytes | None, received: int) -> int | None:
+    async def _since(self, head: bytes | None, received: int, now: int) -> int | None:
         """Since when the head has been waiting: as it says, else as the workers noted."""
         if head is None:
             return None
         told = self._decoded(head)
         if told and told.enqueued_unix is not None:
-            return round(told.enqueued_unix * 1000)
+            return min(now, round(told.enqueued_unix * 1000))
         # A note says how many orders had ever arrived by then; the head is the next to be received.
         (notes,) = await self._ask(
             lambda pipe: pipe.zrangebyscore(

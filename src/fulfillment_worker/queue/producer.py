@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import cast
+from collections.abc import Callable, Iterable, Iterator
 
 from redis.asyncio import Redis
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.queue import keys
-from fulfillment_worker.queue.session import explained
+from fulfillment_worker.queue.session import answered
 
 # One command carries up to so many orders and bytes: enough to make round trips not count, and
 # little enough that Redis is never busy for long.
@@ -39,10 +38,9 @@ class Producer:
         """
         before = self.enqueued
         for batch in _batches(raws):
-            with explained(self._url):
+            async with answered(self._url):
                 # LPUSH pushes its values one by one, so the first stays nearest the right end.
-                pushed = self._client.lpush(keys.public(self.queue), *batch)
-                await cast("Awaitable[int]", pushed)
+                await self._client.lpush(keys.public(self.queue), *batch)
             self.enqueued += len(batch)
             confirmed(len(batch))
         return self.enqueued - before

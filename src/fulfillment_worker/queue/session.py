@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -13,12 +14,19 @@ from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.queue.connection import check_version, explain, open_client
 from fulfillment_worker.queue.embedded import EmbeddedRedis, EmbeddedRedisError
 
+PATIENCE = 10.0
+"""Seconds to wait for an answer: a person would rather be told than wait for longer."""
 
-@contextmanager
-def explained(url: RedisUrl) -> Iterator[None]:
-    """Turn the client's errors into QueueUnavailable, with a line for operators."""
+
+@asynccontextmanager
+async def answered(url: RedisUrl) -> AsyncIterator[None]:
+    """Turn an error of the client, or its silence, into QueueUnavailable, with a line for people.
+
+    Put nothing but a question to Redis inside.
+    """
     try:
-        yield
+        async with asyncio.timeout(PATIENCE):
+            yield
     except (RedisError, OSError, TimeoutError) as error:
         raise QueueUnavailable(explain(error, url)) from error
 
@@ -32,7 +40,7 @@ async def connected(url: RedisUrl) -> AsyncIterator[Redis]:
     async with _reachable(url) as address:
         client = open_client(address)
         try:
-            with explained(url):
+            async with answered(url):
                 await check_version(client)
             yield client
         finally:

@@ -1,0 +1,58 @@
+# The developer's interface: `make` lists what there is.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+IMAGE ?= fulfillment-worker
+ARGS ?=
+bin := .venv/bin
+stamp := .venv/.installed
+export PYTHON IMAGE
+
+.PHONY: help setup demo test system-packages lint unit coverage format image prove-image lock
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(stamp) ## Make .venv with the locked requirements and this project
+
+$(stamp): pyproject.toml requirements/dev.txt scripts/setup
+	@echo "Installing the locked requirements into .venv"
+	@scripts/setup
+	@touch $@
+
+demo: setup ## Orders, a worker, an embedded Redis and a live view; ARGS="--orders 500" ends by itself
+	@exec $(bin)/fulfillment-worker demo $(ARGS)
+
+test: setup system-packages lint coverage ## Everything that CI checks
+
+system-packages:
+	@scripts/install-system-packages
+
+lint: setup ## Style, types and the direction of imports
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+
+unit: setup ## The fast tests; ARGS go to pytest
+	$(bin)/python -m pytest tests/unit $(ARGS)
+
+coverage: setup ## All tests, with branch coverage; ARGS go to pytest
+	$(bin)/python -m pytest --cov --cov-branch --cov-report=term $(ARGS)
+
+format: setup ## Put the code into the project's style
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+
+image: ## Build the container image with docker, podman or buildah (BUILDER, IMAGE, BUILD_FLAGS)
+	@scripts/image
+
+prove-image: ## Build the image from an empty Debian and run orders through it (as root on Debian)
+	@scripts/prove-image
+
+lock: ## Rewrite requirements/*.txt; ARGS="--upgrade" takes newer versions
+	@scripts/lock $(ARGS)

@@ -1,0 +1,43 @@
+"""Asking Redis on behalf of a command."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import click
+
+from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.queue.inspector import Inspector
+from fulfillment_worker.queue.producer import Producer
+from fulfillment_worker.queue.session import connected
+
+_T = TypeVar("_T")
+
+
+def ask(question: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine; where the queue can't be asked, the command fails with the reason."""
+    try:
+        return asyncio.run(question)
+    except QueueUnavailable as error:
+        raise click.ClickException(str(error)) from None
+
+
+@asynccontextmanager
+async def inspectors(settings: Settings) -> AsyncIterator[list[Inspector]]:
+    """One inspector for each queue, in the order of preference. Raises QueueUnavailable."""
+    async with connected(settings.redis_url) as client:
+        yield [
+            Inspector(client, queue, settings.redis_url, id_field=settings.id_field)
+            for queue in settings.queues
+        ]
+
+
+@asynccontextmanager
+async def producer(settings: Settings) -> AsyncIterator[Producer]:
+    """A producer for the first queue. Raises QueueUnavailable."""
+    async with connected(settings.redis_url) as client:
+        yield Producer(client, settings.queues[0], settings.redis_url)

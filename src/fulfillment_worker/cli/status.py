@@ -1,0 +1,101 @@
+"""`fulfillment-worker status`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import msgspec
+
+from fulfillment_worker.cli.options import settings_options
+from fulfillment_worker.cli.redis import ask, inspectors
+from fulfillment_worker.cli.terminal import coloured, moment, print_json
+from fulfillment_worker.config.redact import visible
+from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.queue.inspector import Whereabouts
+
+_COLOURS = {
+    "fulfilled": "green",
+    "processing": "cyan",
+    "claimed": "cyan",
+    "retrying": "yellow",
+    "dead": "red",
+    "unknown": "red",
+}
+_UNKNOWN = "not on the queue, and no worker has seen it lately (see --status-ttl)"
+
+
+@click.command()
+@click.argument("order_ids", metavar="ORDER_ID...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="print a JSON list; times are Unix ms")
+@settings_options("redis_url", "queues", "id_field")
+def status(settings: Settings, order_ids: tuple[str, ...], as_json: bool) -> int:
+    """Tell where orders are, and what they have been through.
+
+    Exits 1 if any of them is unknown.
+
+    \b
+    Examples:
+      fulfillment-worker status A-1001
+      fulfillment-worker status A-1001 A-1002 --queue express,orders --json
+    """
+    wanted = list(dict.fromkeys(order_ids))
+    found = ask(_find(settings, wanted))
+    if as_json:
+        print_json([_fields(order_id, found.get(order_id)) for order_id in wanted])
+    else:
+        now = int(time.time() * 1000)
+        click.echo("\n\n".join("\n".join(_lines(i, found.get(i), now)) for i in wanted))
+    return 0 if len(found) == len(wanted) else 1
+
+
+async def _find(settings: Settings, order_ids: list[str]) -> dict[str, Whereabouts]:
+    found: dict[str, Whereabouts] = {}
+    async with inspectors(settings) as all_queues:
+        for inspector in all_queues:
+            missing = [order_id for order_id in order_ids if order_id not in found]
+            if missing:
+                found |= await inspector.find(missing)
+    return found
+
+
+def _fields(order_id: str, order: Whereabouts | None) -> Any:
+    if order is None:
+        return {"order_id": order_id, "status": "unknown"}
+    return msgspec.to_builtins(order)
+
+
+def _lines(order_id: str, order: Whereabouts | None, now: int) -> Iterator[str]:
+    name = coloured(visible(order_id), bold=True)
+    if order is None:
+        yield f"{name}  {_status('unknown')}: {_UNKNOWN}"
+        return
+    position = f", number {order.position} in line" if order.position else ""
+    yield f"{name}  {_status(order.status)}{position}"
+    for label, text in _details(order, now):
+        yield f"  {label:<13} {visible(text)}"
+
+
+def _status(status: str) -> str:
+    return coloured(visible(status), fg=_COLOURS.get(status))
+
+
+def _details(order: Whereabouts, now: int) -> Iterator[tuple[str, str]]:
+    yield "queue", order.queue
+    times = (
+        ("queued", order.queued_at),
+        ("started", order.started_at),
+        ("finished", order.finished_at),
+        ("next attempt", order.next_attempt_at),
+    )
+    yield from ((label, moment(at, now)) for label, at in times if at is not None)
+    if order.attempt is not None:
+        yield "attempt", str(order.attempt)
+    if order.worker:
+        yield "worker", order.worker
+    if order.error and order.status != "fulfilled":
+        yield "error", order.error
+    for failure in order.history:
+        yield f"failed ({failure.attempt})", f"{moment(failure.at, now)}: {failure.error}"

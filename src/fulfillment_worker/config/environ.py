@@ -1,0 +1,47 @@
+"""Which environment variables are meant for us."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+PREFIX = "FULFILLMENT_"
+_ADDRESS = r"[0-9A-Fa-f.:]+|None"
+_LINK = r"(?:tcp|udp|sctp)://\S+"
+# What Kubernetes gives every container for each Service of its namespace: the ends of the names,
+# and the values. See "Environment variables" in Kubernetes' page on Services.
+_SERVICE_LINKS = (
+    (r"SERVICE_HOST", _ADDRESS),
+    (r"SERVICE_PORT(?:_\w+)?", r"\d+"),
+    (r"PORT", _LINK),
+    (r"PORT_\d+_(?:TCP|UDP|SCTP)", _LINK),
+    (r"PORT_\d+_(?:TCP|UDP|SCTP)_PROTO", r"tcp|udp|sctp"),
+    (r"PORT_\d+_(?:TCP|UDP|SCTP)_PORT", r"\d+"),
+    (r"PORT_\d+_(?:TCP|UDP|SCTP)_ADDR", _ADDRESS),
+)
+
+
+def is_service_link(name: str, value: str) -> bool:
+    """Whether Kubernetes set the variable, for a Service whose name begins with `fulfillment`."""
+    return any(
+        re.fullmatch(rf"{PREFIX}(?:\w+_)?{ending}", name) and re.fullmatch(form, value)
+        for ending, form in _SERVICE_LINKS
+    )
+
+
+def unknown_variables(environ: Mapping[str, str], known: Iterable[str]) -> list[str]:
+    """A fault for each variable that looks like a setting but is none, with the nearest one."""
+    names = list(known)
+    return [
+        _unknown(name, names)
+        for name, value in sorted(environ.items())
+        if name.startswith(PREFIX) and name not in names and not is_service_link(name, value)
+    ]
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    # Without the prefix that all share, likeness says something.
+    endings = [ours.removeprefix(PREFIX) for ours in known if ours.startswith(PREFIX)]
+    nearest = get_close_matches(name.removeprefix(PREFIX), endings, n=1, cutoff=0.0)[0]
+    return f"{name[:80]} is not a setting: did you mean {PREFIX}{nearest}? Rename it or unset it"

@@ -1,0 +1,244 @@
+"""Every setting, declared once: flags, environment variables and the reference come from here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from fulfillment_worker.config.environ import PREFIX, is_service_link, unknown_variables
+from fulfillment_worker.config.redact import redact, shown
+from fulfillment_worker.config.values import (
+    Choice,
+    Duration,
+    Field,
+    Handler,
+    Host,
+    Location,
+    Names,
+    Parser,
+    RedisUrl,
+    Size,
+    Whole,
+)
+
+
+class SettingsError(Exception):
+    """Settings that can't be used. faults: all of them, one line each, without secrets."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How one setting is given, and what it means.
+
+    default: as users write it; None where there is none.
+    also: a variable that is asked where the setting's own is not set.
+    """
+
+    flag: str
+    parse: Parser[object]
+    default: str | None
+    help: str
+    also: str | None = None
+
+    @property
+    def env(self) -> str:
+        """The environment variable, which follows from the flag."""
+        return PREFIX + self.flag.removeprefix("--").replace("-", "_").upper()
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """All environment variables that can give it, the strongest first."""
+        return (self.env, self.also) if self.also else (self.env,)
+
+    def default_value(self) -> object:
+        """The default as a value."""
+        return None if self.default is None else self.parse(self.default)
+
+
+def _setting(
+    flag: str, parse: Parser[object], default: str | None, help: str, also: str | None = None
+) -> Any:
+    spec = Spec(flag, parse, default, help, also)
+    return field(default_factory=spec.default_value, metadata={"spec": spec})
+
+
+class _OneForNow:
+    """Counts of processes: a later version runs more than one."""
+
+    allowed = "1"
+
+    def __call__(self, text: str) -> int:
+        if Whole(1, 1024)(text) > 1:
+            raise ValueError(
+                "this version runs one process per command: give 1, and start the command as "
+                "often as there are cores"
+            )
+        return 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Settings:
+    """All settings, checked. Durations are in seconds, sizes in bytes."""
+
+    redis_url: RedisUrl = _setting(  # noqa: RUF009 - it is a `field(...)`, and made once
+        "--redis-url",
+        Location(),
+        "redis://127.0.0.1:6379/0",
+        "where Redis is; embedded:PATH is a private server that keeps its data in PATH",
+        also="REDIS_URL",
+    )
+    queues: tuple[str, ...] = _setting(
+        "--queue",
+        Names(),
+        "orders",
+        "the list of orders; several, separated by commas, are served in that order of preference",
+    )
+    handler: str | None = _setting(
+        "--handler",
+        Handler(),
+        None,
+        "what fulfils an order: package.module:function, or a URL to post it to",
+    )
+    concurrency: int = _setting(
+        "--concurrency", Whole(1, 100_000), "50", "orders in flight in one process"
+    )
+    processes: int = _setting("--processes", _OneForNow(), "1", "worker processes")
+    metrics_host: str = _setting(
+        "--metrics-host", Host(), "*", "the interface that serves metrics and probes; * is all"
+    )
+    metrics_port: int = _setting(
+        "--metrics-port",
+        Whole(0, 65535),
+        "2112",
+        "the port that serves metrics and probes; 0 takes any free one",
+    )
+    order_timeout: float = _setting(
+        "--order-timeout", Duration("1ms", "365d"), "60s", "how long one attempt may take"
+    )
+    max_attempts: int = _setting(
+        "--max-attempts", Whole(1, 1_000_000), "5", "failed attempts that make a dead letter"
+    )
+    max_orphanings: int = _setting(
+        "--max-orphanings",
+        Whole(1, 1000),
+        "3",
+        "times that an order may outlive its worker before it is a dead letter",
+    )
+    retry_base: float = _setting(
+        "--retry-base",
+        Duration("0", "365d"),
+        "1s",
+        "longest wait before the second attempt; it doubles with each further one",
+    )
+    retry_cap: float = _setting(
+        "--retry-cap", Duration("0", "365d"), "300s", "longest wait before any attempt"
+    )
+    lease: float = _setting(
+        "--lease", Duration("200ms", "1d"), "10s", "how long a silent worker keeps its orders"
+    )
+    shutdown_grace: float = _setting(
+        "--shutdown-grace",
+        Duration("0", "1d"),
+        "25s",
+        "how long running orders may take when the worker is told to stop; then they are requeued",
+    )
+    id_field: str = _setting("--id-field", Field(), "order_id", "the field with the order's id")
+    max_order_bytes: int = _setting(
+        "--max-order-bytes", Size("16", "512MiB"), "1MiB", "largest order; above it is no order"
+    )
+    status_ttl: float = _setting(
+        "--status-ttl",
+        Duration("1s", "3650d"),
+        "7d",
+        "how long an order's status is kept, and its copies recognised, once it has ended",
+    )
+    log_level: str = _setting(
+        "--log-level", Choice(("debug", "info", "warning", "error")), "info", "least level logged"
+    )
+    log_format: Literal["auto", "json", "console"] = _setting(
+        "--log-format",
+        Choice(("auto", "json", "console")),
+        "auto",
+        "auto is console (coloured) on a terminal, and json otherwise",
+    )
+
+    def __repr__(self) -> str:
+        # A handler's URL may carry a password; the Redis URL hides its own.
+        values = {name: getattr(self, name) for name in SPECS}
+        values["handler"] = self.handler and redact(self.handler)
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+
+
+SPECS: dict[str, Spec] = {each.name: each.metadata["spec"] for each in fields(Settings)}
+
+
+def load(
+    flags: Mapping[str, str | None], environ: Mapping[str, str], *, required: Collection[str] = ()
+) -> Settings:
+    """The settings from flags (by field name; None: not given), else variables, else defaults.
+
+    A blank variable counts as not set. required: fields that have no default and must be given.
+    Raises SettingsError with all faults at once.
+    """
+    given = {name: _given(name, spec, flags, environ) for name, spec in SPECS.items()}
+    faults = unknown_variables(environ, [v for spec in SPECS.values() for v in spec.variables])
+    values: dict[str, Any] = {}
+    for name, (source, text) in given.items():
+        try:
+            values[name] = None if text is None else _parsed(SPECS[name], text)
+        except ValueError as why:
+            faults.append(_fault(source, text or "", str(why)))
+    faults += [_missing(SPECS[name]) for name in required if given[name][1] is None]
+    faults += _conflicts(values, given)
+    if faults:
+        raise SettingsError(faults)
+    return Settings(**values)
+
+
+def _given(
+    name: str, spec: Spec, flags: Mapping[str, str | None], environ: Mapping[str, str]
+) -> tuple[str, str | None]:
+    flag = flags.get(name)
+    if flag is not None:
+        return spec.flag, flag
+    for variable in spec.variables:
+        if environ.get(variable, "").strip():
+            return variable, environ[variable]
+    return spec.env, spec.default
+
+
+def _parsed(spec: Spec, text: str) -> object:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it is not UTF-8") from None
+    return spec.parse(text.strip())
+
+
+def _fault(source: str, text: str, why: str) -> str:
+    if is_service_link(source, text):
+        return (
+            f"{source} is {shown(text)}, which Kubernetes set for a Service of a similar name: "
+            "put `enableServiceLinks: false` in the pod's spec, or set the variable there"
+        )
+    return f"{source} is {shown(text)}: {why}"
+
+
+def _missing(spec: Spec) -> str:
+    return f"{spec.env} is not set: give {spec.parse.allowed}, there or with {spec.flag}"
+
+
+def _conflicts(values: Mapping[str, Any], given: Mapping[str, tuple[str, str | None]]) -> list[str]:
+    # A value that is faulty itself is not in `values`, and can't be blamed for a second thing.
+    if values.get("retry_base", 0) <= values.get("retry_cap", float("inf")):
+        return []
+    (base, base_text), (cap, cap_text) = given["retry_base"], given["retry_cap"]
+    return [
+        f"{base} is {base_text}, which is above {cap}, {cap_text}: "
+        "the cap bounds the base, so lower the one or raise the other"
+    ]

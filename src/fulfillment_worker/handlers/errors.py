@@ -1,0 +1,28 @@
+"""What can be wrong with a handler: when it is loaded, and when it runs."""
+
+from __future__ import annotations
+
+from fulfillment_worker.handlers.text import one_line
+
+_LONGEST = 500
+
+
+class HandlerError(Exception):
+    """The handler can't be loaded. The message is one line that says why and what to do.
+
+    It never holds credentials of a URL. Where code of the shop raised, that is the `__cause__`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(one_line(reason, _LONGEST))
+
+
+class Escaped(Exception):
+    """A handler raised what is no Exception (SystemExit, say), which would have ended the worker.
+
+    The original is the `__cause__`.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        said = str(error)
+        super().__init__(f"{type(error).__name__}: {said}" if said else type(error).__name__)

@@ -1,0 +1,34 @@
+"""What the worker calls for each order."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from fulfillment_worker.core.order import Order
+
+
+class Handler(Protocol):
+    """Runs the shop's code on one order at a time, many orders at once."""
+
+    @property
+    def name(self) -> str:
+        """For logs: `package.module:function`, or a URL's scheme, host and port."""
+        ...
+
+    @property
+    def blocking(self) -> bool:
+        """Whether the code runs in a thread, which can't be stopped.
+
+        The first cancellation of a call to a blocking handler then waits for the function to
+        return; a second one gives up waiting, and the thread runs on by itself.
+        """
+        ...
+
+    def __call__(self, order: Order) -> Coroutine[Any, Any, None]:
+        """Fulfil `order`; an `async def` in all but name. Raises Exception or CancelledError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of threads and connections, without waiting for calls that run. Idempotent."""
+        ...

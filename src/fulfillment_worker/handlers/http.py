@@ -1,0 +1,187 @@
+"""Handlers that are HTTP endpoints: the order is posted, and the answer's status decides.
+
+Proxy variables of the environment (HTTP_PROXY and the like) and ~/.netrc are not read: an order
+holds personal data, and goes to the host that the setting names and nowhere else. TLS is always
+verified, against the system's certificates (or SSL_CERT_FILE, SSL_CERT_DIR) and certifi's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.metadata import version
+from typing import cast
+
+import certifi
+import httpx
+
+from fulfillment_worker.core.order import Order, Reject, Retry
+from fulfillment_worker.handlers.errors import HandlerError
+from fulfillment_worker.handlers.retry_after import retry_after
+from fulfillment_worker.handlers.text import one_line
+
+_ALREADY_DONE = 409
+_TRY_AGAIN = {408, 425, 429}
+_BODY_BYTES = 64 * 1024
+_BODY_SECONDS = 5.0
+_EXCERPT_CHARACTERS = 200
+_CONNECT_SECONDS = 10.0
+# Below the 5 s after which many servers hang up, so that an order rarely meets a dead connection.
+_KEEPALIVE_SECONDS = 4.0
+
+
+class Endpoint:
+    """Posts orders to one URL.
+
+    name: its scheme, host and port. secrets: what must not be quoted from an answer.
+    """
+
+    blocking = False
+
+    def __init__(self, client: httpx.AsyncClient, url: httpx.URL, secrets: list[str]) -> None:
+        self._client = client
+        self._url = url
+        self._secrets = secrets
+        self.name = f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+    async def __call__(self, order: Order) -> None:
+        """Post `order`. Raises Retry or Reject, whose messages hold no credentials."""
+        try:
+            async with self._client.stream(
+                "POST", self._url, content=order.raw, headers=_headers(order)
+            ) as response:
+                self._judge(response, await _body(response))
+        except httpx.HTTPError as error:
+            raise Retry(f"{self.name}: {_said(error)}") from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    def _judge(self, response: httpx.Response, body: bytes) -> None:
+        status = response.status_code
+        if response.is_success or status == _ALREADY_DONE:
+            return
+        answer = self._answer(response, body)
+        if response.is_server_error or status in _TRY_AGAIN:
+            raise Retry(answer, after=retry_after(response.headers))
+        raise Reject(answer)
+
+    def _answer(self, response: httpx.Response, body: bytes) -> str:
+        status = response.status_code
+        answer = f"{self.name} answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
+        if response.is_redirect:
+            answer += ", and redirects are not followed"
+        excerpt = self._excerpt(response, body)
+        return f"{answer}: {excerpt}" if excerpt else answer
+
+    def _excerpt(self, response: httpx.Response, body: bytes) -> str:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            return ""  # not asked for, and not worth the risk of unpacking
+        text = body.decode("utf-8", "replace")
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return one_line(text, _EXCERPT_CHARACTERS)
+
+
+def endpoint(url: str, *, order_timeout: float, concurrency: int | None) -> Endpoint:
+    """The endpoint at `url`. See `load` for the arguments. Raises HandlerError."""
+    target = _parse(url)
+    # It logs each request's whole URL, with secrets that its query may hold.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    auth = httpx.BasicAuth(target.username, target.password) if target.userinfo else None
+    client = httpx.AsyncClient(
+        auth=auth,
+        verify=_trust(target.scheme),
+        trust_env=False,
+        timeout=httpx.Timeout(order_timeout, connect=min(_CONNECT_SECONDS, order_timeout)),
+        limits=httpx.Limits(
+            max_connections=concurrency,
+            max_keepalive_connections=concurrency,
+            keepalive_expiry=_KEEPALIVE_SECONDS,
+        ),
+        # No order may learn from another's cookies, nor a server fill the memory with them.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        headers={"User-Agent": f"fulfillment-worker/{version('fulfillment-worker')}"},
+    )
+    return Endpoint(client, target.copy_with(userinfo=b""), _secrets(target, auth))
+
+
+def _parse(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        # Its message may quote a password that wasn't escaped, and so may the chained traceback.
+        raise HandlerError(
+            "the URL is malformed; special characters in a user or password are written %XX"
+        ) from None
+    if parsed.scheme not in {"http", "https"}:
+        raise HandlerError("the URL must begin with http:// or https://")
+    if not parsed.host:
+        raise HandlerError("the URL names no host")
+    if parsed.fragment:
+        raise HandlerError("the URL has a # in it, which can't be sent; it is written %23")
+    return parsed
+
+
+def _secrets(target: httpx.URL, auth: httpx.BasicAuth | None) -> list[str]:
+    secrets = [target.password, target.userinfo.decode(), target.query.decode()]
+    if auth is not None:
+        request = next(auth.auth_flow(httpx.Request("POST", target)))
+        secrets.append(request.headers["Authorization"].removeprefix("Basic "))
+    # The longest first, since one may contain another.
+    return sorted(filter(None, secrets), key=len, reverse=True)
+
+
+def _trust(scheme: str) -> ssl.SSLContext:
+    if scheme == "http":
+        # Never used, and trusts nobody: reading the certificates takes longer than all the rest.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The system's for a shop's own authority; certifi's as well, as slim images have no others.
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+def _headers(order: Order) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json",
+        # Spares us from unpacking what may be a bomb.
+        "Accept-Encoding": "identity",
+        "Idempotency-Key": order.idempotency_key,
+        "X-Order-Attempt": str(order.attempt),
+    }
+    if order.traceparent:
+        headers["traceparent"] = order.traceparent
+        # Outer spaces are no part of a header, and would make the request an illegal one.
+        if order.tracestate and (tracestate := order.tracestate.strip()):
+            headers["tracestate"] = tracestate
+    return headers
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """The answer's body, as far as it comes in time and is not too long.
+
+    Read to its end, the connection can serve the next order. Whatever goes wrong here changes
+    nothing: the status has decided already.
+    """
+    body = bytearray()
+    try:
+        chunks = cast("AsyncGenerator[bytes]", response.aiter_raw())
+        async with asyncio.timeout(_BODY_SECONDS), aclosing(chunks):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > _BODY_BYTES:
+                    break
+    except (httpx.HTTPError, TimeoutError):
+        pass
+    return bytes(body[:_BODY_BYTES])
+
+
+def _said(error: httpx.HTTPError) -> str:
+    said = one_line(str(error), _EXCERPT_CHARACTERS)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -1,0 +1,43 @@
+"""From the handler setting to a Handler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fulfillment_worker.handlers.check import check, is_async
+from fulfillment_worker.handlers.errors import HandlerError
+from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
+from fulfillment_worker.handlers.resolve import resolve
+
+if TYPE_CHECKING:
+    from fulfillment_worker.handlers.handler import Handler
+
+
+def load(spec: str, *, order_timeout: float, concurrency: int | None = None) -> Handler:
+    """The handler that `spec` names: `package.module:function`, or an http(s):// URL.
+
+    Imports the module, with the working directory first on sys.path, and so runs its code.
+
+    order_timeout: seconds that an attempt may take; bounds each wait of a URL handler.
+    concurrency: connections of a URL handler at most; None leaves it to the number of calls.
+
+    Raises HandlerError, whose message is one line without credentials.
+    """
+    if "://" in spec:
+        return _endpoint(spec, order_timeout, concurrency)
+    found = resolve(spec)
+    function = check(found, spec)
+    return AsyncFunction(function, spec) if is_async(function) else PlainFunction(function, spec)
+
+
+def _endpoint(url: str, order_timeout: float, concurrency: int | None) -> Handler:
+    try:
+        # Here and not above: httpx is an optional dependency, and slow to import.
+        from fulfillment_worker.handlers.http import endpoint  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "httpx":
+            raise
+        raise HandlerError(
+            "a URL needs the package httpx: pip install 'fulfillment-worker[http]'"
+        ) from None
+    return endpoint(url, order_timeout=order_timeout, concurrency=concurrency)

@@ -1,0 +1,278 @@
+"""Every metric of the worker, declared once, as data.
+
+The instruments, the reference page and the tests are all made from this list, so a metric that
+is not here doesn't exist, and one that is here is on the page from the first scrape.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from fulfillment_worker.core.outcome import DeadReason, FailureReason
+from fulfillment_worker.observability.catalogue_runtime import RUNTIME_CATALOGUE
+from fulfillment_worker.observability.spec import Kind, Source, Spec
+
+
+class WorkerState(StrEnum):
+    """Where a worker is in its life; label values of `fulfillment_worker_state`."""
+
+    STARTING = "starting"
+    CONSUMING = "consuming"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+STATUSES = ("success", "error")
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+# `other` keeps the number of series fixed should a new operation be forgotten here.
+TIMED_OPERATIONS = ("exchange", "holdings", "connect", "other")
+OPERATIONS = ("wait", *TIMED_OPERATIONS)
+OUTCOMES = ("ok", "error")
+
+# Fixed for ever: dashboards and other implementations share them.
+PROCESSING_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# From the pick-up by an idle worker (about a millisecond) to a backlog of a working day.
+WAIT_BUCKETS = (0.002, 0.01, 0.05, 0.25, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400, 86400)
+# 60 is the objective that lateness is judged by; the far end holds orders that were retried for
+# hours, the near end those that a fast handler fulfilled at once.
+END_TO_END_BUCKETS = (0.01, 0.05, 0.25, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400, 86400)
+# A round trip within a rack takes 0.1 to 1 ms, a full batch a few, a failover seconds.
+REDIS_BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+ORDERS_PROCESSED = Spec(
+    name="orders_processed_total",
+    kind=Kind.COUNTER,
+    labels=("status",),
+    values=(STATUSES,),
+    help="Attempts that ended, by how they ended.",
+    why="Throughput, and the error ratio. An order that is retried counts once per attempt; "
+    "an entry that is no order has no attempt, and is not in it.",
+)
+ORDER_PROCESSING_DURATION = Spec(
+    name="order_processing_duration_seconds",
+    kind=Kind.HISTOGRAM,
+    labels=("status",),
+    values=(STATUSES,),
+    buckets=PROCESSING_BUCKETS,
+    help="Time of one attempt: the handler, and the recording of its result.",
+    why="How fast the shop's own code is. The wait in the queue is not in it, so a backlog can't "
+    "look like a slow handler. In OpenMetrics, exemplars lead to traces.",
+)
+QUEUE_DEPTH = Spec(
+    name="fulfillment_queue_depth",
+    kind=Kind.GAUGE,
+    per_queue=True,
+    help="Orders that wait in the public list, as last read.",
+    why="The backlog. All workers of a queue report the same list: take the max, not the sum.",
+)
+ORDERS_RECEIVED = Spec(
+    name="orders_received_total",
+    kind=Kind.COUNTER,
+    help="Orders claimed for the first time.",
+    why="Departures from the list; with the change of the depth it gives arrivals.",
+)
+ORDERS_IN_PROGRESS = Spec(
+    name="orders_in_progress",
+    kind=Kind.GAUGE,
+    help="Orders that this worker is running now.",
+    why="Divided by the slots, how busy the worker is.",
+)
+WORKER_SLOTS = Spec(
+    name="fulfillment_worker_slots",
+    kind=Kind.GAUGE,
+    help="Orders that this worker can run at the same time.",
+    why="The other half of saturation.",
+)
+ORDER_QUEUE_WAIT = Spec(
+    name="order_queue_wait_seconds",
+    kind=Kind.HISTOGRAM,
+    buckets=WAIT_BUCKETS,
+    help="Time from enqueued to the first start, of orders that tell when they were enqueued.",
+    why="What a customer waits before anything happens. Clocks of different hosts are compared, "
+    "so a negative wait counts as 0.",
+)
+ORDER_END_TO_END = Spec(
+    name="order_end_to_end_duration_seconds",
+    kind=Kind.HISTOGRAM,
+    buckets=END_TO_END_BUCKETS,
+    help="Time from enqueued to fulfilled, of orders that tell when they were enqueued.",
+    why="What the customer sees, retries and outages included; lateness is judged by it.",
+)
+ORDER_FAILURES = Spec(
+    name="order_failures_total",
+    kind=Kind.COUNTER,
+    labels=("reason",),
+    values=(tuple(FailureReason),),
+    help="Failed attempts, and entries that are no order, by reason.",
+    why="Tells whose fault it is: the producer's (invalid), the shop's code (handler, timeout), "
+    "something that it needs (dependency), or ours (internal, lease_lost).",
+)
+ORDER_RETRIES = Spec(
+    name="order_retries_total",
+    kind=Kind.COUNTER,
+    help="Attempts that will be followed by another one.",
+    why="Work that has to be done again, before it becomes dead letters.",
+)
+ORDERS_RECOVERED = Spec(
+    name="orders_recovered_total",
+    kind=Kind.COUNTER,
+    help="Orders of workers that are gone, put back.",
+    why="Above 0, workers are dying or falling silent, though no order is lost.",
+)
+ORDERS_REQUEUED = Spec(
+    name="orders_requeued_total",
+    kind=Kind.COUNTER,
+    help="Orders given back at no cost to them, at a shutdown for example.",
+    why="Tells drains that were too short from crashes.",
+)
+ORDERS_DUPLICATE = Spec(
+    name="orders_duplicate_total",
+    kind=Kind.COUNTER,
+    help="Copies of fulfilled orders, acknowledged without being handled.",
+    why="A producer that sends orders twice.",
+)
+ORDERS_DEAD_LETTERED = Spec(
+    name="orders_dead_lettered_total",
+    kind=Kind.COUNTER,
+    labels=("reason",),
+    values=(tuple(DeadReason),),
+    help="Orders put aside for a person, by reason.",
+    why="Each is a customer who gets nothing until somebody looks.",
+)
+IN_FLIGHT_DEPTH = Spec(
+    name="fulfillment_in_flight_depth",
+    kind=Kind.GAUGE,
+    per_queue=True,
+    help="Orders held by workers, of all workers, as last read.",
+    why="Above what the workers say they run, orders hang at a worker that is gone.",
+)
+RETRY_DEPTH = Spec(
+    name="fulfillment_retry_depth",
+    kind=Kind.GAUGE,
+    per_queue=True,
+    help="Orders that wait for their next attempt, as last read.",
+    why="A backlog that the depth of the list doesn't show.",
+)
+DEAD_LETTER_DEPTH = Spec(
+    name="fulfillment_dead_letter_depth",
+    kind=Kind.GAUGE,
+    per_queue=True,
+    help="Dead letters, as last read.",
+    why="How many orders wait for a person.",
+)
+QUEUE_OLDEST_ORDER = Spec(
+    name="fulfillment_queue_oldest_order_timestamp_seconds",
+    kind=Kind.GAUGE,
+    per_queue=True,
+    help="Since when the oldest claimable order has waited (Unix time); the time of the reading "
+    "where none waits, the start of the worker before the first reading.",
+    why="Age tells lateness where depth can't: 10 orders may be an hour old. A point in time and "
+    "not an age, so that it goes on growing while Redis can't be asked.",
+)
+QUEUE_SAMPLE = Spec(
+    name="fulfillment_queue_sample_timestamp_seconds",
+    kind=Kind.GAUGE,
+    per_queue=True,
+    help="When depths and age were last read, by the clock of Redis (Unix time); 0 for never.",
+    why="While Redis is away the depths stand still: this tells that they are old.",
+)
+ORDERS_UNACCOUNTED = Spec(
+    name="orders_unaccounted",
+    kind=Kind.GAUGE,
+    per_queue=True,
+    help="Orders received that are in no place and in no end; 0 unless an order was lost.",
+    why="The promise of the project, as a number. Anything but 0 is an emergency.",
+)
+ORDER_LAST_PROCESSED = Spec(
+    name="order_last_processed_timestamp_seconds",
+    kind=Kind.GAUGE,
+    labels=("status",),
+    values=(STATUSES,),
+    help="When an attempt last ended so (Unix time); 0 before the first.",
+    why="Shows a worker that hangs at a glance, also where orders are few.",
+)
+WORKER_LAST_LOOP = Spec(
+    name="fulfillment_worker_last_loop_timestamp_seconds",
+    kind=Kind.GAUGE,
+    help="When the event loop of the worker last turned (Unix time); 0 before it started.",
+    why="Served by another thread, so it tells of a loop that a handler blocks.",
+)
+WORKER_STATE = Spec(
+    name="fulfillment_worker_state",
+    kind=Kind.GAUGE,
+    labels=("state",),
+    values=(tuple(WorkerState),),
+    help="1 for the state that the worker is in, 0 for the others.",
+    why="Tells a drain from a hang, in graphs and in alerts.",
+)
+REDIS_COMMANDS = Spec(
+    name="fulfillment_redis_commands_total",
+    kind=Kind.COUNTER,
+    labels=("operation", "outcome"),
+    values=(OPERATIONS, OUTCOMES),
+    help="Commands sent to Redis, by what they were for and whether they were answered.",
+    why="The load on Redis, and its error ratio.",
+)
+REDIS_COMMAND_DURATION = Spec(
+    name="fulfillment_redis_command_duration_seconds",
+    kind=Kind.HISTOGRAM,
+    labels=("operation",),
+    values=(TIMED_OPERATIONS,),
+    buckets=REDIS_BUCKETS,
+    help="Time of a command to Redis and back; waiting for orders is not in it.",
+    why="Tells a slow Redis or network from a slow handler.",
+)
+LOG_MESSAGES = Spec(
+    name="fulfillment_log_messages_total",
+    kind=Kind.COUNTER,
+    labels=("level",),
+    values=(LOG_LEVELS,),
+    source=Source.PLAIN,
+    help="Messages logged, by level, also those that could not be written.",
+    why="A burst of errors can be seen, and alerted on, without a log system.",
+)
+OBSERVER_FAULTS = Spec(
+    name="fulfillment_observer_faults_total",
+    kind=Kind.COUNTER,
+    source=Source.PLAIN,
+    help="Times that a metric, log or trace could not be recorded; no order was affected.",
+    why="Above 0, the other numbers may be too low, and there is a bug to report.",
+)
+BUILD_INFO = Spec(
+    name="fulfillment_build_info",
+    kind=Kind.GAUGE,
+    labels=("version", "revision"),
+    help="Always 1; which build this is.",
+    why="Puts releases on graphs, and shows a half-finished roll-out.",
+)
+CATALOGUE: tuple[Spec, ...] = (
+    ORDERS_PROCESSED,
+    ORDER_PROCESSING_DURATION,
+    QUEUE_DEPTH,
+    ORDERS_RECEIVED,
+    ORDERS_IN_PROGRESS,
+    WORKER_SLOTS,
+    ORDER_QUEUE_WAIT,
+    ORDER_END_TO_END,
+    ORDER_FAILURES,
+    ORDER_RETRIES,
+    ORDERS_RECOVERED,
+    ORDERS_REQUEUED,
+    ORDERS_DUPLICATE,
+    ORDERS_DEAD_LETTERED,
+    IN_FLIGHT_DEPTH,
+    RETRY_DEPTH,
+    DEAD_LETTER_DEPTH,
+    QUEUE_OLDEST_ORDER,
+    QUEUE_SAMPLE,
+    ORDERS_UNACCOUNTED,
+    ORDER_LAST_PROCESSED,
+    WORKER_LAST_LOOP,
+    WORKER_STATE,
+    REDIS_COMMANDS,
+    REDIS_COMMAND_DURATION,
+    LOG_MESSAGES,
+    OBSERVER_FAULTS,
+    BUILD_INFO,
+    *RUNTIME_CATALOGUE,
+)

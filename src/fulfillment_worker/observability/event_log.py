@@ -1,0 +1,151 @@
+"""What happened, as log lines: past tense, the same field names everywhere, quiet when all is well.
+
+At `info` nothing is said of an order that goes well. Payloads are never logged.
+"""
+
+from __future__ import annotations
+
+from logging import DEBUG, ERROR, INFO, WARNING, getLogger
+
+from fulfillment_worker.core.events import (
+    AttemptEnded,
+    CommandSent,
+    Event,
+    LeaseLost,
+    OrderDuplicated,
+    OrderInvalid,
+    OrdersReceived,
+    OrdersRecovered,
+    OrdersRequeued,
+    OrderStarted,
+    QueueLost,
+    QueueRegained,
+)
+from fulfillment_worker.core.outcome import DeadReason, FailureReason
+from fulfillment_worker.observability.logs import log
+
+_logger = getLogger("fulfillment_worker")
+
+# The shop said so itself, or its producer did; the others are for a person to look at.
+_EXPECTED = (DeadReason.REJECTED, DeadReason.INVALID)
+
+
+class EventLog:
+    """Logs the events that it is told. May raise only what `logging` raises, which is nothing."""
+
+    def observe(self, event: Event) -> None:
+        """Log an event, or leave it: commands and surveys are for metrics alone."""
+        match event:
+            case AttemptEnded(reason=None):
+                # Once per order: nothing but this test may be spent on it at `info`.
+                if _logger.isEnabledFor(DEBUG):
+                    _attempt(DEBUG, "order_fulfilled", event)
+            case AttemptEnded():
+                _failed(event)
+            case OrderInvalid():
+                _invalid(event)
+            case OrdersRecovered():
+                _recovered(event)
+            case LeaseLost() | QueueLost() | QueueRegained():
+                _outage(event)
+            case _ if _logger.isEnabledFor(DEBUG):
+                _detail(event)
+
+
+def delivery_id(worker: str, delivery: int) -> str:
+    """The name of one delivery, unique among all workers."""
+    return f"{worker}/{delivery}"
+
+
+def _attempt(level: int, name: str, event: AttemptEnded, **more: object) -> None:
+    log(
+        level,
+        name,
+        order_id=event.order_id,
+        delivery_id=delivery_id(event.worker, event.delivery),
+        attempt=event.attempt,
+        queue=event.queue,
+        worker=event.worker,
+        duration=event.duration,
+        **more,
+        trace_id=event.trace_id,
+    )
+
+
+def _failed(event: AttemptEnded) -> None:
+    why = {"reason": event.reason, "error": event.error}
+    if event.dead is not None:
+        level = WARNING if event.dead in _EXPECTED else ERROR
+        _attempt(level, "order_dead_lettered", event, **why, dead=event.dead)
+    elif event.retry_in is not None:
+        _attempt(WARNING, "order_retried", event, **why, retry_in=event.retry_in)
+    elif event.reason is FailureReason.LEASE_LOST:
+        _attempt(WARNING, "order_fenced", event, **why, next="another worker runs the order again")
+    else:
+        _attempt(ERROR, "order_attempt_failed", event, **why)
+
+
+def _invalid(event: OrderInvalid) -> None:
+    log(
+        WARNING,
+        "order_dead_lettered",
+        delivery_id=delivery_id(event.worker, event.delivery),
+        queue=event.queue,
+        worker=event.worker,
+        reason=FailureReason.INVALID,
+        error=event.why,
+        dead=DeadReason.INVALID,
+    )
+
+
+def _recovered(event: OrdersRecovered) -> None:
+    if event.orphaned:
+        hint = "some outlived their workers too often, and are dead letters now"
+    else:
+        hint = "they run again, here or elsewhere"
+    log(
+        ERROR if event.orphaned else WARNING,
+        "orders_recovered",
+        queue=event.queue,
+        count=event.count,
+        orphaned=event.orphaned,
+        next=hint,
+    )
+
+
+def _outage(event: LeaseLost | QueueLost | QueueRegained) -> None:
+    match event:
+        case LeaseLost():
+            log(
+                ERROR,
+                "lease_lost",
+                queue=event.queue,
+                worker=event.worker,
+                orders=event.orders,
+                next="other workers run these orders; this one goes on under a new name",
+            )
+        case QueueLost():
+            hint = "running orders go on, and claiming resumes by itself"
+            log(ERROR, "redis_lost", queue=event.queue, error=event.why, next=hint)
+        case QueueRegained():
+            log(INFO, "redis_regained", queue=event.queue, away=event.away, next="claiming")
+
+
+def _detail(event: Event) -> None:
+    match event:
+        case OrdersReceived():
+            log(DEBUG, "orders_received", queue=event.queue, count=event.count)
+        case OrderStarted(order_id=order_id, attempt=attempt):
+            log(DEBUG, "order_started", order_id=order_id, attempt=attempt, queue=event.queue)
+        case OrdersRequeued():
+            log(
+                DEBUG,
+                "orders_requeued",
+                queue=event.queue,
+                worker=event.worker,
+                count=event.count,
+            )
+        case OrderDuplicated():
+            log(DEBUG, "order_duplicated", order_id=event.order_id, queue=event.queue)
+        case CommandSent(ok=False):
+            log(DEBUG, "redis_command_failed", operation=event.operation, seconds=event.seconds)

@@ -1,0 +1,81 @@
+"""What the probes answer, as plain state: written by the worker, read by the server's thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fulfillment_worker.observability.catalogue import WorkerState
+
+
+class Health:
+    """Whether the worker's loop turns (live), and whether it consumes (ready).
+
+    Safe without locks: each attribute is replaced as a whole, and the dict is copied to be read.
+    stuck_after: seconds without a turn of the loop after which it counts as stuck.
+    clock: monotonic seconds, the same clock as the argument of `looped`.
+    """
+
+    def __init__(self, *, stuck_after: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stuck_after = stuck_after
+        self._clock = clock
+        self._state = WorkerState.STARTING
+        self._turned: float | None = None
+        self._problems: dict[str, str] = {}
+
+    @property
+    def state(self) -> WorkerState:
+        """Where the worker is in its life."""
+        return self._state
+
+    def starting(self) -> None:
+        """The worker is not yet consuming."""
+        self._state = WorkerState.STARTING
+
+    def consuming(self) -> None:
+        """The worker takes orders."""
+        self._state = WorkerState.CONSUMING
+
+    def draining(self) -> None:
+        """The worker takes no more orders, and finishes those that it has."""
+        self._state = WorkerState.DRAINING
+
+    def stopped(self) -> None:
+        """The worker has ended; its loop need not turn any more."""
+        self._state = WorkerState.STOPPED
+
+    def unready(self, queue: str, why: str) -> None:
+        """The queue can't be served. why: one line, without secrets."""
+        self._problems[queue] = why
+
+    def ready(self, queue: str) -> None:
+        """The queue can be served (again)."""
+        self._problems.pop(queue, None)
+
+    def looped(self, monotonic: float) -> None:
+        """The worker's loop turned. monotonic: seconds."""
+        self._turned = monotonic
+
+    def livez(self) -> tuple[bool, str]:
+        """Whether the loop turns, and one line that says so.
+
+        Before its first turn nothing is stuck yet: a slow import of a handler is no hang.
+        """
+        if self._turned is None or self._state is WorkerState.STOPPED:
+            return True, self._state.value
+        silent = self._clock() - self._turned
+        if silent > self._stuck_after:
+            return False, f"stuck: the event loop has not turned for {silent:.1f} s"
+        return True, "ok"
+
+    def readyz(self) -> tuple[bool, str]:
+        """Whether orders are being taken, and one line with the reason if not."""
+        if self._state is not WorkerState.CONSUMING:
+            return False, self._state.value
+        live, why = self.livez()
+        if not live:
+            return False, why
+        problems = dict(self._problems)
+        if problems:
+            return False, "; ".join(f"queue {queue}: {why}" for queue, why in problems.items())
+        return True, "ok"

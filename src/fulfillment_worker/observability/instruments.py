@@ -1,0 +1,81 @@
+"""The client library's instruments, made from the catalogue with every series that they can have.
+
+A series that is born at its first event has no increase over it, so alerts would miss the first
+error: all of them exist from the start, at 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from fulfillment_worker.observability.catalogue import CATALOGUE
+from fulfillment_worker.observability.spec import Kind, Source, Spec
+
+_T = TypeVar("_T", Counter, Gauge, Histogram)
+
+
+class Instruments:
+    """All metrics that are fed by calls. `counter`, `gauge` and `histogram` give bound children.
+
+    queues: their names become label values only where there are several.
+    """
+
+    def __init__(self, registry: CollectorRegistry, queues: Sequence[str]) -> None:
+        self._registry = registry
+        self._queues = tuple(queues) if len(queues) > 1 else ()
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for spec in CATALOGUE:
+            if spec.source is Source.EVENTS:
+                self._make(spec)
+
+    def counter(self, spec: Spec, *values: str) -> Counter:
+        """The child for these label values. Raises KeyError where it is no counter."""
+        return _child(self._counters[spec.name], values)
+
+    def gauge(self, spec: Spec, *values: str) -> Gauge:
+        """The child for these label values. Raises KeyError where it is no gauge."""
+        return _child(self._gauges[spec.name], values)
+
+    def histogram(self, spec: Spec, *values: str) -> Histogram:
+        """The child for these label values. Raises KeyError where it is no histogram."""
+        return _child(self._histograms[spec.name], values)
+
+    def queue_gauge(self, spec: Spec, queue: str) -> Gauge:
+        """The child for a queue; the same for all where the metric has no such label."""
+        return self.gauge(spec, *((queue,) if self._queues else ()))
+
+    def _make(self, spec: Spec) -> None:
+        labels, registry = self._labels(spec), self._registry
+        match spec.kind:
+            case Kind.COUNTER:
+                counter = Counter(spec.name, spec.help, labels, registry=registry)
+                self._counters[spec.name] = self._with_children(counter, spec)
+            case Kind.GAUGE:
+                gauge = Gauge(spec.name, spec.help, labels, registry=registry)
+                self._gauges[spec.name] = self._with_children(gauge, spec)
+            case Kind.HISTOGRAM:
+                histogram = Histogram(
+                    spec.name, spec.help, labels, registry=registry, buckets=spec.buckets
+                )
+                self._histograms[spec.name] = self._with_children(histogram, spec)
+
+    def _labels(self, spec: Spec) -> tuple[str, ...]:
+        return (*spec.labels, "queue") if spec.per_queue and self._queues else spec.labels
+
+    def _with_children(self, parent: _T, spec: Spec) -> _T:
+        values: tuple[tuple[str, ...], ...] = spec.values
+        if spec.per_queue and self._queues:
+            values = (*values, self._queues)
+        for combination in product(*values):
+            _child(parent, combination)
+        return parent
+
+
+def _child(parent: _T, values: Sequence[str]) -> _T:
+    return parent.labels(*values) if values else parent

@@ -1,0 +1,148 @@
+"""Logs: one line per message, for people on a terminal, as JSON for machines everywhere else.
+
+All loggers of the process (ours, the handler's, the libraries') end in one handler. Lines are
+written by a thread of their own: a reader that stalls can't stop the worker, and what doesn't
+fit into the queue meanwhile is dropped, and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Literal, TextIO
+
+from fulfillment_worker.observability.lines import ConsoleFormatter, JsonFormatter, level_name
+
+Format = Literal["auto", "console", "json"]
+
+_LOGGER = logging.getLogger("fulfillment_worker")
+_MOST_WAITING = 10_000
+_FLUSH_SECONDS = 2.0
+# These name each request's URL at info: one line per order, and URLs may hold secrets.
+_CHATTY = ("httpx", "httpcore", "asyncio", "redis")
+
+
+def log(level: int, event: str, **fields: object) -> None:
+    """Log something that happened. level: of `logging`. event: past tense, snake_case."""
+    if _LOGGER.isEnabledFor(level):
+        _LOGGER.log(level, event, extra={"fields": fields})
+
+
+def configure(
+    level: str,
+    format: Format = "auto",
+    stream: TextIO | None = None,
+    on_log: Callable[[str], None] | None = None,
+) -> LogHandler:
+    """Send every logger of the process to `stream` (default: stderr), from `level` up.
+
+    format: "auto" is "console" on a terminal, else "json". on_log: called with the level's name
+    for each message, in the thread that logs. Replaces what a former call has set up.
+    Returns the handler: `close` it at the end, to have all lines written.
+    Raises ValueError for an unknown level.
+    """
+    stream = sys.stderr if stream is None else stream
+    handler = LogHandler(stream, on_log or _ignore)
+    handler.setFormatter(_formatter(format, stream))
+    root = logging.getLogger()
+    for former in root.handlers[:]:
+        root.removeHandler(former)
+        former.close()
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    logging.captureWarnings(True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    return handler
+
+
+def _formatter(format: Format, stream: TextIO) -> logging.Formatter:
+    terminal = _is_terminal(stream)
+    if format == "console" or (format == "auto" and terminal):
+        return ConsoleFormatter(colours=terminal)
+    return JsonFormatter()
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError, OSError):  # no real stream, or a closed one
+        return False
+
+
+def _ignore(level: str) -> None:
+    pass
+
+
+class LogHandler(logging.Handler):
+    """Formats in the thread that logs, writes in its own. Never raises, never waits."""
+
+    def __init__(self, stream: TextIO, on_log: Callable[[str], None]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._on_log = on_log
+        # Safe also where a destructor logs while this thread is in the middle of `put`.
+        self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
+        self._dropped = 0
+        self._thread: threading.Thread | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count the message, and hand its line to the writer."""
+        try:
+            self._on_log(level_name(record.levelno))
+            if self._lines.qsize() >= _MOST_WAITING:
+                self._dropped += 1
+                return
+            self._lines.put(self.format(record) + "\n")
+            self._ensure_writer()
+        except Exception:  # noqa: BLE001 - a log line must never fail what it tells of
+            self._dropped += 1
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: there is nowhere left to say it."""
+
+    def flush(self) -> None:
+        """Wait until all lines so far were written, but not for ever."""
+        if self._thread is not None and self._thread.is_alive():
+            written = threading.Event()
+            self._lines.put(written)
+            written.wait(_FLUSH_SECONDS)
+
+    def close(self) -> None:
+        """Write what waits. The handler can go on being used. Idempotent."""
+        self.flush()
+        super().close()
+
+    def _ensure_writer(self) -> None:
+        # A fork keeps the object but not the thread.
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._write, name="log-writer", daemon=True)
+            self._thread.start()
+
+    def _write(self) -> None:
+        while True:
+            line = self._lines.get()
+            if isinstance(line, threading.Event):
+                line.set()
+                continue
+            self._write_line(line)
+            if self._dropped and self._lines.empty():
+                self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        dropped, self._dropped = self._dropped, 0
+        fields: dict[str, Any] = {"fields": {"count": dropped}}
+        record = logging.makeLogRecord(
+            {"name": _LOGGER.name, "levelno": logging.WARNING, "msg": "log_lines_dropped"} | fields
+        )
+        self._write_line(self.format(record) + "\n")
+
+    def _write_line(self, line: str) -> None:
+        try:
+            self._stream.write(line)
+            self._stream.flush()
+        except (OSError, ValueError):  # the reader has gone, or the stream was closed
+            self._dropped += 1

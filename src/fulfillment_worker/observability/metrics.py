@@ -1,0 +1,265 @@
+"""The worker's metrics: fed with events, served from a registry of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import assert_never
+
+import msgspec
+from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
+
+from fulfillment_worker.core.events import (
+    AttemptEnded,
+    CommandSent,
+    Event,
+    LeaseLost,
+    OrderDuplicated,
+    OrderInvalid,
+    OrdersReceived,
+    OrdersRecovered,
+    OrdersRequeued,
+    OrderStarted,
+    QueueLost,
+    QueueRegained,
+    QueueSurveyed,
+)
+from fulfillment_worker.core.exchange import Survey
+from fulfillment_worker.core.outcome import DeadReason, FailureReason
+from fulfillment_worker.observability import catalogue as c
+from fulfillment_worker.observability import catalogue_runtime as r
+from fulfillment_worker.observability.instruments import Instruments
+from fulfillment_worker.observability.plain import PlainCounter
+from fulfillment_worker.observability.runtime_metrics import RuntimeMetrics
+
+# OpenMetrics allows 128 characters for all names and values of an exemplar.
+_LONGEST_TRACE_ID = 128 - len("trace_id")
+
+
+class _QueueGauges(msgspec.Struct, frozen=True):
+    """What a survey of one queue sets."""
+
+    depth: Gauge
+    in_flight: Gauge
+    retrying: Gauge
+    dead: Gauge
+    oldest: Gauge
+    sampled: Gauge
+    unaccounted: Gauge
+
+
+class Metrics:
+    """All metrics of one worker process; `registry` is what the server renders.
+
+    queues: the names of the queues served. slots: orders that can run at the same time.
+    revision: of the source, "" where not known. clock: Unix seconds.
+
+    Children are bound once, here: looking one up costs more than counting. Turning off the
+    `_created` series is a switch of the whole process, as the client library has it.
+    """
+
+    def __init__(
+        self,
+        queues: Sequence[str],
+        slots: int,
+        version: str,
+        revision: str,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._clock = clock
+        instruments = Instruments(self.registry, queues)
+        self._bind_attempts(instruments)
+        self._bind_counters(instruments)
+        self._bind_redis(instruments)
+        self._bind_worker(instruments)
+        self._queues = {queue: _queue_gauges(instruments, queue) for queue in queues}
+        instruments.gauge(c.WORKER_SLOTS).set(slots)
+        instruments.gauge(c.BUILD_INFO, version, revision).set(1)
+        for gauges in self._queues.values():
+            gauges.oldest.set(clock())
+        self._messages = PlainCounter(c.LOG_MESSAGES)
+        self._faults = PlainCounter(c.OBSERVER_FAULTS)
+        self.registry.register(self._messages)
+        self.registry.register(self._faults)
+        self.runtime = RuntimeMetrics(self.registry, on_fault=self.faulted)
+
+    def _bind_attempts(self, made: Instruments) -> None:
+        succeeded, failed = c.STATUSES
+        self._succeeded = made.counter(c.ORDERS_PROCESSED, succeeded).inc
+        self._failed = made.counter(c.ORDERS_PROCESSED, failed).inc
+        self._success_took = made.histogram(c.ORDER_PROCESSING_DURATION, succeeded).observe
+        self._failure_took = made.histogram(c.ORDER_PROCESSING_DURATION, failed).observe
+        self._last_succeeded = made.gauge(c.ORDER_LAST_PROCESSED, succeeded).set
+        self._last_failed = made.gauge(c.ORDER_LAST_PROCESSED, failed).set
+        self._waited = made.histogram(c.ORDER_QUEUE_WAIT).observe
+        self._end_to_end = made.histogram(c.ORDER_END_TO_END).observe
+
+    def _bind_counters(self, made: Instruments) -> None:
+        self._received = made.counter(c.ORDERS_RECEIVED).inc
+        self._retried = made.counter(c.ORDER_RETRIES).inc
+        self._recovered = made.counter(c.ORDERS_RECOVERED).inc
+        self._requeued = made.counter(c.ORDERS_REQUEUED).inc
+        self._duplicated = made.counter(c.ORDERS_DUPLICATE).inc
+        self._failures = {
+            reason: made.counter(c.ORDER_FAILURES, reason).inc for reason in FailureReason
+        }
+        self._dead = {
+            reason: made.counter(c.ORDERS_DEAD_LETTERED, reason).inc for reason in DeadReason
+        }
+
+    def _bind_redis(self, made: Instruments) -> None:
+        self._commands = {
+            (operation, outcome == "ok"): made.counter(c.REDIS_COMMANDS, operation, outcome).inc
+            for operation in c.OPERATIONS
+            for outcome in c.OUTCOMES
+        }
+        self._command_took = {
+            operation: made.histogram(c.REDIS_COMMAND_DURATION, operation).observe
+            for operation in c.TIMED_OPERATIONS
+        }
+
+    def _bind_worker(self, made: Instruments) -> None:
+        self.in_progress_from: Callable[[Callable[[], float]], None] = made.gauge(
+            c.ORDERS_IN_PROGRESS
+        ).set_function
+        self.tasks: Callable[[float], None] = made.gauge(r.ASYNCIO_TASKS).set
+        self._last_loop = made.gauge(c.WORKER_LAST_LOOP).set
+        self._lagged = made.histogram(r.ASYNCIO_LOOP_LAG).observe
+        self._states = {s.value: made.gauge(c.WORKER_STATE, s) for s in c.WorkerState}
+        self.state(c.WorkerState.STARTING)
+
+    def observe(self, event: Event) -> None:
+        """Record an event. Never raises an Exception: what goes wrong is counted."""
+        try:
+            self._record(event)
+        except Exception:  # noqa: BLE001 - a metric must never fail an order
+            self._faults.add()
+
+    def faulted(self) -> None:
+        """Count a fault of an observer. Never raises."""
+        self._faults.add()
+
+    def state(self, name: str) -> None:
+        """Set the state that the worker is in. name: a value of `WorkerState`; others: no state."""
+        for state, gauge in self._states.items():
+            gauge.set(state == name)
+
+    def looped(self, unix_seconds: float, lag_seconds: float) -> None:
+        """The event loop turned at `unix_seconds`, `lag_seconds` later than it should have."""
+        self._last_loop(unix_seconds)
+        lag = _seconds(lag_seconds)
+        if lag is not None:
+            self._lagged(lag)
+
+    def logged(self, level: str) -> None:
+        """Count a log message. level: one of `LOG_LEVELS`, others are ignored. Takes no lock."""
+        self._messages.add(level)
+
+    def _record(self, event: Event) -> None:  # noqa: C901 - one flat case per event
+        # In order of frequency: a pattern costs some 40 ns to miss.
+        match event:
+            case AttemptEnded(reason=None):
+                self._attempt_succeeded(event)
+            case OrderStarted():
+                self._observe(self._waited, event.wait)
+            case CommandSent():
+                self._command_sent(event)
+            case OrdersReceived():
+                self._received(event.count)
+            case QueueSurveyed():
+                _survey(self._queues[event.queue], event.survey)
+            case AttemptEnded():
+                self._attempt_failed(event)
+            case OrderInvalid():
+                self._failures[FailureReason.INVALID]()
+                self._dead[DeadReason.INVALID]()
+            case OrdersRequeued():
+                self._requeued(event.count)
+            case OrderDuplicated():
+                self._duplicated()
+            case OrdersRecovered():
+                self._recovered(event.count)
+                self._dead[DeadReason.ORPHANED](event.orphaned)
+            case LeaseLost() | QueueLost() | QueueRegained():
+                pass  # the orders that it concerns are told one by one; probes and logs tell why
+            case _:
+                assert_never(event)
+
+    def _attempt_succeeded(self, event: AttemptEnded) -> None:
+        self._succeeded()
+        self._success_took(_duration(event.duration), _exemplar(event.trace_id))
+        self._last_succeeded(self._clock())
+        if event.end_to_end is not None:
+            self._observe(self._end_to_end, event.end_to_end)
+
+    def _attempt_failed(self, event: AttemptEnded) -> None:
+        self._failed()
+        self._failure_took(_duration(event.duration), _exemplar(event.trace_id))
+        self._last_failed(self._clock())
+        if event.retry_in is not None:
+            self._retried()
+        if event.dead is not None:
+            self._dead[event.dead]()
+        if event.reason is not None:
+            self._failures[event.reason]()
+
+    def _command_sent(self, event: CommandSent) -> None:
+        operation = event.operation if event.operation in c.OPERATIONS else "other"
+        self._commands[operation, event.ok]()
+        took = self._command_took.get(operation)
+        if took is not None:
+            self._observe(took, event.seconds)
+
+    @staticmethod
+    def _observe(histogram: Callable[[float], None], value: float | None) -> None:
+        seconds = _seconds(value)
+        if seconds is not None:
+            histogram(seconds)
+
+
+def _seconds(value: float | None) -> float | None:
+    """None where it is no number: one NaN would poison a histogram's sum for ever.
+
+    Below zero it is 0: clocks of two hosts disagree, and a sum that falls looks like a restart.
+    """
+    if value is None or not -inf < value < inf:
+        return None
+    return value if value > 0.0 else 0.0
+
+
+def _duration(value: float) -> float:
+    """As `_seconds`, but always a number: counts of durations and of attempts must agree."""
+    return value if 0.0 <= value < inf else 0.0
+
+
+def _exemplar(trace_id: str | None) -> dict[str, str] | None:
+    # The client library raises for one that is too long, after it has counted.
+    if not trace_id or len(trace_id) > _LONGEST_TRACE_ID:
+        return None
+    return {"trace_id": trace_id}
+
+
+def _queue_gauges(made: Instruments, queue: str) -> _QueueGauges:
+    return _QueueGauges(
+        depth=made.queue_gauge(c.QUEUE_DEPTH, queue),
+        in_flight=made.queue_gauge(c.IN_FLIGHT_DEPTH, queue),
+        retrying=made.queue_gauge(c.RETRY_DEPTH, queue),
+        dead=made.queue_gauge(c.DEAD_LETTER_DEPTH, queue),
+        oldest=made.queue_gauge(c.QUEUE_OLDEST_ORDER, queue),
+        sampled=made.queue_gauge(c.QUEUE_SAMPLE, queue),
+        unaccounted=made.queue_gauge(c.ORDERS_UNACCOUNTED, queue),
+    )
+
+
+def _survey(gauges: _QueueGauges, survey: Survey) -> None:
+    gauges.depth.set(survey.waiting)
+    gauges.in_flight.set(survey.in_flight)
+    gauges.retrying.set(survey.retrying)
+    gauges.dead.set(survey.dead)
+    gauges.oldest.set(survey.oldest / 1000)
+    gauges.sampled.set(survey.at / 1000)
+    gauges.unaccounted.set(survey.unaccounted)

@@ -1,0 +1,150 @@
+"""Pages of metrics, rendered on demand, within a bounded share of one core.
+
+All requests for the same page that wait at the same moment share one rendering, and after each
+rendering there is a pause in proportion to the time that it took. So a crowd of scrapes costs
+the orders little. Nothing is kept after it was sent: a page is never older than its request, as
+one from a cache would be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+from collections.abc import Callable
+from typing import Protocol, cast
+from urllib.parse import parse_qs
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    choose_encoder,
+    gzip_accepted,
+)
+from prometheus_client.openmetrics import exposition as openmetrics
+
+# Pauses of four times the work leave at most a fifth of a core to rendering.
+_PAUSE_PER_WORK = 4.0
+# Half of the size for a quarter of the time that the default level takes.
+_GZIP_LEVEL = 1
+
+
+class PageRequest(msgspec.Struct, frozen=True):
+    """Which page: requests that are equal get the same bytes. names: of samples, empty for all."""
+
+    openmetrics: bool
+    gzip: bool
+    names: frozenset[str]
+
+
+class Page(msgspec.Struct, frozen=True):
+    """An answer's status, content headers and body."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class _Encoder(Protocol):
+    def __call__(self, registry: CollectorRegistry) -> bytes: ...
+
+
+def page_request(query: str, accept: str, accept_encoding: str) -> PageRequest:
+    """What a scrape asks for by its URL's query and its headers. Never raises."""
+    names = parse_qs(query, errors="replace").get("name[]", ())
+    return PageRequest(
+        openmetrics=_wants_openmetrics(accept),
+        gzip=gzip_accepted(accept_encoding),
+        names=frozenset(names),
+    )
+
+
+class Pages:
+    """Renders pages on the running event loop, and hands them to those who asked."""
+
+    def __init__(
+        self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._waiting: dict[PageRequest, list[Callable[[Page], None]]] = {}
+        self._rest_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ask(self, request: PageRequest, deliver: Callable[[Page], None]) -> None:
+        """Call `deliver` with the page, soon. deliver: must not raise."""
+        self._waiting.setdefault(request, []).append(deliver)
+        self._schedule()
+
+    def withdraw(self, request: PageRequest, deliver: Callable[[Page], None]) -> None:
+        """Whoever asked has gone. Idempotent."""
+        waiting = self._waiting.get(request, [])
+        if deliver in waiting:
+            waiting.remove(deliver)
+        if not waiting:
+            self._waiting.pop(request, None)
+
+    def _schedule(self) -> None:
+        if self._timer is None and self._waiting:
+            delay = max(0.0, self._rest_until - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._render_next)
+
+    def _render_next(self) -> None:
+        self._timer = None
+        if self._waiting:
+            started = self._clock()
+            request = self._choose()
+            waiting = self._waiting.pop(request)
+            page = render(self._registry, request)
+            ended = self._clock()
+            self._rest_until = ended + _PAUSE_PER_WORK * (ended - started)
+            for deliver in waiting:
+                deliver(page)
+        self._schedule()
+
+    def _choose(self) -> PageRequest:
+        # Whole pages first: there are four of them, but no end of filtered ones, and Prometheus
+        # must not queue behind those.
+        whole = (request for request in self._waiting if not request.names)
+        return next(whole, next(iter(self._waiting)))
+
+
+def render(registry: CollectorRegistry, request: PageRequest) -> Page:
+    """The page, or a 500 with one line where that fails. Never raises an Exception."""
+    try:
+        return _render(registry, request)
+    except Exception as error:  # noqa: BLE001 - a scrape that fails must not end the server
+        # The type alone: the text of an exception may hold anything.
+        why = f"the metrics could not be rendered: {type(error).__name__}\n"
+        return Page(500, (("Content-Type", "text/plain; charset=utf-8"),), why.encode())
+
+
+def _render(registry: CollectorRegistry, request: PageRequest) -> Page:
+    encode, content_type = _encoder(request)
+    chosen = registry.restricted_registry(request.names) if request.names else registry
+    body = encode(cast(CollectorRegistry, chosen))
+    headers = [("Content-Type", content_type), ("Vary", "Accept, Accept-Encoding")]
+    if request.gzip:
+        body = gzip.compress(body, compresslevel=_GZIP_LEVEL)
+        headers.append(("Content-Encoding", "gzip"))
+    return Page(200, tuple(headers), body)
+
+
+def _encoder(request: PageRequest) -> tuple[_Encoder, str]:
+    if request.openmetrics:
+        return openmetrics.generate_latest, openmetrics.CONTENT_TYPE_LATEST
+    return generate_latest, CONTENT_TYPE_PLAIN_0_0_4
+
+
+def _wants_openmetrics(accept: str) -> bool:
+    """As the client library decides; but it is given no say in versions, nor in escaping.
+
+    It echoes whatever version a client names. One version of each format serves every scraper,
+    and keeps the number of different pages small.
+    """
+    try:
+        _, content_type = choose_encoder(accept)
+    except ValueError:
+        return False
+    return content_type.startswith("application/openmetrics-text")

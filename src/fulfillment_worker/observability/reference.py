@@ -1,0 +1,68 @@
+"""The reference page of the metrics, made from the catalogue.
+
+`python -m fulfillment_worker.observability.reference > docs/metrics.md` writes it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from fulfillment_worker.observability.catalogue import CATALOGUE
+from fulfillment_worker.observability.spec import Source, Spec
+
+_HEAD = """\
+# Metrics
+
+Served at `/metrics`. This page is made from the catalogue in
+`src/fulfillment_worker/observability/catalogue.py`: change that, then run
+`python -m fulfillment_worker.observability.reference > docs/metrics.md`.
+
+Series exist from the first scrape, counters at 0. Label values come from fixed lists, never from
+an order or from the text of an exception. Depths, ages and the books are what the worker last
+heard from Redis: a scrape asks Redis nothing.
+"""
+_PARTS = {
+    "Orders, queues and workers": (Source.EVENTS, Source.PLAIN),
+    "Python and the process": (Source.RUNTIME,),
+    "From the client library": (Source.LIBRARY,),
+}
+
+
+def render(catalogue: Sequence[Spec] = CATALOGUE) -> str:
+    """The page, as Markdown; the same catalogue gives the same bytes."""
+    parts = [_HEAD]
+    for title, sources in _PARTS.items():
+        specs = [spec for spec in catalogue if spec.source in sources]
+        parts.append(f"## {title}\n")
+        parts.extend(_section(spec) for spec in specs)
+    return "\n".join(parts)
+
+
+def _section(spec: Spec) -> str:
+    lines = [f"### `{spec.name}`", "", f"{spec.kind.value.capitalize()}. {_sentence(spec.help)}"]
+    lines += ["", _sentence(spec.why), *_details(spec), ""]
+    return "\n".join(lines)
+
+
+def _details(spec: Spec) -> list[str]:
+    details = [_label(spec, index) for index in range(len(spec.labels))]
+    if spec.per_queue:
+        details.append("- label `queue`: only where a worker serves several queues")
+    if spec.buckets:
+        details.append(f"- buckets: {', '.join(f'{bound:g}' for bound in spec.buckets)} (seconds)")
+    return ["", *details] if details else []
+
+
+def _label(spec: Spec, index: int) -> str:
+    values = spec.values[index] if spec.values else ()
+    listed = ", ".join(f"`{value}`" for value in values)
+    return f"- label `{spec.labels[index]}`" + (f": {listed}" if listed else "")
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

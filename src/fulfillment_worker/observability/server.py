@@ -1,0 +1,186 @@
+"""The metrics port: served from a thread of its own, so that no handler can stop a scrape."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from fulfillment_worker.observability.connection import Connection, Limits, read_buffer
+from fulfillment_worker.observability.health import Health
+from fulfillment_worker.observability.listening import listen
+from fulfillment_worker.observability.pages import Pages
+from fulfillment_worker.observability.routes import Probe, probes
+
+_log = logging.getLogger(__name__)
+# Connections accepted in one go, so that a flood of them can't keep the others from their turn.
+_ACCEPTS = 64
+_NO_DESCRIPTOR_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_ACCEPT_AGAIN_SECONDS = 0.1
+_STOP_SECONDS = 5.0
+# Given by the thread once it serves: what makes it end.
+_Started = Future[Callable[[], object]]
+
+
+class MetricsServer:
+    """Serves /metrics, /health, /livez and /readyz. Order of calls: `bind`, `start`, `stop`.
+
+    host: a name or address to listen on; "" for all interfaces, IPv4 and IPv6.
+    port: 0 for any that is free; `self.port` tells which, after `bind`.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        registry: CollectorRegistry,
+        health: Health,
+        limits: Limits | None = None,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self._service = _Service(Pages(registry), probes(health), limits or Limits())
+        self._sockets: list[socket.socket] = []
+        self._thread: threading.Thread | None = None
+        self._end: Callable[[], object] | None = None
+
+    def bind(self) -> None:
+        """Take the port, here and now. Raises OSError where that can't be done."""
+        self._sockets = listen(self.host, self.port)
+        self.port = self._sockets[0].getsockname()[1]
+
+    def start(self) -> None:
+        """Serve, in a thread of its own; returns when it does.
+
+        Raises RuntimeError before `bind`, and OSError where no descriptor is left.
+        """
+        if not self._sockets:
+            raise RuntimeError("MetricsServer.start() was called before bind()")
+        started: _Started = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(started,), name="metrics-server", daemon=True
+        )
+        self._thread.start()
+        self._end = started.result()
+
+    def stop(self) -> None:
+        """Serve no more, and give the port back. Idempotent."""
+        if self._thread is not None and self._end is not None:
+            self._end()
+            self._thread.join(_STOP_SECONDS)
+            self._thread = None
+        for sock in self._sockets:
+            sock.close()
+        self._sockets = []
+
+    def _run(self, started: _Started) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        except Exception as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    async def _serve(self, started: _Started) -> None:
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_exception_handler(_note)
+        self._service.open(loop, self._sockets)
+        started.set_result(partial(loop.call_soon_threadsafe, stopping.set))
+        await stopping.wait()
+        await self._service.close()
+
+
+class _Service:
+    """The connections, and what they share. Lives on the server's event loop."""
+
+    def __init__(self, pages: Pages, probes: Mapping[str, Probe], limits: Limits) -> None:
+        self.pages = pages
+        self.probes = probes
+        self.limits = limits
+        self.buffer = read_buffer()
+        # From the one that has gone longest without completing a request to the one that last did.
+        self._connections: dict[Connection, None] = {}
+        self._setting_up: set[asyncio.Task[Any]] = set()
+        self._sockets: list[socket.socket] = []
+
+    def open(self, loop: asyncio.AbstractEventLoop, sockets: list[socket.socket]) -> None:
+        self._sockets = sockets
+        for sock in sockets:
+            loop.add_reader(sock, self._accept, loop, sock)
+
+    async def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.remove_reader(sock)
+        await asyncio.gather(*self._setting_up, return_exceptions=True)
+        for connection in list(self._connections):
+            connection.abort()
+        await asyncio.sleep(0)  # lets them be lost, and their sockets be closed
+
+    def made(self, connection: Connection) -> None:
+        """Count it in, and make room for it."""
+        self._evict(len(self._connections) + 1 - self.limits.connections)
+        self._connections[connection] = None
+
+    def served(self, connection: Connection) -> None:
+        """Put it last in the order of those that make room."""
+        if connection in self._connections:
+            del self._connections[connection]
+            self._connections[connection] = None
+
+    def lost(self, connection: Connection) -> None:
+        """Forget it."""
+        self._connections.pop(connection, None)
+
+    def _accept(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
+        for _ in range(_ACCEPTS):
+            try:
+                sock, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._survive(loop, listener, error)
+                return
+            self._set_up(loop, sock)
+
+    def _survive(
+        self, loop: asyncio.AbstractEventLoop, listener: socket.socket, error: OSError
+    ) -> None:
+        """No descriptor is left: end the older half of the connections, and go on in a moment.
+
+        Going on at once would turn the loop as fast as it can, since the client is still there.
+        """
+        if error.errno in _NO_DESCRIPTOR_LEFT:
+            self._evict(max(1, len(self._connections) // 2))
+        loop.remove_reader(listener)
+        loop.call_later(_ACCEPT_AGAIN_SECONDS, self._listen_again, loop, listener)
+
+    def _listen_again(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            loop.add_reader(listener, self._accept, loop, listener)
+
+    def _evict(self, count: int) -> None:
+        for connection in list(islice(self._connections, max(0, count))):
+            self.lost(connection)
+            connection.abort()
+
+    def _set_up(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        task = loop.create_task(loop.connect_accepted_socket(partial(Connection, self), sock))
+        self._setting_up.add(task)
+        task.add_done_callback(self._setting_up.discard)
+
+
+def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG001
+    """What asyncio can't deliver. At debug, or hostile clients could write the log full."""
+    _log.debug("metrics_connection_failed: %s", context.get("exception") or context["message"])

@@ -1,0 +1,77 @@
+"""Puts a worker together from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from fulfillment_worker.config.redis_url import RedisUrl, Scheme
+from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.core.decide import RetryPolicy
+from fulfillment_worker.core.events import Event, QueueLost, QueueRegained
+from fulfillment_worker.core.order import Order
+from fulfillment_worker.observability.health import Health
+from fulfillment_worker.queue.embedded import EmbeddedRedis
+from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
+from fulfillment_worker.worker.ledger import OrderRules
+from fulfillment_worker.worker.worker import Worker
+
+
+def make_worker(
+    settings: Settings,
+    redis_url: RedisUrl,
+    handler: Callable[[Order], Awaitable[None]],
+    tell: Callable[[Event], None],
+) -> Worker:
+    """A worker that has not started. redis_url: where the queues are; never an embedded one."""
+    policy = QueuePolicy(
+        lease=_ms(settings.lease),
+        status_ttl=_ms(settings.status_ttl),
+        max_orphanings=settings.max_orphanings,
+        id_field=settings.id_field,
+    )
+    rules = OrderRules(
+        id_field=settings.id_field,
+        max_bytes=settings.max_order_bytes,
+        retry=RetryPolicy(settings.max_attempts, settings.retry_base, settings.retry_cap),
+    )
+    return Worker(
+        [RedisQueue(name, redis_url, policy, tell) for name in settings.queues],
+        handler,
+        rules=rules,
+        concurrency=settings.concurrency,
+        order_timeout=settings.order_timeout,
+        lease=settings.lease,
+        tell=tell,
+    )
+
+
+@asynccontextmanager
+async def reachable(url: RedisUrl) -> AsyncIterator[RedisUrl]:
+    """Where to find the server at `url`; an embedded one runs for as long.
+
+    Raises EmbeddedRedisError where that one can't be started.
+    """
+    if url.scheme is not Scheme.EMBEDDED:
+        yield url
+        return
+    async with EmbeddedRedis(url.path) as socket:
+        yield RedisUrl(Scheme.UNIX, path=socket)
+
+
+class ReadinessObserver:
+    """Tells the probes whether each queue can be served."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def observe(self, event: Event) -> None:
+        """See Observer."""
+        if isinstance(event, QueueLost):
+            self._health.unready(event.queue, event.why)
+        elif isinstance(event, QueueRegained):
+            self._health.ready(event.queue)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

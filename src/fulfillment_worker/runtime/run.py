@@ -1,0 +1,70 @@
+"""`run`: one worker process, watched by Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.handlers.errors import HandlerError
+from fulfillment_worker.handlers.handler import Handler
+from fulfillment_worker.handlers.loader import load
+from fulfillment_worker.observability.logs import configure
+from fulfillment_worker.queue.embedded import EmbeddedRedisError
+from fulfillment_worker.runtime.assembly import make_worker, reachable
+from fulfillment_worker.runtime.life import Ending, live
+from fulfillment_worker.runtime.signals import StopSignals
+from fulfillment_worker.runtime.watch import PortTaken, Watch
+
+DONE, FAILED, WRONG_USAGE, PORT_TAKEN = 0, 1, 2, 3
+
+
+def run(settings: Settings) -> int:
+    """Consume orders until SIGTERM or SIGINT; returns the exit code.
+
+    The order is a promise: the handler is loaded, the port is bound and served, and only then is
+    anything consumed; the port is served until the drain has ended.
+    """
+    assert settings.handler is not None
+    try:
+        handler = load(
+            settings.handler,
+            order_timeout=settings.order_timeout,
+            concurrency=settings.concurrency,
+        )
+    except HandlerError as error:
+        return _refuse(str(error), WRONG_USAGE)
+    watch = Watch(settings)
+    log_to = configure(settings.log_level, settings.log_format, on_log=watch.metrics.logged)
+    try:
+        with watch.serving():
+            return asyncio.run(_consume(settings, handler, watch))
+    except PortTaken as error:
+        return _refuse(str(error), PORT_TAKEN)
+    except (EmbeddedRedisError, QueueUnavailable) as error:
+        return _refuse(str(error), FAILED)
+    finally:
+        log_to.close()
+
+
+async def _consume(settings: Settings, handler: Handler, watch: Watch) -> int:
+    with StopSignals() as signals:
+        async with reachable(settings.redis_url) as redis_url, watch.ticking():
+            worker = make_worker(settings, redis_url, handler, watch.tell)
+            watch.consuming(worker)
+            ending = await live(
+                worker,
+                asked=signals.asked,
+                demanded=signals.demanded,
+                grace=settings.shutdown_grace,
+                on_asked=watch.draining,
+            )
+            await handler.close()
+    watch.ended(ending.name.lower(), worker.holding)
+    return DONE if ending is Ending.DRAINED else FAILED
+
+
+def _refuse(why: str, code: int) -> int:
+    print(f"fulfillment-worker: {why}", file=sys.stderr)  # noqa: T201 - the one line for people
+    return code

@@ -1,0 +1,106 @@
+"""Everything that watches a worker: metrics, probes and logs, behind one face."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from logging import INFO
+
+from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.observability.event_log import EventLog
+from fulfillment_worker.observability.health import Health
+from fulfillment_worker.observability.hooks import Observers
+from fulfillment_worker.observability.logs import log
+from fulfillment_worker.observability.metrics import Metrics
+from fulfillment_worker.observability.server import MetricsServer
+from fulfillment_worker.observability.ticker import LoopTicker
+from fulfillment_worker.runtime.assembly import ReadinessObserver
+from fulfillment_worker.runtime.version import revision, version
+from fulfillment_worker.worker.worker import Worker
+
+
+class PortTaken(Exception):  # the message is one line for people
+    """The metrics port can't be bound."""
+
+
+class Watch:
+    """Observes a worker and tells Prometheus, the probes and the log.
+
+    Order of calls: `serving`, within it `ticking`, then `consuming`, `draining`, `ended`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.metrics = Metrics(settings.queues, settings.concurrency, version(), revision())
+        # Stuck well before the lease runs out, so that a probe can tell before orders move.
+        self.health = Health(stuck_after=max(1.0, min(2.5, settings.lease / 4)))
+        observers = (self.metrics, EventLog(), ReadinessObserver(self.health))
+        self.tell = Observers(observers, on_fault=self.metrics.faulted).observe
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Serve the metrics port. Raises PortTaken."""
+        host = self._settings.metrics_host
+        server = MetricsServer(
+            "" if host == "*" else host,
+            self._settings.metrics_port,
+            registry=self.metrics.registry,
+            health=self.health,
+        )
+        try:
+            server.bind()
+        except OSError as error:
+            raise PortTaken(
+                f"the metrics port {self._settings.metrics_port} on {host} can't be bound: "
+                f"{error.strerror or error}; end what uses it, or give another --metrics-port"
+            ) from error
+        log(INFO, f"Metrics server starting on port {server.port}", port=server.port)
+        server.start()
+        try:
+            yield
+        finally:
+            server.stop()
+
+    @asynccontextmanager
+    async def ticking(self) -> AsyncIterator[None]:
+        """Measure the event loop, the garbage collector and the like."""
+        ticker = LoopTicker(self.health, self.metrics)
+        self.metrics.runtime.install()
+        await ticker.start()
+        try:
+            yield
+        finally:
+            await ticker.stop()
+            self.metrics.runtime.uninstall()
+
+    def consuming(self, worker: Worker) -> None:
+        """The worker starts to consume."""
+        self.metrics.in_progress_from(lambda: worker.running)
+        for queue in self._settings.queues:
+            self.tell_unready(queue)
+        self.health.consuming()
+        self.metrics.state("consuming")
+        log(
+            INFO,
+            "worker_started",
+            queues=",".join(self._settings.queues),
+            redis=self._settings.redis_url.redacted,
+            concurrency=self._settings.concurrency,
+            version=version(),
+        )
+
+    def tell_unready(self, queue: str) -> None:
+        """Until the first answer of Redis, the worker is not ready."""
+        self.health.unready(queue, "Redis has not answered yet")
+
+    def draining(self) -> None:
+        """The worker was told to stop."""
+        self.health.draining()
+        self.metrics.state("draining")
+        log(INFO, "worker_draining", grace_seconds=self._settings.shutdown_grace)
+
+    def ended(self, how: str, holding: int) -> None:
+        """The worker has stopped. holding: orders that it could not give back."""
+        self.health.stopped()
+        self.metrics.state("stopped")
+        log(INFO, "worker_stopped", ending=how, orders_held=holding)

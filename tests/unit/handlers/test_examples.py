@@ -1,0 +1,148 @@
+"""The examples do what their first lines say."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from fulfillment_worker import Order, Reject, Retry
+from fulfillment_worker.handlers import Handler, load
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+NAMES = ("shop", "plain", "http_endpoint")
+TEA = {"items": [{"sku": "TEA-SENCHA", "quantity": 2}], "ship_to": "221B Baker Street"}
+
+
+@pytest.fixture(autouse=True)
+def _inside_examples(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    # The folder is on the path, but what the examples write goes elsewhere.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+    yield
+    for name in NAMES:
+        sys.modules.pop(name, None)
+
+
+def loaded(spec: str) -> tuple[Handler, ModuleType]:
+    handler = load(spec, order_timeout=10)
+    return handler, sys.modules[spec.partition(":")[0]]
+
+
+async def test_shop_fulfils_an_order_once(make_order: Callable[..., Order]) -> None:
+    fulfil, shop = loaded("shop:fulfil")
+    before = shop.stock["TEA-SENCHA"]
+    for attempt in (1, 2):
+        await fulfil(make_order(body=TEA, attempt=attempt))
+    assert shop.stock["TEA-SENCHA"] == before - 2
+    assert shop.parcels == {"orders:A-1": "221B Baker Street"}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "reason"),
+    [
+        ({"items": []}, Reject, "items or ship_to is missing"),
+        ({"ship_to": ""}, Reject, "items or ship_to is missing"),
+        ({"items": [{"sku": "GOLD", "quantity": 1}]}, Reject, "no such SKU: GOLD"),
+        ({"items": [{"sku": "MUG-BLUE", "quantity": 300}] * 2}, Retry, "out of stock"),
+    ],
+)
+async def test_shop_refuses(
+    make_order: Callable[..., Order], change: dict[str, object], error: type[Exception], reason: str
+) -> None:
+    fulfil, shop = loaded("shop:fulfil")
+    stock = dict(shop.stock)
+    with pytest.raises(error, match=reason):
+        await fulfil(make_order(body=TEA | change))
+    assert shop.stock == stock
+
+
+async def test_shop_waits_for_the_carrier(
+    make_order: Callable[..., Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fulfil, shop = loaded("shop:fulfil")
+
+    async def down(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop, "book_parcel", down)
+        with pytest.raises(Retry, match="the carrier can't be reached") as caught:
+            await fulfil(make_order(body=TEA))
+    assert caught.value.after == 30
+    await fulfil(make_order(body=TEA, attempt=2))
+    assert len(shop.parcels) == len(shop.reserved) == 1
+
+
+async def test_plain_writes_an_order_once(make_order: Callable[..., Order], tmp_path: Path) -> None:
+    fulfil, _ = loaded("plain:fulfil")
+    for attempt in (1, 2):
+        await fulfil(make_order(body=TEA, attempt=attempt))
+    await fulfil.close()
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as database:
+        rows = database.execute("SELECT * FROM shipped").fetchall()
+    assert rows == [("orders:A-1", "221B Baker Street")]
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    import http_endpoint  # type: ignore[import-not-found]  # noqa: PLC0415
+
+    http_endpoint.Orders.log_message = lambda *_: None
+    with ThreadingHTTPServer(("127.0.0.1", 0), http_endpoint.Orders) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/orders"
+        server.shutdown()
+        thread.join()
+
+
+async def test_the_endpoint_fulfils_an_order_once(
+    make_order: Callable[..., Order], url: str
+) -> None:
+    handler = load(url, order_timeout=10)
+    for attempt in (1, 2):
+        await handler(make_order(body=TEA, attempt=attempt))
+    with pytest.raises(Reject, match="answered 422"):
+        await handler(make_order(id="A-2", body={"order_id": "A-2"}))
+    await handler.close()
+    assert sys.modules["http_endpoint"].shipped == {"orders:A-1": "221B Baker Street"}
+
+
+CHECKS = {
+    "sh": ["sh", "-n"],
+    "mjs": ["node", "--check"],
+    "php": ["php", "-l"],
+    "rb": ["ruby", "-c"],
+}
+
+
+@pytest.mark.parametrize("kind", CHECKS)
+def test_producers_are_well_formed(kind: str) -> None:
+    command = CHECKS[kind]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    subprocess.run(
+        [*command, EXAMPLES / "producers" / f"enqueue.{kind}"], check=True, capture_output=True
+    )
+
+
+def test_the_python_producer_compiles() -> None:
+    file = EXAMPLES / "producers" / "enqueue.py"
+    compile(file.read_text(encoding="utf-8"), file, "exec")
+
+
+def test_the_readme_names_every_example() -> None:
+    readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    files = [*EXAMPLES.glob("*.py"), *EXAMPLES.glob("producers/enqueue.*")]
+    assert len(files) == 9
+    assert all(f"({file.relative_to(EXAMPLES)})" in readme for file in files)
