@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
@@ -85,8 +86,6 @@ class RedisBench:
         return None if status is None else str(status.decode())
 
     def dead(self) -> list[tuple[str, bytes]]:
-        import json
-
         letters = self.client.hgetall(keys.dead("orders")).items()
         parts = [(int(n), *letter.split(b"\n", 1)) for n, letter in letters]
         return [(json.loads(header)["reason"], raw) for _, header, raw in sorted(parts)]

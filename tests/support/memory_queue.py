@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -62,8 +63,6 @@ class Store:
 
     def id_of(self, delivery_raw: bytes) -> str | None:
         """The order id as the reaper would read it."""
-        import json
-
         try:
             body = json.loads(delivery_raw)
         except ValueError:

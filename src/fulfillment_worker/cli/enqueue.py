@@ -69,7 +69,8 @@ def _input(
         if file is not None:
             raise Unusable("FILE and --sample were given: give one of them")
         return _samples(sample, seed, settings.id_field), 0
-    source = intake.rereadable(file or _standard_input())
+    copied = intake.rereadable(file or _standard_input())
+    source = click.get_current_context().with_resource(copied)
     return lambda: intake.entries(source, settings.max_order_bytes), intake.size_of(source)
 
 
@@ -100,9 +101,10 @@ def _judge(checked: intake.Checked, skip_invalid: bool) -> None:
 
 @dataclass
 class _Tally:
-    """Counts what Redis confirmed, and tells the progress bar."""
+    """Counts what Redis confirmed, and tells the progress bar. begun: Redis was reached."""
 
     advance: Callable[[int], object]
+    begun: bool = False
     enqueued: int = 0
 
     def __call__(self, orders: int) -> None:
@@ -116,21 +118,24 @@ def _push(settings: Settings, orders: Iterable[bytes], total: int) -> int:
         try:
             ask(_send(settings, orders, tally))
         except KeyboardInterrupt:
-            raise _cut_short("interrupted", tally.enqueued, total) from None
+            raise _cut_short("interrupted", tally, total) from None
         except click.ClickException as error:
-            raise _cut_short(error.message, tally.enqueued, total) from None
+            raise _cut_short(error.message, tally, total) from None
     return tally.enqueued
 
 
 async def _send(settings: Settings, orders: Iterable[bytes], tally: _Tally) -> None:
     async with producer(settings) as queue:
+        tally.begun = True
         await queue.enqueue(orders, tally)
 
 
-def _cut_short(why: str, enqueued: int, total: int) -> click.ClickException:
+def _cut_short(why: str, tally: _Tally, total: int) -> click.ClickException:
+    if not tally.begun:
+        return click.ClickException(f"{why}\nnothing was enqueued")
     return click.ClickException(
-        f"{why}\n{enqueued} of {total} orders were certainly enqueued, and one batch more may be; "
-        "to enqueue all of them again does no harm, since an id is fulfilled only once"
+        f"{why}\n{tally.enqueued} of {total} orders were certainly enqueued, and one batch more "
+        "may be; to enqueue all of them again does no harm, since an id is fulfilled only once"
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, cast
 
 import msgspec
 
@@ -79,14 +80,16 @@ def good(entries: Iterable[Entry], rules: Rules) -> Iterator[bytes]:
     return (entry.raw for entry in entries if rules.fault(entry) is None)
 
 
-def rereadable(source: IO[bytes]) -> IO[bytes]:
+@contextmanager
+def rereadable(source: IO[bytes]) -> Iterator[IO[bytes]]:
     """`source`, or a temporary copy where it can be read only once, as a pipe can."""
     if source.seekable():
-        return source
-    copy = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - ends with us
-    shutil.copyfileobj(source, copy)
-    copy.seek(0)
-    return copy
+        yield source
+        return
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
+        shutil.copyfileobj(source, copy)
+        copy.seek(0)
+        yield cast("IO[bytes]", copy)
 
 
 def size_of(source: IO[bytes]) -> int:

@@ -124,7 +124,7 @@ class Number:
 
     @property
     def allowed(self) -> str:
-        return f"a number from {self.least:g} to {self.most:g}"
+        return f"a number from {self.least:.12g} to {self.most:.12g}"
 
     def __call__(self, text: str) -> float:
         if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or not self.least <= float(text) <= self.most:

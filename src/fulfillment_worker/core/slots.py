@@ -9,16 +9,17 @@ _SHARE = 10
 class Slots:
     """Room for `capacity` orders in flight, shared by queues in their order of preference.
 
-    A preferred queue goes first. While one below it waits, that one earns a credit for each
-    `_SHARE` orders granted above it, and what its credits are worth is kept free for it: so no
-    backlog, however long, starves another queue.
+    A preferred queue goes first. While one below it waits, that one is owed an order for each
+    `_SHARE` granted above it, and room for what it is owed is kept free: so no backlog, however
+    long, starves another queue.
     """
 
     def __init__(self, capacity: int, queues: int) -> None:
         self.capacity = capacity
         self._occupied = [0] * queues
         self._waiting = [False] * queues
-        self._credits = [0.0] * queues
+        # Orders granted above each queue while it waited, less those that it was given for them.
+        self._above = [0] * queues
 
     @property
     def free(self) -> int:
@@ -33,21 +34,27 @@ class Slots:
         """Note whether `queue` has more orders than it was given room for."""
         self._waiting[queue] = waits
         if not waits:
-            self._credits[queue] = 0.0
+            self._above[queue] = 0
 
     def allowed(self, queue: int) -> int:
         """For how many more orders of `queue` there is room now."""
         if any(self._waiting[:queue]):
-            return min(self.free, int(self._credits[queue]))
-        kept = sum(int(credit) for credit in self._credits[queue + 1 :])
+            return min(self.free, self._owed(queue))
+        kept = sum(self._owed(below) for below in range(queue + 1, len(self._above)))
         return max(0, self.free - kept)
 
     def grant(self, queue: int, most: int) -> int:
         """Let `queue` take up to `most` orders; returns how many, and books them."""
         granted = min(most, self.allowed(queue))
-        self._credits[queue] = max(0.0, self._credits[queue] - granted)
-        for below in range(queue + 1, len(self._credits)):
+        self._above[queue] = max(0, self._above[queue] - granted * _SHARE)
+        for below in range(queue + 1, len(self._above)):
             if self._waiting[below]:
-                earned = self._credits[below] + granted / _SHARE
-                self._credits[below] = min(earned, max(1.0, self.capacity / _SHARE))
+                self._above[below] = min(self._above[below] + granted, self._most_owed)
         return granted
+
+    def _owed(self, queue: int) -> int:
+        return self._above[queue] // _SHARE
+
+    @property
+    def _most_owed(self) -> int:
+        return max(_SHARE, self.capacity)

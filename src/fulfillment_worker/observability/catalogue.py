@@ -25,7 +25,7 @@ class WorkerState(StrEnum):
 STATUSES = ("success", "error")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 # `other` keeps the number of series fixed should a new operation be forgotten here.
-TIMED_OPERATIONS = ("exchange", "holdings", "connect", "other")
+TIMED_OPERATIONS = ("exchange", "holdings", "other")
 OPERATIONS = ("wait", *TIMED_OPERATIONS)
 OUTCOMES = ("ok", "error")
 

@@ -123,9 +123,7 @@ class Metrics:
         }
 
     def _bind_worker(self, made: Instruments) -> None:
-        self.in_progress_from: Callable[[Callable[[], float]], None] = made.gauge(
-            c.ORDERS_IN_PROGRESS
-        ).set_function
+        self._in_progress = made.gauge(c.ORDERS_IN_PROGRESS)
         self.tasks: Callable[[float], None] = made.gauge(r.ASYNCIO_TASKS).set
         self._last_loop = made.gauge(c.WORKER_LAST_LOOP).set
         self._lagged = made.histogram(r.ASYNCIO_LOOP_LAG).observe
@@ -142,6 +140,18 @@ class Metrics:
     def faulted(self) -> None:
         """Count a fault of an observer. Never raises."""
         self._faults.add()
+
+    def in_progress_from(self, count: Callable[[], float]) -> None:
+        """Ask `count` at each scrape how many orders run; it is called in the server's thread."""
+
+        def guarded() -> float:
+            try:
+                return count()
+            except Exception:  # noqa: BLE001 - it would take the whole page away
+                self._faults.add()
+                return 0.0
+
+        self._in_progress.set_function(guarded)
 
     def state(self, name: str) -> None:
         """Set the state that the worker is in. name: a value of `WorkerState`; others: no state."""

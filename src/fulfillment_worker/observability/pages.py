@@ -145,6 +145,6 @@ def _wants_openmetrics(accept: str) -> bool:
     """
     try:
         _, content_type = choose_encoder(accept)
-    except ValueError:
+    except Exception:  # noqa: BLE001 - it stumbles in several ways over versions like "x.y"
         return False
     return content_type.startswith("application/openmetrics-text")

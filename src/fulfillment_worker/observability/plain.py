@@ -38,7 +38,7 @@ class PlainCounter(Collector):
 
 
 class PlainHistogram(Collector):
-    """A histogram with one label, all of whose values are known."""
+    """A histogram with one label, all of whose values are known. Unknown ones are ignored."""
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
@@ -46,9 +46,10 @@ class PlainHistogram(Collector):
         self._sums = dict.fromkeys(spec.values[0], 0.0)
 
     def observe(self, label: str, amount: float) -> None:
-        """Record one. Takes no lock. Raises KeyError for an unknown label value."""
-        self._counts[label][bisect_left(self._spec.buckets, amount)] += 1
-        self._sums[label] += amount
+        """Record one. Never raises, takes no lock."""
+        if label in self._counts:
+            self._counts[label][bisect_left(self._spec.buckets, amount)] += 1
+            self._sums[label] += amount
 
     def collect(self) -> Iterator[Metric]:
         """The family, for the registry."""

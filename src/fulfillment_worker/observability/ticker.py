@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from math import ceil
 
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.observability.metrics import Metrics
@@ -67,5 +68,5 @@ def lags(lag: float, interval: float) -> Iterator[float]:
     omission", Gil Tene), and no percentile would show them.
     """
     yield lag
-    for missed in range(1, min(int(lag / interval) + 1, _MOST_SAMPLES)):
+    for missed in range(1, min(ceil(lag / interval), _MOST_SAMPLES)):
         yield lag - missed * interval

@@ -177,6 +177,8 @@ class Conversation:
 
     def _absorb(self, trip: Trip, reply: Reply) -> None:
         self._last, self._talked_at = reply, time.monotonic()
+        # Where nothing was done, the reply tells nothing of the queue: the next trip comes at once.
+        self._urgent = reply.stale or reply.lease_lost
         if reply.stale:
             self._unsure = True
         elif reply.lease_lost:

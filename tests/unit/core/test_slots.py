@@ -1,0 +1,64 @@
+"""Room shared among queues: preference without starving."""
+
+from __future__ import annotations
+
+from fulfillment_worker.core.slots import Slots
+
+
+def test_one_queue_takes_all_the_room() -> None:
+    slots = Slots(10, 1)
+    assert slots.grant(0, 500) == 10
+    slots.occupy(0, 10)
+    assert slots.grant(0, 500) == 0
+    slots.occupy(0, 7)
+    assert slots.grant(0, 2) == 2
+
+
+def test_more_may_be_held_than_there_is_room_for() -> None:
+    slots = Slots(2, 1)
+    slots.occupy(0, 5)
+    assert slots.free == 0
+    assert slots.allowed(0) == 0
+
+
+def served(capacity: int, turns: int, waiting: tuple[bool, ...]) -> list[int]:
+    """Orders granted to each queue when each turn frees all the room again."""
+    slots = Slots(capacity, len(waiting))
+    granted = [0] * len(waiting)
+    for queue, waits in enumerate(waiting):
+        slots.waits(queue, waits)
+    for _ in range(turns):
+        for queue, waits in enumerate(waiting):
+            if waits:
+                got = slots.grant(queue, 500)
+                granted[queue] += got
+                slots.occupy(queue, got)
+        for queue in range(len(waiting)):
+            slots.occupy(queue, 0)
+    return granted
+
+
+def test_a_preferred_queue_gets_most_and_starves_nobody() -> None:
+    first, second, third = served(10, 1000, (True, True, True))
+    assert first > 0.7 * (first + second + third)
+    assert second >= 500
+    assert third >= 500
+
+
+def test_nobody_starves_where_there_is_room_for_one_order_alone() -> None:
+    first, second = served(1, 1100, (True, True))
+    assert (first, second) == (1000, 100)
+
+
+def test_room_is_not_kept_for_a_queue_that_does_not_wait() -> None:
+    assert served(10, 10, (True, False)) == [100, 0]
+    assert served(10, 10, (False, True)) == [0, 100]
+
+
+def test_a_queue_that_stops_waiting_loses_its_credit() -> None:
+    slots = Slots(10, 2)
+    slots.waits(1, True)
+    for _ in range(5):
+        slots.grant(0, 10)
+    slots.waits(1, False)
+    assert slots.allowed(0) == 10

@@ -1,0 +1,285 @@
+"""The worker against a queue in memory: the order's way, and what can break on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from fulfillment_worker import Order, Reject, Retry
+from fulfillment_worker.core.events import (
+    AttemptEnded,
+    LeaseLost,
+    OrderDuplicated,
+    OrderInvalid,
+    OrdersReceived,
+    OrdersRecovered,
+    OrdersRequeued,
+    QueueLost,
+    QueueRegained,
+)
+from fulfillment_worker.core.exchange import Holdings, QueueUnavailable, Reply, Trip
+from fulfillment_worker.core.outcome import DeadReason, FailureReason
+from tests.support.memory_queue import MemoryQueue, Store
+from tests.unit.worker.conftest import Shop
+
+
+async def fulfil(order: Order) -> None:
+    """Returning means fulfilled."""
+
+
+class Gate:
+    """A handler that waits until it is opened."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+    async def __call__(self, order: Order) -> None:
+        await self.opened.wait()
+
+
+async def test_orders_are_fulfilled(shop: Shop) -> None:
+    shop.place("A", "B", "C")
+    shop.work(fulfil)
+    await shop.until(lambda: shop.store.fulfilled == 3)
+    assert shop.handled == ["A", "B", "C"]
+    assert sum(event.count for event in shop.all(OrdersReceived)) == 3
+    await shop.until(lambda: len(shop.all(AttemptEnded)) == 3)
+    assert {event.reason for event in shop.all(AttemptEnded)} == {None}
+
+
+async def test_an_order_wakes_an_idle_worker(shop: Shop) -> None:
+    worker = shop.work(fulfil)
+    await shop.until(lambda: shop.all(QueueRegained))
+    shop.place("A")
+    await shop.until(lambda: shop.store.fulfilled == 1)
+    assert worker.running == 0
+
+
+async def raise_retry(order: Order) -> None:
+    raise Retry("carrier is down")
+
+
+async def raise_error(order: Order) -> None:
+    raise ValueError("oh")
+
+
+async def leave(order: Order) -> None:
+    raise SystemExit(3)
+
+
+async def cancel_itself(order: Order) -> None:
+    raise asyncio.CancelledError
+
+
+async def hang(order: Order) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("handler", "reason", "error"),
+    [
+        (raise_retry, FailureReason.DEPENDENCY, "carrier is down"),
+        (raise_error, FailureReason.HANDLER, "ValueError: oh"),
+        (leave, FailureReason.HANDLER, "SystemExit: 3"),
+        (cancel_itself, FailureReason.HANDLER, "the handler cancelled itself"),
+        (hang, FailureReason.TIMEOUT, "no result within 0.01 s"),
+    ],
+)
+async def test_failures_are_retried_and_then_dead(
+    shop: Shop, handler: Callable[[Order], Awaitable[None]], reason: FailureReason, error: str
+) -> None:
+    shop.place("A")
+    shop.work(handler, order_timeout=0.01)
+    await shop.until(lambda: shop.store.dead)
+    assert len(shop.handled) == 3
+    await shop.until(lambda: len(shop.all(AttemptEnded)) == 3)
+    first, _, last = shop.all(AttemptEnded)
+    assert (first.reason, first.error, first.dead) == (reason, error, None)
+    assert first.retry_in is not None
+    assert (last.attempt, last.dead) == (3, DeadReason.ATTEMPTS_EXHAUSTED)
+
+
+async def test_a_rejection_is_dead_at_once(shop: Shop) -> None:
+    async def reject(order: Order) -> None:
+        raise Reject("no such SKU")
+
+    shop.place("A")
+    shop.work(reject)
+    await shop.until(lambda: shop.all(AttemptEnded))
+    (ended,) = shop.all(AttemptEnded)
+    assert (ended.dead, ended.error) == (DeadReason.REJECTED, "no such SKU")
+
+
+async def test_rubbish_is_a_dead_letter_and_the_worker_goes_on(shop: Shop) -> None:
+    for raw in (b"", b"rubbish", b"[]", b"x" * 2000):
+        shop.store.push(raw)
+    shop.place("A")
+    shop.work(fulfil)
+    await shop.until(lambda: len(shop.all(OrderInvalid)) == 4 and shop.store.fulfilled)
+    assert shop.store.dead == [("invalid", raw) for raw in (b"", b"rubbish", b"[]", b"x" * 2000)]
+    await shop.until(lambda: shop.all(AttemptEnded))
+    assert len(shop.all(AttemptEnded)) == 1, "nothing was attempted at rubbish"
+
+
+async def test_a_copy_of_a_fulfilled_order_is_not_handled(shop: Shop) -> None:
+    shop.place("A", "A", "A")
+    shop.work(fulfil)
+    await shop.until(lambda: shop.store.duplicates == 2)
+    assert shop.handled == ["A"]
+    await shop.until(lambda: len(shop.all(OrderDuplicated)) == 2)
+
+
+async def test_no_more_orders_than_slots_are_held(shop: Shop) -> None:
+    gate = Gate()
+    shop.place(*[f"{n}" for n in range(30)])
+    worker = shop.work(gate, concurrency=4)
+    await shop.until(lambda: worker.running == 4)
+    assert worker.holding == 4
+    assert len(shop.store.public) == 26
+    gate.opened.set()
+    await shop.until(lambda: shop.store.fulfilled == 30)
+
+
+async def test_quiet_claims_no_more_and_lets_run(shop: Shop) -> None:
+    gate = Gate()
+    shop.place("A", "B")
+    worker = shop.work(gate, concurrency=1)
+    await shop.until(lambda: worker.running == 1)
+    worker.quiet()
+    gate.opened.set()
+    await shop.finish(worker)
+    assert shop.handled == ["A"]
+    assert (shop.store.fulfilled, len(shop.store.public), worker.holding) == (1, 1, 0)
+
+
+async def test_abort_requeues_at_no_cost(shop: Shop) -> None:
+    """Invariant 4: an order that a shutdown interrupts loses nothing."""
+    shop.place("A")
+    worker = shop.work(hang)
+    await shop.until(lambda: worker.running == 1)
+    worker.quiet()
+    worker.abort()
+    await shop.finish(worker)
+    ((_, entry),) = shop.store.retry.values()
+    assert (entry.failures, entry.orphanings) == (0, 0)
+    assert [event.count for event in shop.all(OrdersRequeued)] == [1]
+    assert shop.all(AttemptEnded) == []
+
+
+async def test_a_handler_that_will_not_stop_is_given_up(shop: Shop) -> None:
+    async def stubborn(order: Order) -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if shop.store.dead:
+                    raise
+
+    shop.place("A")
+    shop.work(stubborn, order_timeout=0.01)
+    await shop.until(lambda: shop.store.dead)
+    for task in asyncio.all_tasks():
+        if "stubborn" in repr(task) or "_attempt" in repr(task):
+            task.cancel()
+
+
+class Cut(MemoryQueue):
+    """Loses the reply of one exchange: it takes place, and the worker never hears of it."""
+
+    def __init__(self, store: Store, when: Callable[[Trip], bool]) -> None:
+        super().__init__(store)
+        self._when = when
+        self.asked: list[Holdings] = []
+
+    async def exchange(self, trip: Trip) -> Reply:
+        reply = await super().exchange(trip)
+        if not self.asked and self._when(trip):
+            raise QueueUnavailable("the line was cut")
+        return reply
+
+    async def holdings(self, worker: str) -> Holdings:
+        self.asked.append(await super().holdings(worker))
+        return self.asked[-1]
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        lambda trip: trip.claim > 0,
+        lambda trip: bool(trip.begins),
+        lambda trip: bool(trip.outcomes),
+    ],
+    ids=["claim", "begin", "outcome"],
+)
+async def test_a_lost_reply_costs_nothing(shop: Shop, when: Callable[[Trip], bool]) -> None:
+    """Each order is handled once, and the books and the metrics agree."""
+    shop.place("A", "B", "C")
+    queue = Cut(shop.store, when)
+    shop.work(fulfil, queue)
+    await shop.until(lambda: shop.store.fulfilled == 3 and len(shop.all(AttemptEnded)) == 3)
+    assert sorted(shop.handled) == ["A", "B", "C"]
+    assert len(queue.asked) == 1
+    assert sum(event.count for event in shop.all(OrdersReceived)) == 3
+    assert shop.store.received == 3
+
+
+async def test_results_are_kept_while_the_queue_is_away(shop: Shop) -> None:
+    gate = Gate()
+    shop.place("A", "B")
+    worker = shop.work(gate)
+    await shop.until(lambda: worker.running == 2)
+    shop.store.away = True
+    gate.opened.set()
+    await shop.until(lambda: shop.all(QueueLost))
+    shop.place("C")
+    assert worker.holding == 2
+    shop.store.away = False
+    await shop.until(lambda: shop.store.fulfilled == 3)
+    assert shop.handled == ["A", "B", "C"]
+    assert len(shop.all(QueueLost)) == 1, "told once, not at each attempt"
+
+
+async def test_a_lost_lease_stops_the_work_and_is_counted(shop: Shop) -> None:
+    """Invariant 2: what a worker without a lease did has no effect."""
+    gate = Gate()
+    shop.place("A")
+    zombie = shop.work(gate)
+    await shop.until(lambda: zombie.running == 1)
+    shop.store.pass_time(shop.store.lease + 1)
+    await shop.until(lambda: shop.all(LeaseLost))
+    assert [event.reason for event in shop.all(AttemptEnded)] == [FailureReason.LEASE_LOST]
+    gate.opened.set()
+    await shop.until(lambda: shop.store.fulfilled == 1)
+    assert [event.count for event in shop.all(OrdersRecovered)] == [1]
+    assert shop.handled == ["A", "A"]
+
+
+async def test_two_queues_are_served(shop: Shop) -> None:
+    other = Store()
+    for n in range(5):
+        other.push(b'{"order_id": "other-%d"}' % n)
+        shop.place(f"{n}")
+    worker = shop.work(fulfil, concurrency=2)
+    second = shop.work(fulfil, MemoryQueue(other, "returns"), concurrency=2)
+    await shop.until(lambda: shop.store.fulfilled == 5 and other.fulfilled == 5)
+    assert worker.holding == second.holding == 0
+
+
+async def test_blocking_handlers_leave_the_conversation_its_turn(shop: Shop) -> None:
+    """Started all in one turn of the loop, they would silence the worker for their sum."""
+    queue = MemoryQueue(shop.store)
+    trips_between: list[int] = []
+
+    async def block(order: Order) -> None:
+        trips_between.append(len(queue.trips))
+        until = time.monotonic() + 0.06
+        while time.monotonic() < until:
+            pass
+
+    shop.place(*[f"{n}" for n in range(10)])
+    shop.work(block, queue)
+    await shop.until(lambda: shop.store.fulfilled == 10)
+    assert trips_between[-1] - trips_between[0] >= 3
