@@ -7,7 +7,7 @@
 FROM docker.io/library/debian:bookworm-slim AS python
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates python3 \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt/* /var/log/dpkg.log
 
 FROM python AS build
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
@@ -24,6 +24,10 @@ COPY pyproject.toml README.md LICENSE ./
 COPY src/ src/
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/build/bin/pip --python /opt/venv/bin/python install --no-deps --no-index dist/*.whl
+# PEP 610's note of the commit, which `fulfillment_build_info` on /metrics shows.
+ARG REVISION=""
+RUN [ -z "$REVISION" ] || printf '{"url": "file:///build", "vcs_info": {"vcs": "git", "commit_id": "%s"}}' \
+    "$REVISION" > "$(echo /opt/venv/lib/python3*/site-packages/fulfillment_worker-*.dist-info)/direct_url.json"
 
 FROM python
 ARG REVISION=""
@@ -34,8 +38,7 @@ LABEL org.opencontainers.image.title="fulfillment-worker" \
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
-    PYTHONUNBUFFERED=1 \
-    SOURCE_REVISION=$REVISION
+    PYTHONUNBUFFERED=1
 WORKDIR /app
 # A number, so that Kubernetes can tell that it isn't root. It needs to write nothing anywhere.
 USER 10001:10001

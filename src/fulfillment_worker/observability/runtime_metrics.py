@@ -1,6 +1,6 @@
 """What Python and the kernel know about this process, read when a page is rendered.
 
-A page costs about 0.2 ms here. Between pages only the garbage collector's pauses cost anything:
+Reading it all takes 0.1 ms a page. Between pages only the garbage collector's pauses cost anything:
 half a microsecond per collection.
 """
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import http.client
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition
 
 from fulfillment_worker.core.events import AttemptEnded
 from fulfillment_worker.core.exchange import Survey
@@ -19,21 +19,17 @@ from fulfillment_worker.observability.metrics import Metrics
 from fulfillment_worker.observability.server import MetricsServer
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
-    """Wait until the condition holds; fail with `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds} s still not: {what}")
-        time.sleep(0.005)
-
-
 def new_metrics(*queues: str, clock: Callable[[], float] = lambda: 1000.0) -> Metrics:
     return Metrics(queues or ("orders",), 50, "1.2.3", "abc123", clock=clock)
 
 
 def page(metrics: Metrics) -> str:
     return generate_latest(metrics.registry).decode()
+
+
+def openmetrics(metrics: Metrics) -> str:
+    rendered: bytes = exposition.generate_latest(metrics.registry)  # type: ignore[no-untyped-call]
+    return rendered.decode()
 
 
 def series(metrics: Metrics) -> set[str]:

@@ -1,0 +1,206 @@
+"""A flag, else the variable, else the default; and every fault at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fulfillment_worker.config.redis_url import RedisUrl, Scheme
+from fulfillment_worker.config.reference import render
+from fulfillment_worker.config.settings import SPECS, Settings, SettingsError, load
+
+# As the contract has them: variable, flag, default.
+CONTRACT = {
+    "FULFILLMENT_REDIS_URL": ("--redis-url", "redis://127.0.0.1:6379/0"),
+    "FULFILLMENT_QUEUE": ("--queue", "orders"),
+    "FULFILLMENT_HANDLER": ("--handler", None),
+    "FULFILLMENT_CONCURRENCY": ("--concurrency", "50"),
+    "FULFILLMENT_PROCESSES": ("--processes", "1"),
+    "FULFILLMENT_METRICS_HOST": ("--metrics-host", "*"),
+    "FULFILLMENT_METRICS_PORT": ("--metrics-port", "2112"),
+    "FULFILLMENT_ORDER_TIMEOUT": ("--order-timeout", "60s"),
+    "FULFILLMENT_MAX_ATTEMPTS": ("--max-attempts", "5"),
+    "FULFILLMENT_MAX_ORPHANINGS": ("--max-orphanings", "3"),
+    "FULFILLMENT_RETRY_BASE": ("--retry-base", "1s"),
+    "FULFILLMENT_RETRY_CAP": ("--retry-cap", "300s"),
+    "FULFILLMENT_LEASE": ("--lease", "10s"),
+    "FULFILLMENT_SHUTDOWN_GRACE": ("--shutdown-grace", "25s"),
+    "FULFILLMENT_ID_FIELD": ("--id-field", "order_id"),
+    "FULFILLMENT_MAX_ORDER_BYTES": ("--max-order-bytes", "1MiB"),
+    "FULFILLMENT_STATUS_TTL": ("--status-ttl", "7d"),
+    "FULFILLMENT_LOG_LEVEL": ("--log-level", "info"),
+    "FULFILLMENT_LOG_FORMAT": ("--log-format", "auto"),
+}
+
+
+def faults(flags: dict[str, str | None], environ: dict[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load(flags, environ)
+    return caught.value.faults
+
+
+def only_fault(flags: dict[str, str | None], environ: dict[str, str]) -> str:
+    (fault,) = faults(flags, environ)
+    return fault
+
+
+def test_names_and_defaults_are_the_contracts() -> None:
+    assert {spec.env: (spec.flag, spec.default) for spec in SPECS.values()} == CONTRACT
+
+
+def test_defaults_are_values() -> None:
+    settings = load({}, {})
+    assert settings == Settings()
+    assert settings.redis_url == RedisUrl(Scheme.TCP, hosts=(("127.0.0.1", 6379),))
+    assert (settings.queues, settings.handler) == (("orders",), None)
+    assert (settings.order_timeout, settings.lease, settings.status_ttl) == (60, 10, 604800)
+    assert (settings.max_order_bytes, settings.metrics_host) == (1048576, "")
+
+
+def test_a_flag_beats_the_variable_and_that_the_default() -> None:
+    environ = {"FULFILLMENT_LEASE": "20", "FULFILLMENT_CONCURRENCY": " 7\n"}
+    settings = load({"lease": "500ms", "concurrency": None}, environ)
+    assert (settings.lease, settings.concurrency, settings.max_attempts) == (0.5, 7, 5)
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n"])
+def test_a_blank_variable_is_not_set(blank: str) -> None:
+    assert load({}, {"FULFILLMENT_LEASE": blank}).lease == 10
+    environ = {"FULFILLMENT_REDIS_URL": blank, "REDIS_URL": "redis://other:1"}
+    assert load({}, environ).redis_url.hosts == (("other", 1),)
+
+
+def test_our_own_url_beats_the_common_one() -> None:
+    environ = {"FULFILLMENT_REDIS_URL": "redis://ours", "REDIS_URL": "rubbish"}
+    assert load({}, environ).redis_url.hosts == (("ours", 6379),)
+
+
+def test_all_faults_come_at_once() -> None:
+    found = faults(
+        {"lease": "10x", "processes": "2", "queues": ""},
+        {
+            "REDIS_URL": "redis://:hunter2@h:x",
+            "FULFILLMENT_QUEUES": "a",
+            "FULFILLMENT_ID_FIELD": "created_at",
+            "FULFILLMENT_RETRY_BASE": "600",
+        },
+    )
+    assert [fault.split(" is ")[0] for fault in found] == [
+        "FULFILLMENT_QUEUES",
+        "REDIS_URL",
+        "--queue",
+        "--processes",
+        "--lease",
+        "FULFILLMENT_ID_FIELD",
+        "FULFILLMENT_RETRY_BASE",
+    ]
+    assert all("\n" not in fault for fault in found)
+    assert "hunter2" not in "".join(found)
+
+
+def test_a_fault_names_the_setting_the_value_and_what_to_do() -> None:
+    assert only_fault({}, {"FULFILLMENT_LEASE": "10x"}) == (
+        "FULFILLMENT_LEASE is '10x': give seconds (0.5, 60) or a number with a unit "
+        "(250ms, 10s, 5m, 2h, 7d), from 200ms to 1d"
+    )
+
+
+def test_a_required_setting_that_is_missing_is_a_fault_like_others() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"lease": "x"}, {}, required=("handler",))
+    assert len(caught.value.faults) == 2
+    assert "FULFILLMENT_HANDLER is not set: give package.module:function" in str(caught.value)
+
+
+def test_the_base_of_the_back_off_is_not_above_its_cap() -> None:
+    fault = only_fault({"retry_cap": "10s"}, {"FULFILLMENT_RETRY_BASE": "1m"})
+    assert fault.startswith("FULFILLMENT_RETRY_BASE is 1m, which is above --retry-cap, 10s")
+    assert load({"retry_cap": "10s", "retry_base": "10"}, {}).retry_base == 10
+
+
+def test_a_faulty_cap_is_blamed_once() -> None:
+    assert only_fault({"retry_base": "1h", "retry_cap": "x"}, {}).startswith("--retry-cap is 'x'")
+
+
+def test_more_processes_are_refused_for_now() -> None:
+    assert "this version runs one process" in only_fault({"processes": "2"}, {})
+    assert "from 1 to 1024" in only_fault({"processes": "0"}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("FULFILLMENT_QUEUES", "FULFILLMENT_QUEUE"),
+        ("FULFILLMENT_CONCURENCY", "FULFILLMENT_CONCURRENCY"),
+        ("FULFILLMENT_TIMEOUT", "FULFILLMENT_ORDER_TIMEOUT"),
+        ("FULFILLMENT_REDIS", "FULFILLMENT_REDIS_URL"),
+        ("FULFILLMENT_", "FULFILLMENT_"),
+    ],
+)
+def test_an_unknown_variable_is_a_fault_that_names_the_nearest(name: str, nearest: str) -> None:
+    fault = only_fault({}, {name: "hunter2"})
+    assert fault.startswith(f"{name} is not a setting: did you mean {nearest}")
+    assert "hunter2" not in fault
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    assert load({}, {"PATH": "/bin", "FULFILLMENTS": "x", "fulfillment_x": "y"}) == Settings()
+
+
+def test_kubernetes_service_links_are_left_alone() -> None:
+    links = {
+        "FULFILLMENT_WORKER_SERVICE_HOST": "10.0.0.1",
+        "FULFILLMENT_WORKER_SERVICE_PORT": "2112",
+        "FULFILLMENT_WORKER_SERVICE_PORT_METRICS": "2112",
+        "FULFILLMENT_WORKER_PORT": "tcp://10.0.0.1:2112",
+        "FULFILLMENT_WORKER_PORT_2112_TCP": "tcp://10.0.0.1:2112",
+        "FULFILLMENT_WORKER_PORT_2112_TCP_PROTO": "tcp",
+        "FULFILLMENT_WORKER_PORT_2112_TCP_PORT": "2112",
+        "FULFILLMENT_WORKER_PORT_2112_TCP_ADDR": "fd00::1",
+        "FULFILLMENT_SERVICE_HOST": "10.0.0.2",
+        "FULFILLMENT_PORT": "tcp://10.0.0.2:80",
+    }
+    assert load({}, links) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("FULFILLMENT_PORT", "2112"), ("FULFILLMENT_WORKER_SERVICE_PORT", "high")],
+)
+def test_what_only_resembles_a_service_link_is_a_fault(name: str, value: str) -> None:
+    assert "is not a setting" in only_fault({}, {name: value})
+
+
+def test_a_service_link_on_a_setting_says_so() -> None:
+    fault = only_fault({}, {"FULFILLMENT_METRICS_PORT": "tcp://10.0.0.1:2112"})
+    assert "Kubernetes" in fault
+    assert "enableServiceLinks: false" in fault
+
+
+def test_text_that_is_not_utf8_is_a_fault() -> None:
+    fault = only_fault({}, {"FULFILLMENT_QUEUE": "caf\udce9"})
+    assert fault == "FULFILLMENT_QUEUE is 'caf\\udce9': it is not UTF-8"
+
+
+def test_settings_print_without_secrets() -> None:
+    environ = {
+        "REDIS_URL": "redis://:hunter2@h",
+        "FULFILLMENT_HANDLER": "https://shop:hunter2@shop.example/fulfil",
+    }
+    printed = repr(load({}, environ))
+    assert "hunter2" not in printed
+    assert "redis://***@h:6379/0" in printed
+
+
+def test_the_reference_page_is_fresh() -> None:
+    page = Path(__file__).parents[3] / "docs" / "settings.md"
+    assert page.read_text() == render(), (
+        "run: .venv/bin/python -m fulfillment_worker.config.reference > docs/settings.md"
+    )
+
+
+def test_the_reference_page_has_every_setting() -> None:
+    for spec in SPECS.values():
+        assert re.search(rf"\| `{spec.env}`.*\| `{spec.flag}` \|", render())
