@@ -102,10 +102,11 @@ class QueueLost(msgspec.Struct, frozen=True):
 
 
 class QueueRegained(msgspec.Struct, frozen=True):
-    """Redis answers again (or for the first time). away: seconds."""
+    """Redis answers again, or for the first time. away: seconds."""
 
     queue: str
     away: float
+    first: bool = False
 
 
 class CommandSent(msgspec.Struct, frozen=True):

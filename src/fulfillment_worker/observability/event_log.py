@@ -128,7 +128,8 @@ def _outage(event: LeaseLost | QueueLost | QueueRegained) -> None:
             hint = "running orders go on, and claiming resumes by itself"
             log(ERROR, "redis_lost", queue=event.queue, error=event.why, next=hint)
         case QueueRegained():
-            log(INFO, "redis_regained", queue=event.queue, away=event.away, next="claiming")
+            name = "redis_connected" if event.first else "redis_regained"
+            log(INFO, name, queue=event.queue, away=event.away, next="claiming")
 
 
 def _detail(event: Event) -> None:

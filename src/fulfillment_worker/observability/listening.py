@@ -6,6 +6,7 @@ import errno
 import socket
 
 _BACKLOG = 1024
+_KERNEL_BUFFER = 64 * 1024
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -62,5 +63,9 @@ def _nonblocking(
     sock = socket.create_server(
         (address, port), family=family, backlog=_BACKLOG, dualstack_ipv6=dualstack
     )
+    # Accepted sockets inherit these. By itself the kernel would keep megabytes for each client
+    # that asks much and reads nothing.
+    for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        sock.setsockopt(socket.SOL_SOCKET, buffer, _KERNEL_BUFFER)
     sock.setblocking(False)
     return sock

@@ -37,7 +37,7 @@ async def connected(url: RedisUrl) -> AsyncIterator[Redis]:
 
     Raises QueueUnavailable where the server can't be reached, or is none that we can work with.
     """
-    async with _reachable(url) as address:
+    async with reachable(url) as address:
         client = open_client(address)
         try:
             async with answered(url):
@@ -48,7 +48,11 @@ async def connected(url: RedisUrl) -> AsyncIterator[Redis]:
 
 
 @asynccontextmanager
-async def _reachable(url: RedisUrl) -> AsyncIterator[RedisUrl]:
+async def reachable(url: RedisUrl) -> AsyncIterator[RedisUrl]:
+    """Where to find the server at `url`; an embedded one runs for as long.
+
+    Raises QueueUnavailable where that one can't be started.
+    """
     if url.scheme is not Scheme.EMBEDDED:
         yield url
         return

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
-from fulfillment_worker.config.redis_url import RedisUrl, Scheme
+from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.events import Event, QueueLost, QueueRegained
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.observability.health import Health
-from fulfillment_worker.queue.embedded import EmbeddedRedis
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from fulfillment_worker.worker.ledger import OrderRules
 from fulfillment_worker.worker.worker import Worker
@@ -44,19 +42,6 @@ def make_worker(
         lease=settings.lease,
         tell=tell,
     )
-
-
-@asynccontextmanager
-async def reachable(url: RedisUrl) -> AsyncIterator[RedisUrl]:
-    """Where to find the server at `url`; an embedded one runs for as long.
-
-    Raises EmbeddedRedisError where that one can't be started.
-    """
-    if url.scheme is not Scheme.EMBEDDED:
-        yield url
-        return
-    async with EmbeddedRedis(url.path) as socket:
-        yield RedisUrl(Scheme.UNIX, path=socket)
 
 
 class ReadinessObserver:

@@ -11,8 +11,8 @@ from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.handlers.loader import load
 from fulfillment_worker.observability.logs import configure
-from fulfillment_worker.queue.embedded import EmbeddedRedisError
-from fulfillment_worker.runtime.assembly import make_worker, reachable
+from fulfillment_worker.queue.session import reachable
+from fulfillment_worker.runtime.assembly import make_worker
 from fulfillment_worker.runtime.life import Ending, live
 from fulfillment_worker.runtime.signals import StopSignals
 from fulfillment_worker.runtime.watch import PortTaken, Watch
@@ -42,7 +42,7 @@ def run(settings: Settings) -> int:
             return asyncio.run(_consume(settings, handler, watch))
     except PortTaken as error:
         return _refuse(str(error), PORT_TAKEN)
-    except (EmbeddedRedisError, QueueUnavailable) as error:
+    except QueueUnavailable as error:
         return _refuse(str(error), FAILED)
     finally:
         log_to.close()

@@ -42,7 +42,7 @@ class Watch:
         """Serve the metrics port. Raises PortTaken."""
         host = self._settings.metrics_host
         server = MetricsServer(
-            "" if host == "*" else host,
+            host,
             self._settings.metrics_port,
             registry=self.metrics.registry,
             health=self.health,
@@ -51,7 +51,7 @@ class Watch:
             server.bind()
         except OSError as error:
             raise PortTaken(
-                f"the metrics port {self._settings.metrics_port} on {host} can't be bound: "
+                f"the metrics port {self._settings.metrics_port} on {host or '*'} can't be bound: "
                 f"{error.strerror or error}; end what uses it, or give another --metrics-port"
             ) from error
         log(INFO, f"Metrics server starting on port {server.port}", port=server.port)

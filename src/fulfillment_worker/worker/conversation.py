@@ -61,6 +61,7 @@ class Conversation:
         self._quiet = False
         self._unsure = False
         self._why_lost = ""
+        self._met = False
         self._lost_since: float | None = time.monotonic()
         self._pause = _FIRST_PAUSE
         # As if a trip had just found a backlog: the first trip comes at once.
@@ -227,5 +228,6 @@ class Conversation:
     def _regained(self) -> None:
         if self._lost_since is not None:
             away = time.monotonic() - self._lost_since
-            self._terms.tell(QueueRegained(self._queue.name, away))
+            first, self._met = not self._met, True
+            self._terms.tell(QueueRegained(self._queue.name, away, first))
             self._lost_since, self._pause, self._why_lost = None, _FIRST_PAUSE, ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -118,22 +117,15 @@ async def test_the_endpoint_fulfils_an_order_once(
     assert sys.modules["http_endpoint"].shipped == {"orders:A-1": "221B Baker Street"}
 
 
-CHECKS = {
-    "sh": ["sh", "-n"],
-    "mjs": ["node", "--check"],
-    "php": ["php", "-l"],
-    "rb": ["ruby", "-c"],
-}
+def test_the_shell_producer_is_well_formed() -> None:
+    subprocess.run(["sh", "-n", EXAMPLES / "producers" / "enqueue.sh"], check=True)
 
 
-@pytest.mark.parametrize("kind", CHECKS)
-def test_producers_are_well_formed(kind: str) -> None:
-    command = CHECKS[kind]
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
-    subprocess.run(
-        [*command, EXAMPLES / "producers" / f"enqueue.{kind}"], check=True, capture_output=True
-    )
+def test_every_producer_pushes_on_the_list_and_nothing_else() -> None:
+    for file in EXAMPLES.glob("producers/enqueue.*"):
+        source = file.read_text(encoding="utf-8").lower()
+        assert "lpush" in source, file
+        assert "order_id" in source, file
 
 
 def test_the_python_producer_compiles() -> None:
