@@ -364,3 +364,10 @@ async def test_the_survey_counts_every_place(bench: Bench, hand: Hand) -> None:
     survey = await hand.survey()
     assert (survey.waiting, survey.in_flight, survey.retrying) == (1, 1, 2)
     assert (survey.dead, survey.fulfilled, survey.received) == (1, 1, 5)
+
+
+async def test_a_worker_may_say_that_its_breaker_is_open(bench: Bench, hand: Hand) -> None:
+    for breaker_open in (True, True, False, False, True):
+        assert not (await hand.say(breaker_open=breaker_open)).stale
+    await hand.say(leaving=True)
+    await hand.survey()

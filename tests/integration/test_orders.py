@@ -459,12 +459,6 @@ async def fulfil(order):
     match order.id.partition("-")[0]:
         case "raise": raise ValueError("first line\\nsecond \\udcff line")
         case "hang": await asyncio.Event().wait()
-        case "stubborn":
-            while True:
-                try:
-                    await asyncio.sleep(30)
-                except asyncio.CancelledError:
-                    pass
         case "exit": sys.exit(3)
         case "interrupt": raise KeyboardInterrupt
         case "ugly": raise Ugly("worse than an exception")
@@ -491,21 +485,21 @@ def fulfil(order):
         case "interrupt": raise KeyboardInterrupt
         case "ugly": raise Ugly
         case "iteration": raise StopIteration
-        case "generator": yield 1
+        case "generator": return (each for each in ())
         case "rubbish": return [object()]
 """
 BAD = {
     "async": (
         MISBEHAVING,
         (
-            *("raise", "hang", "stubborn", "exit", "interrupt", "ugly", "cancel", "cancelself"),
+            *("raise", "hang", "exit", "interrupt", "ugly", "cancel", "cancelself"),
             *("stop", "generator", "group"),
         ),
-        ("hang", "stubborn"),
+        ("hang",),
     ),
     "plain": (
-        THREADED.replace('case "generator": yield 1', ""),
-        ("raise", "hang", "exit", "interrupt", "ugly", "iteration"),
+        THREADED,
+        ("raise", "hang", "exit", "interrupt", "ugly", "iteration", "generator"),
         ("hang",),
     ),
 }

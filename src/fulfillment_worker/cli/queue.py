@@ -18,6 +18,7 @@ from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.queue.inspector import Overview
 
 _INTERVAL = 1.0
+_WORKER_HEADINGS = ["WORKER", "QUEUE", "HEARD", "IN FLIGHT", "BREAKER"]
 _HEADINGS = ["QUEUE", "STATE", "WAITING", "OLDEST", "IN FLIGHT", "RETRYING", "DEAD", "WORKERS"]
 
 
@@ -88,7 +89,10 @@ def lines(overviews: list[Overview]) -> list[str]:
     shown = table([_HEADINGS, *map(_row, overviews)], left=2)
     workers = [row for overview in overviews for row in _workers(overview)]
     if workers:
-        shown += ["", *table([["WORKER", "QUEUE", "HEARD", "IN FLIGHT"], *workers], left=2)]
+        shown += [
+            "",
+            *table([["WORKER", "QUEUE", "HEARD", "IN FLIGHT", "BREAKER"], *workers], left=2),
+        ]
     return shown
 
 
@@ -108,6 +112,7 @@ def _workers(queue: Overview) -> list[list[str]]:
             visible(queue.queue),
             "-" if worker.last_heard is None else away(worker.last_heard, queue.at),
             str(worker.in_flight),
+            "open" if worker.breaker_open else "closed",
         ]
         for worker in queue.workers
     ]

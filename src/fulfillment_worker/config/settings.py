@@ -138,6 +138,12 @@ class Settings:
     retry_cap: float = _setting(
         "--retry-cap", Duration("0", "365d"), "300s", "longest wait before any attempt"
     )
+    breaker: Literal["on", "off"] = _setting(
+        "--breaker",
+        Choice(("on", "off")),
+        "on",
+        "stop claiming while nearly all attempts fail, so that orders wait instead of failing",
+    )
     lease: float = _setting(
         "--lease", Duration("200ms", "1d"), "10s", "how long a silent worker keeps its orders"
     )

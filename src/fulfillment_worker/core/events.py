@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from fulfillment_worker.core.breaker import BreakerState
 from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 
@@ -109,6 +110,12 @@ class QueueRegained(msgspec.Struct, frozen=True):
     first: bool = False
 
 
+class BreakerChanged(msgspec.Struct, frozen=True):
+    """Claiming stopped, went down to probes, or goes on: see core/breaker.py."""
+
+    state: BreakerState
+
+
 class CommandSent(msgspec.Struct, frozen=True):
     """A Redis command was answered. seconds: None for one that waits for orders."""
 
@@ -129,5 +136,6 @@ Event = (
     | QueueSurveyed
     | QueueLost
     | QueueRegained
+    | BreakerChanged
     | CommandSent
 )

@@ -42,6 +42,7 @@ class Trip(msgspec.Struct, kw_only=True):
     claim: how many orders it has room for; 0 also hands on what it was woken for.
     first_delivery: the id of the first delivery that this trip may make; the others follow it.
     suspects: how many of the orders that it holds are on their last chance.
+    breaker_open: whether it claims less than it could, since the handler's dependency is down.
     survey: whether the reply is to say how the queue stands.
     leaving: it is the last trip of this worker.
     """
@@ -54,6 +55,7 @@ class Trip(msgspec.Struct, kw_only=True):
     claim: int = 0
     first_delivery: int = 1
     suspects: int = 0
+    breaker_open: bool = False
     survey: bool = False
     leaving: bool = False
 

@@ -12,10 +12,13 @@ class Slots:
     A preferred queue goes first. While one below it waits, that one is owed an order for each
     `_SHARE` granted above it, and room for what it is owed is kept free: so no backlog, however
     long, starves another queue.
+
+    limit: a lower capacity for the time being, or None.
     """
 
     def __init__(self, capacity: int, queues: int) -> None:
         self.capacity = capacity
+        self.limit: int | None = None
         self._occupied = [0] * queues
         self._waiting = [False] * queues
         # Orders granted above each queue while it waited, less those that it was given for them.
@@ -24,7 +27,8 @@ class Slots:
     @property
     def free(self) -> int:
         """For how many orders there is room. Never negative."""
-        return max(0, self.capacity - sum(self._occupied))
+        capacity = self.capacity if self.limit is None else min(self.limit, self.capacity)
+        return max(0, capacity - sum(self._occupied))
 
     def occupy(self, queue: int, orders: int) -> None:
         """Note how many slots `queue` takes now."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from fulfillment_worker.core.breaker import BreakerState
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.observability.catalogue_runtime import RUNTIME_CATALOGUE
 from fulfillment_worker.observability.spec import Kind, Source, Spec
@@ -205,6 +206,14 @@ WORKER_STATE = Spec(
     help="1 for the state that the worker is in, 0 for the others.",
     why="Tells a drain from a hang, in graphs and in alerts.",
 )
+BREAKER_STATE = Spec(
+    name="fulfillment_breaker_state",
+    kind=Kind.GAUGE,
+    labels=("state",),
+    values=(tuple(BreakerState),),
+    help="1 for the state that the breaker is in, 0 for the others.",
+    why="Open, it explains why a backlog waits while workers are idle: their dependency is down.",
+)
 REDIS_COMMANDS = Spec(
     name="fulfillment_redis_commands_total",
     kind=Kind.COUNTER,
@@ -269,6 +278,7 @@ CATALOGUE: tuple[Spec, ...] = (
     ORDER_LAST_PROCESSED,
     WORKER_LAST_LOOP,
     WORKER_STATE,
+    BREAKER_STATE,
     REDIS_COMMANDS,
     REDIS_COMMAND_DURATION,
     LOG_MESSAGES,

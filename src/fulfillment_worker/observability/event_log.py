@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from logging import DEBUG, ERROR, INFO, WARNING, getLogger
 
+from fulfillment_worker.core.breaker import BreakerState
 from fulfillment_worker.core.events import (
     AttemptEnded,
+    BreakerChanged,
     CommandSent,
     Event,
     LeaseLost,
@@ -30,10 +32,22 @@ _logger = getLogger("fulfillment_worker")
 _EXPECTED = (DeadReason.REJECTED, DeadReason.INVALID)
 
 
+_TURNED = {
+    BreakerState.OPEN: "opened",
+    BreakerState.HALF_OPEN: "half_opened",
+    BreakerState.CLOSED: "closed",
+}
+_AFTER = {
+    BreakerState.OPEN: "nearly all attempts fail, so claiming stops; orders wait in the queue",
+    BreakerState.HALF_OPEN: "one order at a time is tried",
+    BreakerState.CLOSED: "claiming goes on",
+}
+
+
 class EventLog:
     """Logs the events that it is told. May raise only what `logging` raises, which is nothing."""
 
-    def observe(self, event: Event) -> None:
+    def observe(self, event: Event) -> None:  # noqa: C901 - one flat case per event
         """Log an event, or leave it: commands and surveys are for metrics alone."""
         match event:
             case AttemptEnded(reason=None):
@@ -48,6 +62,8 @@ class EventLog:
                 _recovered(event)
             case LeaseLost() | QueueLost() | QueueRegained():
                 _outage(event)
+            case BreakerChanged():
+                log(WARNING, f"breaker_{_TURNED[event.state]}", next=_AFTER[event.state])
             case _ if _logger.isEnabledFor(DEBUG):
                 _detail(event)
 

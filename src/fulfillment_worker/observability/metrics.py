@@ -10,8 +10,10 @@ from typing import assert_never
 import msgspec
 from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
 
+from fulfillment_worker.core.breaker import BreakerState
 from fulfillment_worker.core.events import (
     AttemptEnded,
+    BreakerChanged,
     CommandSent,
     Event,
     LeaseLost,
@@ -129,6 +131,8 @@ class Metrics:
         self._lagged = made.histogram(r.ASYNCIO_LOOP_LAG).observe
         self._states = {s.value: made.gauge(c.WORKER_STATE, s) for s in c.WorkerState}
         self.state(c.WorkerState.STARTING)
+        self._breakers = {s: made.gauge(c.BREAKER_STATE, s) for s in BreakerState}
+        self._breaker(BreakerState.CLOSED)
 
     def observe(self, event: Event) -> None:
         """Record an event. Never raises an Exception: what goes wrong is counted."""
@@ -158,6 +162,10 @@ class Metrics:
         for state, gauge in self._states.items():
             gauge.set(state == name)
 
+    def _breaker(self, now: BreakerState) -> None:
+        for state, gauge in self._breakers.items():
+            gauge.set(state is now)
+
     def looped(self, unix_seconds: float, lag_seconds: float) -> None:
         """The event loop turned at `unix_seconds`, `lag_seconds` later than it should have."""
         self._last_loop(unix_seconds)
@@ -169,7 +177,7 @@ class Metrics:
         """Count a log message. level: one of `LOG_LEVELS`, others are ignored. Takes no lock."""
         self._messages.add(level)
 
-    def _record(self, event: Event) -> None:  # noqa: C901 - one flat case per event
+    def _record(self, event: Event) -> None:  # noqa: C901, PLR0912 - one flat case per event
         # In order of frequency: a pattern costs some 40 ns to miss.
         match event:
             case AttemptEnded(reason=None):
@@ -194,6 +202,8 @@ class Metrics:
             case OrdersRecovered():
                 self._recovered(event.count)
                 self._dead[DeadReason.ORPHANED](event.orphaned)
+            case BreakerChanged():
+                self._breaker(event.state)
             case LeaseLost() | QueueLost() | QueueRegained():
                 pass  # the orders that it concerns are told one by one; probes and logs tell why
             case _:

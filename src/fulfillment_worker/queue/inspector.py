@@ -19,6 +19,7 @@ from fulfillment_worker.queue.session import answered
 _CHUNK = 500
 _HEARD_WITHIN_MS = 60_000
 _ANY_SIZE = 2**40
+_COUNTERS = (b"received", b"fulfilled", b"duplicates", b"dropped")
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -51,11 +52,15 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """A worker. last_heard: Unix ms, or None where it has a lease but has not reported yet."""
+    """A worker. last_heard: Unix ms, or None where it has a lease but has not reported yet.
+
+    breaker_open: it claims nothing or little, since its handler's dependency seems to be down.
+    """
 
     name: str
     last_heard: int | None
     in_flight: int
+    breaker_open: bool = False
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,10 +99,10 @@ class Inspector:
     async def overview(self) -> Overview:
         """How the queue stands now."""
         clock, *depths, woken_head, head, books, leases, heard = await self._ask(self._put_overview)
-        received, fulfilled, duplicates, dropped = (int(count or 0) for count in books[:4])
+        received, fulfilled, duplicates, dropped = (int(books.get(name, 0)) for name in _COUNTERS)
         at = int(clock[0]) * 1000 + int(clock[1]) // 1000
         public, woken, retry, suspects, dead = depths
-        workers = await self._workers(leases, heard, at)
+        workers = await self._workers(leases, heard, at, books)
         return Overview(
             queue=self.queue,
             at=at,
@@ -106,7 +111,7 @@ class Inspector:
             in_flight=sum(worker.in_flight for worker in workers),
             retrying=retry + suspects,
             dead=dead,
-            paused=books[4] == b"1",
+            paused=books.get(b"paused") == b"1",
             received=received,
             fulfilled=fulfilled,
             duplicates=duplicates,
@@ -138,19 +143,25 @@ class Inspector:
         pipe.llen(keys.public(name)).llen(keys.woken(name))
         pipe.zcard(keys.retry(name)).llen(keys.suspects(name)).hlen(keys.dead(name))
         pipe.lindex(keys.woken(name), -1).lindex(keys.public(name), -1)
-        pipe.hmget(keys.books(name), "received", "fulfilled", "duplicates", "dropped", "paused")
+        pipe.hgetall(keys.books(name))
         pipe.zrange(keys.leases(name), 0, -1)
         pipe.zrange(keys.workers(name), 0, -1, withscores=True)
 
     async def _workers(
-        self, leases: list[bytes], heard: list[tuple[bytes, float]], now: int
+        self,
+        leases: list[bytes],
+        heard: list[tuple[bytes, float]],
+        now: int,
+        books: dict[bytes, bytes],
     ) -> list[Heard]:
         since = now - _HEARD_WITHIN_MS
         times: dict[bytes, int | None] = dict.fromkeys(leases)
         times |= {name: int(at) for name, at in heard if at >= since or name in times}
         names = [_text(name) for name in times]
         sizes = await self._sizes(keys.in_flight(self.queue, name) for name in names)
-        return sorted(map(Heard, names, times.values(), sizes), key=lambda worker: worker.name)
+        open_ = [b"breaker:" + name in books for name in times]
+        workers = map(Heard, names, times.values(), sizes, open_)
+        return sorted(workers, key=lambda worker: worker.name)
 
     async def _sizes(self, hashes: Iterable[str]) -> list[int]:
         names = list(hashes)

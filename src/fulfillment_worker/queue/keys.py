@@ -69,7 +69,8 @@ def dead(queue: str) -> str:
 
 def books(queue: str) -> str:
     """Hash: counters (received, fulfilled, duplicates, dropped, buried), the `paused` flag and
-    `generation:<worker>`, for workers that had to ask what they hold."""
+    for some workers `generation:<worker>` (it had to ask what it holds) and `breaker:<worker>`.
+    """
     return f"{{{queue}}}:books"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.core.breaker import BreakerRules
 from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.events import Event, QueueLost, QueueRegained
 from fulfillment_worker.core.order import Order
@@ -41,6 +42,7 @@ def make_worker(
         order_timeout=settings.order_timeout,
         lease=settings.lease,
         tell=tell,
+        breaker=BreakerRules() if settings.breaker == "on" else None,
     )
 
 

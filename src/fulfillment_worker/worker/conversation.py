@@ -22,6 +22,7 @@ from fulfillment_worker.core.slots import Slots
 from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.doorbell import Doorbell
 from fulfillment_worker.worker.executor import Executor
+from fulfillment_worker.worker.guard import Guard
 from fulfillment_worker.worker.ledger import Ledger, OrderRules, Tell
 
 _MOST_CLAIMS = 500
@@ -42,6 +43,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     lease: float
     slots: Slots
     executor: Executor
+    guard: Guard
     tell: Tell
     room_freed: Callable[[], None]
 
@@ -122,6 +124,7 @@ class Conversation:
         """For how many more orders there is room, were they there."""
         if self._quiet or self._last.paused:
             return 0
+        self._terms.guard.look()
         return self._slots.allowed(self._rank)
 
     def _longest_silence(self) -> float:
@@ -174,7 +177,9 @@ class Conversation:
         survey = now - self._surveyed_at >= _BUSY_SILENCE * 0.9
         if survey:
             self._surveyed_at = now
-        return self._ledger.compose(claim=claim, survey=survey)
+        return self._ledger.compose(
+            claim=claim, survey=survey, breaker_open=self._terms.guard.is_open
+        )
 
     def _absorb(self, trip: Trip, reply: Reply) -> None:
         self._last, self._talked_at = reply, time.monotonic()
@@ -193,6 +198,7 @@ class Conversation:
 
     def _ended(self, delivery: Delivery, result: Result) -> None:
         self._ledger.end(delivery, result)
+        self._terms.guard.attempt_ended(result)
         self._occupy()
         self._terms.room_freed()
         self.nudge()

@@ -75,7 +75,7 @@ class Ledger:
         elsewhere = {delivery.id for delivery in (*self._unbegun, *self._ended)}
         return [held for held in self._held.values() if held.id not in elsewhere]
 
-    def compose(self, *, claim: int, survey: bool) -> Trip:
+    def compose(self, *, claim: int, survey: bool, breaker_open: bool = False) -> Trip:
         """The next trip: all that is ready, and room for `claim` more."""
         first_delivery, self._next_delivery = self._next_delivery, self._next_delivery + claim
         return Trip(
@@ -87,6 +87,7 @@ class Ledger:
             claim=claim,
             first_delivery=first_delivery,
             suspects=self._suspects,
+            breaker_open=breaker_open,
             survey=survey,
         )
 

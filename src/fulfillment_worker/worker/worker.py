@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from fulfillment_worker.core.breaker import Breaker, BreakerRules
 from fulfillment_worker.core.exchange import Queue
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.slots import Slots
 from fulfillment_worker.worker.conversation import Conversation, Terms
 from fulfillment_worker.worker.executor import Executor
+from fulfillment_worker.worker.guard import Guard
 from fulfillment_worker.worker.ledger import OrderRules, Tell
 
 
@@ -30,6 +32,7 @@ class Worker:
         order_timeout: float,
         lease: float,
         tell: Tell,
+        breaker: BreakerRules | None = None,
     ) -> None:
         self._executor = Executor(handler, order_timeout)
         self._slots = Slots(concurrency, len(queues))
@@ -38,6 +41,7 @@ class Worker:
             lease=lease,
             slots=self._slots,
             executor=self._executor,
+            guard=Guard(Breaker(breaker), self._slots, tell),
             tell=tell,
             room_freed=self._nudge_all if len(queues) > 1 else _nobody_else,
         )

@@ -47,9 +47,14 @@ def test_programs_get_everything(cli: Run, busy: FakeRedis) -> None:
         "duplicates": 0,
         "dropped": 0,
         "workers": [
-            {"name": "idle", "last_heard": busy.now - 59_000, "in_flight": 0},
-            {"name": "w-1", "last_heard": busy.now - 1000, "in_flight": 2},
-            {"name": "w-2", "last_heard": None, "in_flight": 1},
+            {
+                "name": "idle",
+                "last_heard": busy.now - 59_000,
+                "in_flight": 0,
+                "breaker_open": False,
+            },
+            {"name": "w-1", "last_heard": busy.now - 1000, "in_flight": 2, "breaker_open": False},
+            {"name": "w-2", "last_heard": None, "in_flight": 1, "breaker_open": False},
         ],
     }
 

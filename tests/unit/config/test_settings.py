@@ -25,6 +25,7 @@ CONTRACT = {
     "FULFILLMENT_MAX_ORPHANINGS": ("--max-orphanings", "3"),
     "FULFILLMENT_RETRY_BASE": ("--retry-base", "1s"),
     "FULFILLMENT_RETRY_CAP": ("--retry-cap", "300s"),
+    "FULFILLMENT_BREAKER": ("--breaker", "on"),
     "FULFILLMENT_LEASE": ("--lease", "10s"),
     "FULFILLMENT_SHUTDOWN_GRACE": ("--shutdown-grace", "25s"),
     "FULFILLMENT_ID_FIELD": ("--id-field", "order_id"),

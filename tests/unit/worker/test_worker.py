@@ -9,8 +9,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from fulfillment_worker import Order, Reject, Retry
+from fulfillment_worker.core.breaker import BreakerRules, BreakerState
+from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.events import (
     AttemptEnded,
+    BreakerChanged,
     LeaseLost,
     OrderDuplicated,
     OrderInvalid,
@@ -22,6 +25,7 @@ from fulfillment_worker.core.events import (
 )
 from fulfillment_worker.core.exchange import Holdings, QueueUnavailable, Reply, Trip
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
+from fulfillment_worker.worker.ledger import OrderRules
 from tests.support.memory_queue import MemoryQueue, Store
 from tests.unit.worker.conftest import Shop
 
@@ -283,3 +287,25 @@ async def test_blocking_handlers_leave_the_conversation_its_turn(shop: Shop) -> 
     shop.work(block, queue)
     await shop.until(lambda: shop.store.fulfilled == 10)
     assert trips_between[-1] - trips_between[0] >= 3
+
+
+async def test_an_outage_of_the_dependency_leaves_the_backlog_in_the_queue(shop: Shop) -> None:
+    """No order is dead, and but for the first ones and the probes no attempt was spent."""
+    up = asyncio.Event()
+
+    async def ship(order: Order) -> None:
+        if not up.is_set():
+            raise Retry("the warehouse is down")
+
+    rules = BreakerRules(at_least=10, first_pause=0.01, longest_pause=0.02)
+    patient = OrderRules(id_field="order_id", max_bytes=1000, retry=RetryPolicy(20, 0.01, 0.1))
+    shop.place(*[f"{n}" for n in range(200)])
+    shop.work(ship, breaker=rules, rules=patient)
+    await shop.until(lambda: len(shop.all(BreakerChanged)) >= 6)
+    assert len(shop.store.public) >= 150
+    up.set()
+    await shop.until(lambda: shop.store.fulfilled == 200)
+    assert shop.store.dead == []
+    states = [changed.state for changed in shop.all(BreakerChanged)]
+    assert states[:3] == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.OPEN]
+    assert states[-1] is BreakerState.CLOSED

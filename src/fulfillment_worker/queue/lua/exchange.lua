@@ -10,7 +10,7 @@ local OK, LEASE_LOST, STALE = 0, 1, 2
 local trip = cmsgpack.unpack(ARGV[3])
 
 local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
-  'generation:' .. WORKER)
+  'generation:' .. WORKER, 'breaker:' .. WORKER)
 local function book(i) return tonumber(books[i] or 0) end
 
 if book(6) > trip.generation then return {STALE, NOW} end
@@ -64,6 +64,13 @@ if trip.survey then
   }
   if call('ZADD', WORKERS, now, WORKER) == 1 then
     call('ZREMRANGEBYSCORE', WORKERS, '-inf', NOW - 3600000)
+  end
+end
+if trip.breaker_open ~= (books[7] == '1') then
+  if trip.breaker_open then
+    call('HSET', BOOKS, 'breaker:' .. WORKER, 1)
+  else
+    call('HDEL', BOOKS, 'breaker:' .. WORKER)
   end
 end
 if trip.leaving then forget(WORKER) end

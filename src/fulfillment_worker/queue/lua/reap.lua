@@ -45,7 +45,7 @@ end
 
 local function forget(worker)
   call('ZREM', WORKERS, worker)
-  call('HDEL', BOOKS, 'generation:' .. worker)
+  call('HDEL', BOOKS, 'generation:' .. worker, 'breaker:' .. worker)
 end
 
 -- How many orphans of `worker` were put back, and how many of them are dead now. The lease stays,

@@ -1,0 +1,116 @@
+"""When claiming stops because the handler's dependency is down."""
+
+from __future__ import annotations
+
+from fulfillment_worker.core.breaker import Breaker, BreakerRules, BreakerState
+from fulfillment_worker.core.outcome import (
+    INTERRUPTED,
+    SUCCEEDED,
+    Failed,
+    FailureReason,
+    Rejected,
+    Result,
+)
+
+RULES = BreakerRules(window=10, at_least=5, share=0.8, first_pause=1, longest_pause=4, successes=2)
+FAILED = Failed(FailureReason.DEPENDENCY, "down")
+
+
+def breaker(*results: Result, now: float = 0.0) -> Breaker:
+    made = Breaker(RULES)
+    for result in results:
+        made.record(result, now)
+    return made
+
+
+def opened() -> Breaker:
+    made = breaker(*[FAILED] * 5)
+    assert made.state is BreakerState.OPEN
+    return made
+
+
+def test_it_is_closed_at_first() -> None:
+    assert breaker().room(0) is None
+
+
+def test_few_failures_say_nothing() -> None:
+    assert breaker(*[FAILED] * 4).room(0) is None
+
+
+def test_failures_among_many_successes_say_nothing() -> None:
+    assert breaker(*[SUCCEEDED] * 2, *[FAILED] * 5).room(0) is None
+
+
+def test_it_opens_when_most_attempts_fail() -> None:
+    assert opened().room(0.5) == 0
+    assert breaker(SUCCEEDED, *[FAILED] * 4).room(0) == 0
+
+
+def test_old_failures_are_forgotten() -> None:
+    made = breaker(*[FAILED] * 4)
+    made.record(FAILED, 11)
+    assert made.state is BreakerState.CLOSED
+
+
+def test_what_says_nothing_of_a_dependency_does_not_count() -> None:
+    rejected: Result = Rejected("no such SKU")
+    assert breaker(*[rejected] * 9).room(0) is None
+    assert breaker(*[INTERRUPTED] * 9).room(0) is None
+    lost: Result = Failed(FailureReason.LEASE_LOST, "")
+    assert breaker(*[lost] * 9).room(0) is None
+
+
+def test_after_a_pause_one_probe_at_a_time() -> None:
+    made = opened()
+    assert made.room(0.99) == 0
+    assert made.room(1.0) == 1
+
+
+def test_what_began_before_it_opened_changes_nothing() -> None:
+    made = opened()
+    made.record(SUCCEEDED, 0.1)
+    made.record(FAILED, 0.2)
+    assert made.room(0.99) == 0
+    assert made.room(1.0) == 1
+
+
+def test_successful_probes_close_it() -> None:
+    made = opened()
+    made.room(1)
+    made.record(SUCCEEDED, 1.1)
+    assert made.room(1.2) == 1
+    made.record(SUCCEEDED, 1.3)
+    assert made.room(1.4) is None
+    made.record(FAILED, 1.5)
+    assert made.room(1.6) is None, "it starts anew"
+
+
+def test_each_failed_probe_makes_the_pause_longer_up_to_a_bound() -> None:
+    made, now = opened(), 0.0
+    for pause in (1, 2, 4, 4):
+        assert made.room(now + pause - 0.01) == 0
+        now += pause
+        assert made.room(now) == 1
+        made.record(FAILED, now)
+
+
+def test_a_reject_is_a_successful_probe() -> None:
+    made = opened()
+    made.room(1)
+    made.record(Rejected("no"), 1.1)
+    made.record(Rejected("no"), 1.2)
+    assert made.state is BreakerState.CLOSED
+
+
+def test_it_can_be_off() -> None:
+    off = Breaker(None)
+    for _ in range(100):
+        off.record(FAILED, 0)
+    assert off.room(0) is None
+
+
+def test_its_memory_is_bounded() -> None:
+    made = breaker(*[SUCCEEDED] * 3000, *[FAILED] * 799)
+    assert made.room(0) is None
+    made.record(FAILED, 0)
+    assert made.room(0) == 0
