@@ -277,6 +277,7 @@ def test_an_order_that_kills_its_worker_ends_as_a_dead_letter(
     place(redis_server, [*good[:20], {"order_id": "poison"}, *good[20:]])
     options = ("--lease", "500ms", "--concurrency", "10")
     worker, deaths = run_worker(redis_server.url, KILLS, *options, env=env), 0
+    ids = [order["order_id"] for order in good]
 
     def all_ended() -> bool:
         nonlocal worker, deaths
@@ -288,8 +289,8 @@ def test_an_order_that_kills_its_worker_ends_as_a_dead_letter(
             "fulfilled"
         }
 
-    ids = [order["order_id"] for order in good]
-    eventually(all_ended, deadline=30, what="the good fulfilled, the poison dead")
+    # Orders on their last chance run one at a time, but one right after the other.
+    eventually(all_ended, deadline=8, what="the good fulfilled, the poison dead")
     assert deaths == 3
     [letter] = dead_letters(redis_server)
     assert letter.reason == "orphaned"
@@ -321,7 +322,7 @@ def test_several_killers_end_as_dead_letters_while_others_flow(
             running.append(run_worker(redis_7.url, KILLS, *options, env=calls.env))
         return set(statuses(redis_7, [order["order_id"] for order in killers])) == {"dead"}
 
-    eventually(all_ended, deadline=30, what="all killers dead")
-    wait_until_all(redis_7, good)
+    eventually(all_ended, deadline=20, what="all killers dead")
+    wait_until_all(redis_7, good, deadline=5)
     assert [letter.reason for letter in dead_letters(redis_7)] == ["orphaned"] * 3
     assert books(redis_7).unaccounted == 0

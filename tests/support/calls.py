@@ -73,12 +73,14 @@ class Calls:
 
     def overlapping(self) -> list[str]:
         """Orders that were handled twice at the same time. Calls without an end don't count."""
+        ends: dict[tuple[str, int], list[float]] = defaultdict(list)
+        for end in self.all("end"):
+            ends[end.order_id, end.pid].append(end.at)
         spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        ends = {(end.order_id, end.attempt, end.pid): end.at for end in self.all("end")}
         for start in self.all("start"):
-            end = ends.get((start.order_id, start.attempt, start.pid))
-            if end is not None:
-                spans[start.order_id].append((start.at, end))
+            later = [at for at in ends[start.order_id, start.pid] if at >= start.at]
+            if later:
+                spans[start.order_id].append((start.at, later[0]))
         return [order_id for order_id, times in spans.items() if _overlap(sorted(times))]
 
 

@@ -14,10 +14,18 @@ from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.values import Number, Whole
 
+_CALM, _BRISK = 20.0, 200.0
+"""Orders per second: for somebody who watches, and for somebody who waits for the end."""
+
 
 @click.command()
 @own_option("--orders", Whole(1, 1_000_000_000), None, "end after so many orders, with a summary")
-@own_option("--rate", Number(0.001, 1_000_000), "20", "orders placed in a second")
+@own_option(
+    "--rate",
+    Number(0.001, 1_000_000),
+    None,
+    f"orders placed in a second  [default: {_CALM:g}; {_BRISK:g} with --orders]",
+)
 @own_option("--seed", Whole(0, 2**63 - 1), None, "makes the sample orders the same each time")
 @click.option(
     "--data",
@@ -26,7 +34,11 @@ from fulfillment_worker.config.values import Number, Whole
 )
 @settings_options("concurrency", "metrics_host", "metrics_port")
 def demo(
-    settings: Settings, orders: int | None, rate: float, seed: int | None, data: Path | None
+    settings: Settings,
+    orders: int | None,
+    rate: float | None,
+    seed: int | None,
+    data: Path | None,
 ) -> int:
     """See it work: a Redis server of its own, a shop that places orders, and a worker.
 
@@ -38,8 +50,9 @@ def demo(
       fulfillment-worker demo --orders 500
       fulfillment-worker demo --data ./demo-data --rate 200 --metrics-port 0
     """
-    from fulfillment_worker.runtime.demo import demo as run_demo  # noqa: PLC0415 - --help stays quick
+    from fulfillment_worker.demo.demo import demo as run_demo  # noqa: PLC0415 - --help stays quick
 
+    rate = rate or (_CALM if orders is None else _BRISK)
     with ExitStack() as stack:
         path = data or stack.enter_context(_temporary())
         where = RedisUrl(Scheme.EMBEDDED, path=str(path))

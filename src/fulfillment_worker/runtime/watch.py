@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from logging import INFO
@@ -9,7 +10,7 @@ from logging import INFO
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.observability.event_log import EventLog
 from fulfillment_worker.observability.health import Health
-from fulfillment_worker.observability.hooks import Observers
+from fulfillment_worker.observability.hooks import Observer, Observers
 from fulfillment_worker.observability.logs import log
 from fulfillment_worker.observability.metrics import Metrics
 from fulfillment_worker.observability.server import MetricsServer
@@ -27,14 +28,21 @@ class Watch:
     """Observes a worker and tells Prometheus, the probes and the log.
 
     Order of calls: `serving`, within it `ticking`, then `consuming`, `draining`, `ended`.
+    also: further observers. port: the one that is served, from `serving` on.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *also: Observer) -> None:
         self._settings = settings
+        self.port = settings.metrics_port
         self.metrics = Metrics(settings.queues, settings.concurrency, version(), revision())
         # Stuck well before the lease runs out, so that a probe can tell before orders move.
         self.health = Health(stuck_after=max(1.0, min(2.5, settings.lease / 4)))
-        observers = (self.metrics, EventLog(), ReadinessObserver(self.health))
+        observers: list[Observer] = [
+            self.metrics,
+            EventLog(),
+            ReadinessObserver(self.health),
+            *also,
+        ]
         self.tell = Observers(observers, on_fault=self.metrics.faulted).observe
 
     @contextmanager
@@ -52,8 +60,9 @@ class Watch:
         except OSError as error:
             raise PortTaken(
                 f"the metrics port {self._settings.metrics_port} on {host or '*'} can't be bound: "
-                f"{error.strerror or error}; end what uses it, or give another --metrics-port"
+                f"{_reason(error)}; end what uses it, or give another --metrics-port"
             ) from error
+        self.port = server.port
         log(INFO, f"Metrics server starting on port {server.port}", port=server.port)
         server.start()
         try:
@@ -104,3 +113,8 @@ class Watch:
         self.health.stopped()
         self.metrics.state("stopped")
         log(INFO, "worker_stopped", ending=how, orders_held=holding)
+
+
+def _reason(error: OSError) -> str:
+    # asyncio adds the address to `strerror`, which the line says already.
+    return os.strerror(error.errno) if error.errno else str(error)

@@ -5,23 +5,17 @@ from __future__ import annotations
 import msgspec
 
 from fulfillment_worker.core.exchange import Survey
+from fulfillment_worker.demo.tally import Tally
 from fulfillment_worker.queue.inspector import Overview
-from fulfillment_worker.runtime.demo_tally import Tally
 from fulfillment_worker.runtime.life import Ending
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """What a demo came to.
+    """What a demo came to. before, after: how the queue stood. seconds: it took."""
 
-    before, after: how the queue stood. placed: by the storefront. orders: that it was to place,
-    None for no end. complete: whether the demo ended because all of them had. seconds: it took.
-    """
-
+    tally: Tally
     before: Survey
     after: Survey
-    placed: int
-    orders: int | None
-    complete: bool
     ending: Ending
     seconds: float
 
@@ -32,25 +26,27 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         All that arrived was either received or still waits.
         """
         received = self.after.received - self.before.received
-        return received + self.after.waiting - self.before.waiting - self.placed
+        return received + self.after.waiting - self.before.waiting - self.tally.placed
+
+    @property
+    def ended(self) -> int:
+        """Orders that ended meanwhile, whoever handled them."""
+        return _ended(self.after) - _ended(self.before)
 
     @property
     def faults(self) -> list[str]:
         """Why this is no success; empty if it is one."""
+        orders = self.tally.orders or 0
         found = []
         if self.after.unaccounted:
             found.append(f"the books don't balance: {self.after.unaccounted} are unaccounted for")
         if self.from_elsewhere < 0:
             found.append(f"{-self.from_elsewhere} of the orders placed never arrived")
-        if self.complete and self.orders and self._ended < self.orders:
-            found.append(f"only {self._ended} of {self.orders} orders have ended")
+        if self.tally.complete and self.ended < orders:
+            found.append(f"only {self.ended} of {orders} orders have ended")
         if self.ending is not Ending.DRAINED:
             found.append("it was cut short before the running orders had ended")
         return found
-
-    @property
-    def _ended(self) -> int:
-        return _ended(self.after) - _ended(self.before)
 
 
 def surveyed(overview: Overview) -> Survey:
@@ -59,33 +55,34 @@ def surveyed(overview: Overview) -> Survey:
     return Survey(oldest=overview.oldest or overview.at, **same)
 
 
-def summary(tally: Tally, account: Account) -> list[str]:
-    """What happened, and whether the books balance, in lines for people."""
+def summary(account: Account) -> list[str]:
+    """What happened and, in the last line, whether the books balance."""
+    tally, after = account.tally, account.after
+    since = " since the queue exists" if account.before.received else ""
+    verdict = "not balanced" if after.unaccounted else "balanced"
     return [
         _placed(account),
         *_outcomes(tally),
-        *_left(account.after),
-        f"{tally.attempts} attempts, of which {tally.failed} failed",
-        f"books: {_equation(account.after)}: "
-        + ("not balanced" if account.after.unaccounted else "balanced"),
+        *_left(after),
+        f"{_many(tally.attempts, 'attempt')}, of which {tally.failed} failed",
+        f"books{since}: {_equation(after)}: {verdict}",
     ]
 
 
 def _placed(account: Account) -> str:
-    of = f" of {account.orders}" if account.orders and account.placed < account.orders else ""
+    placed, orders = account.tally.placed, account.tally.orders
+    total = _many(max(placed, orders or 0), "order")
+    placed_of = total if placed >= (orders or 0) else f"{placed} of {total}"
     others = f" (and {account.from_elsewhere} from elsewhere)" if account.from_elsewhere > 0 else ""
-    pace = max(0, _ended(account.after) - _ended(account.before)) / max(account.seconds, 0.001)
-    return (
-        f"placed {account.placed}{of} orders{others}; "
-        f"it took {account.seconds:.1f} s, {pace:.0f} orders/s"
-    )
+    pace = account.ended / max(account.seconds, 0.001)
+    return f"placed {placed_of}{others}; it took {account.seconds:.1f} s, {pace:.0f} orders/s"
 
 
 def _outcomes(tally: Tally) -> list[str]:
     counted = [
         ("fulfilled", tally.fulfilled, f"of these, {tally.after_retry} after a retry"),
-        ("rejected", tally.rejected, "by the shop: dead letters"),
-        ("invalid", tally.invalid, "no order at all: put aside with the exact bytes"),
+        ("rejected", tally.rejected, "the shop said no: dead letters"),
+        ("invalid", tally.invalid, "no orders at all: dead letters, with their exact bytes"),
     ]
     rare = [
         ("given up", tally.exhausted, "after too many attempts: dead letters"),
@@ -110,6 +107,10 @@ def _equation(after: Survey) -> str:
         f" + duplicates {after.duplicates} + in flight {after.in_flight}"
         f" + retrying {after.retrying}{dropped}"
     )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _ended(survey: Survey) -> int:

@@ -78,7 +78,7 @@ def _folder(settings: Settings) -> Path:
 
 
 def _host(host: str) -> str:
-    if host in ("*", "0.0.0.0", "::"):
+    if host in ("", "*", "0.0.0.0", "::"):
         return "localhost"
     return f"[{host}]" if ":" in host else host
 

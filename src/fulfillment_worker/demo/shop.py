@@ -48,10 +48,10 @@ async def fulfil(order: Order) -> None:
     fate = order.body.get(FATE)
     await asyncio.sleep(random.uniform(*(_SLOW if fate == Fate.SLOW else _QUICK)))
     if fate == Fate.REJECTED:
-        raise Reject("the address is in no country that we ship to")
+        raise Reject("we do not ship to that country")
     if order.attempt > 1:
         return
     if fate == Fate.CRASHES_ONCE:
-        raise ConnectionError("the label printer hung up")
+        raise OSError("no paper")
     if fate == Fate.RETRIES_ONCE:
-        raise Retry("the carrier is busy", after=_PATIENCE)
+        raise Retry("carrier is busy", after=_PATIENCE)

@@ -10,11 +10,11 @@ import msgspec
 
 from fulfillment_worker.core.events import (
     AttemptEnded,
+    BreakerChanged,
     Event,
     LeaseLost,
     OrderDuplicated,
     OrderInvalid,
-    OrdersReceived,
     OrdersRecovered,
     QueueLost,
     QueueRegained,
@@ -47,20 +47,21 @@ class Tally:
     """Counts what happens, tells of what is worth a line, and notices the end.
 
     orders: how many the storefront is to place, None for no end. notice: is told each happening.
-    on_complete: is called, perhaps more than once, when all of them were placed and have ended.
+    on_complete: is called, once, when all of them were placed and have ended.
     received_before: orders that the queue had received before the demo began.
     """
 
-    def __init__(self, orders: int | None, notice: Callable[[Happening], None]) -> None:
+    def __init__(self, orders: int | None) -> None:
         self.orders = orders
+        self.notice: Callable[[Happening], None] = lambda _: None
         self.on_complete: Callable[[], None] = lambda: None
+        self.complete = False
         self.received_before = 0
         self.placed = 0
         self.fulfilled = self.after_retry = self.duplicates = 0
         self.rejected = self.invalid = self.exhausted = self.orphaned = 0
         self.attempts = self.failed = self.retried = 0
         self.durations: deque[float] = deque(maxlen=_MEASURED)
-        self._notice = notice
         # Those that the storefront placed and that have not ended; the rubbish has the id "".
         self._open: set[str] = set()
 
@@ -112,8 +113,6 @@ class Tally:
                 self._end(order_id, Happening(Mood.GOOD, text))
             case QueueSurveyed(survey=survey):
                 self._surveyed(survey)
-            case OrdersReceived():
-                pass
             case _:
                 self._trouble(event)
 
@@ -129,10 +128,10 @@ class Tally:
         elif event.retry_in is not None:
             self.retried += 1
             text = f"order {event.order_id} failed, again in {_told(event.retry_in)}: {event.error}"
-            self._notice(Happening(Mood.AGAIN, text))
+            self.notice(Happening(Mood.AGAIN, text))
         else:
             text = f"order {event.order_id} runs again: {event.error}"
-            self._notice(Happening(Mood.TROUBLE, text))
+            self.notice(Happening(Mood.TROUBLE, text))
 
     def _fulfilled(self, event: AttemptEnded) -> None:
         self.fulfilled += 1
@@ -160,9 +159,10 @@ class Tally:
         match event:
             case QueueLost(why=why):
                 text = why
-            case QueueRegained(away=away):
-                # Also the first answer, which is no news.
-                text = f"Redis answers again, after {_told(away)}" if self.attempts else ""
+            case QueueRegained(away=away, first=False):
+                text = f"Redis answers again, after {_told(away)}"
+            case BreakerChanged(state=state):
+                text = f"nearly all attempts failed of late: the breaker is {state} now"
             case LeaseLost(orders=orders):
                 text = f"the worker was silent for too long: {orders} orders are put back"
             case OrdersRecovered(count=count, orphaned=orphaned):
@@ -171,25 +171,30 @@ class Tally:
             case _:
                 text = ""
         if text:
-            self._notice(Happening(Mood.TROUBLE, text))
+            self.notice(Happening(Mood.TROUBLE, text))
 
     # --- the end ------------------------------------------------------------------------------
 
     def _end(self, order_id: str, happening: Happening | None) -> None:
         if happening:
-            self._notice(happening)
+            self.notice(happening)
         self._open.discard(order_id)
         self._look_for_the_end()
 
     def _look_for_the_end(self) -> None:
         if self._all_placed() and not self.open:
-            self.on_complete()
+            self._complete()
 
     def _surveyed(self, survey: Survey) -> None:
         """Nothing is left, though not all was seen to end: other workers have joined in."""
         left = survey.waiting + survey.in_flight + survey.retrying
         received = survey.received - self.received_before
         if self._all_placed() and not left and received >= self.placed:
+            self._complete()
+
+    def _complete(self) -> None:
+        if not self.complete:
+            self.complete = True
             self.on_complete()
 
     def _all_placed(self) -> bool:

@@ -1,0 +1,376 @@
+"""Watching never hurts, and always works (invariants 6 and 7): probes, scrapes, idle cost."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.support.calls import NOTE, Calls
+from tests.support.eventually import eventually
+from tests.support.orders import bodies, books, place, wait_until_all
+from tests.support.prometheus import PrometheusServer, program
+from tests.support.redis_server import RedisServer, wait_for_status
+from tests.support.worker import FULFIL_ALL, RunningWorker
+
+Start = Callable[..., RunningWorker]
+
+SLEEPS_IN_A_THREAD = (
+    NOTE
+    + """
+def fulfil(order):
+    note(order, "start")
+    time.sleep(10)
+    note(order, "end")
+"""
+)
+BLOCKS_THE_LOOP = (
+    NOTE
+    + """
+async def fulfil(order):
+    note(order, "start")
+    time.sleep(6)
+    note(order, "end")
+"""
+)
+SPINS_ON_THE_LOOP = (
+    NOTE
+    + """
+async def fulfil(order):
+    note(order, "start")
+    ends = time.monotonic() + 8
+    while time.monotonic() < ends:
+        pass
+    note(order, "end")
+"""
+)
+
+
+def answer_times(worker: RunningWorker, path: str) -> list[float]:
+    """Seconds that each of 10 answers took."""
+    took = []
+    for _ in range(10):
+        before = time.perf_counter()
+        status, _ = worker.get(path)
+        took.append(time.perf_counter() - before)
+        assert status == 200
+    return took
+
+
+def check_that_it_answers(worker: RunningWorker) -> None:
+    for path in ("/metrics", "/health"):
+        took = answer_times(worker, path)
+        assert statistics.median(took) < 0.1, (path, took)
+        assert max(took) < 1, (path, took)
+
+
+# --- handlers that block ---------------------------------------------------------------------------
+
+
+def test_a_plain_handler_that_sleeps_ten_seconds(
+    redis_7: RedisServer, run_worker: Start, calls: Calls
+) -> None:
+    worker = run_worker(redis_7.url, SLEEPS_IN_A_THREAD, "--lease", "2s", env=calls.env)
+    place(redis_7, bodies(20))
+    eventually(lambda: calls.count() == 20, what="20 orders running")
+    check_that_it_answers(worker)
+    assert worker.scrape()["orders_in_progress"] == 20
+    # Longer than the lease: the worker's heartbeat goes on beside the threads.
+    wait_until_all(redis_7, bodies(20))
+    assert worker.get("/livez")[0] == 200
+    page = worker.scrape()
+    assert page.get_sample("orders_processed_total", status="success") == 20
+    assert page.get_sample("order_failures_total", reason="lease_lost") == 0
+    assert page['order_processing_duration_seconds_bucket{le="10.0",status="success"}'] == 0
+    assert page["python_asyncio_loop_lag_seconds_count"] > 30
+    assert (
+        page['python_asyncio_loop_lag_seconds_bucket{le="0.25"}']
+        > 0.9 * (page["python_asyncio_loop_lag_seconds_count"])
+    )
+    assert calls.count() == 20
+
+
+@pytest.mark.parametrize("source", [BLOCKS_THE_LOOP, SPINS_ON_THE_LOOP], ids=["sleeps", "spins"])
+def test_an_async_handler_that_blocks_the_loop(
+    redis_7: RedisServer, run_worker: Start, calls: Calls, source: str
+) -> None:
+    worker = run_worker(redis_7.url, source, env=calls.env)
+    worker.wait_until_ready()
+    assert worker.get("/livez")[0] == 200
+    place(redis_7, bodies(1))
+    eventually(lambda: calls.count() == 1, what="the order running")
+    check_that_it_answers(worker)
+    eventually(lambda: worker.get("/livez")[0] == 503, what="/livez 503")
+    status, body = worker.get("/readyz")
+    assert (status, "stuck" in body) == (503, True)
+    check_that_it_answers(worker)
+    turned = worker.scrape()["fulfillment_worker_last_loop_timestamp_seconds"]
+    assert time.time() - turned > 2
+    assert calls.count("end") == 0
+    eventually(lambda: worker.get("/livez")[0] == 200, what="/livez 200 again")
+    wait_for_status(redis_7, "A-0", "fulfilled")
+    eventually(lambda: worker.get("/readyz")[0] == 200, what="/readyz 200 again")
+    page = worker.scrape()
+    assert page.get_sample("orders_processed_total", status="success") == 1
+    assert page.get_sample("order_failures_total", reason="lease_lost") == 0
+    assert (
+        page['python_asyncio_loop_lag_seconds_bucket{le="+Inf"}']
+        > (page['python_asyncio_loop_lag_seconds_bucket{le="2.5"}'])
+    )
+    assert calls.count() == 1
+    assert books(redis_7).unaccounted == 0
+
+
+@pytest.mark.parametrize("blocked", [0.1, 0.3])
+def test_many_handlers_that_each_block_the_loop_for_less_than_the_lease(
+    redis_7: RedisServer, run_worker: Start, calls: Calls, blocked: float
+) -> None:
+    # Several times the lease in all, so the worker must be heard between them.
+    source = (
+        NOTE
+        + f"""
+async def fulfil(order):
+    note(order, "start")
+    time.sleep({blocked})
+"""
+    )
+    orders = bodies(round(3 / blocked))
+    place(redis_7, orders)
+    worker = run_worker(redis_7.url, source, "--lease", "1s", env=calls.env)
+    wait_until_all(redis_7, orders, deadline=8)
+    assert calls.count() == len(orders)
+    assert worker.scrape().get_sample("order_failures_total", reason="lease_lost") == 0
+
+
+# --- what is served --------------------------------------------------------------------------------
+
+# What the contract promises, as Prometheus stores it.
+SERIES = [
+    'orders_processed_total{status="success"}',
+    'orders_processed_total{status="error"}',
+    'order_processing_duration_seconds_bucket{status="success",le="0.005"}',
+    'order_processing_duration_seconds_bucket{status="error",le="10.0"}',
+    'order_processing_duration_seconds_bucket{status="error",le="+Inf"}',
+    'order_processing_duration_seconds_count{status="success"}',
+    'order_processing_duration_seconds_count{status="error"}',
+    'order_processing_duration_seconds_sum{status="success"}',
+    'order_processing_duration_seconds_sum{status="error"}',
+    "fulfillment_queue_depth",
+    "orders_received_total",
+    "orders_in_progress",
+    "fulfillment_worker_slots",
+    "order_queue_wait_seconds_count",
+    "order_end_to_end_duration_seconds_count",
+    'order_failures_total{reason="invalid"}',
+    'order_failures_total{reason="timeout"}',
+    'order_failures_total{reason="handler"}',
+    'order_failures_total{reason="rejected"}',
+    'order_failures_total{reason="dependency"}',
+    'order_failures_total{reason="lease_lost"}',
+    'order_failures_total{reason="internal"}',
+    "order_retries_total",
+    "orders_recovered_total",
+    "orders_requeued_total",
+    "orders_duplicate_total",
+    'orders_dead_lettered_total{reason="invalid"}',
+    'orders_dead_lettered_total{reason="rejected"}',
+    'orders_dead_lettered_total{reason="attempts_exhausted"}',
+    'orders_dead_lettered_total{reason="orphaned"}',
+    "fulfillment_in_flight_depth",
+    "fulfillment_retry_depth",
+    "fulfillment_dead_letter_depth",
+    "fulfillment_queue_oldest_order_timestamp_seconds",
+    "fulfillment_queue_sample_timestamp_seconds",
+    "orders_unaccounted",
+    'order_last_processed_timestamp_seconds{status="success"}',
+    'order_last_processed_timestamp_seconds{status="error"}',
+    "fulfillment_worker_last_loop_timestamp_seconds",
+    'fulfillment_worker_state{state="starting"}',
+    'fulfillment_worker_state{state="consuming"}',
+    'fulfillment_worker_state{state="draining"}',
+    'fulfillment_redis_commands_total{operation="exchange",outcome="ok"}',
+    'fulfillment_redis_commands_total{operation="exchange",outcome="error"}',
+    'fulfillment_redis_commands_total{operation="wait",outcome="ok"}',
+    'fulfillment_redis_commands_total{operation="wait",outcome="error"}',
+    'fulfillment_redis_command_duration_seconds_count{operation="exchange"}',
+    'fulfillment_log_messages_total{level="warning"}',
+    'fulfillment_log_messages_total{level="error"}',
+    "fulfillment_build_info",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_virtual_memory_bytes",
+    "process_start_time_seconds",
+    "process_open_fds",
+    "process_max_fds",
+    "python_info",
+    "python_gc_objects_collected_total",
+    "python_gc_objects_uncollectable_total",
+    "python_gc_collections_total",
+    "process_threads",
+    "python_threads",
+    "python_asyncio_tasks",
+    "python_allocated_blocks",
+    'python_gc_pause_seconds_count{generation="2"}',
+    'process_context_switches_total{type="voluntary"}',
+    'process_context_switches_total{type="involuntary"}',
+    "python_asyncio_loop_lag_seconds_count",
+]
+
+BUCKETS = ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0"]
+
+ZERO_AT_FIRST = ("orders_", "order_", "fulfillment_dead_letter_depth", "fulfillment_retry_depth")
+NOT_ZERO = ("fulfillment_redis_commands_total", "fulfillment_queue_oldest_order")
+
+
+def test_a_real_prometheus_has_every_series(
+    redis_7: RedisServer,
+    run_worker: Start,
+    run_prometheus: Callable[..., PrometheusServer],
+) -> None:
+    worker = run_worker(redis_7.url, FULFIL_ALL, "--concurrency", "7", "--lease", "1s")
+    worker.wait_until_ready()
+    prometheus = run_prometheus([f"127.0.0.1:{worker.metrics_port}"])
+    prometheus.wait_for_scrape()
+    missing = [each for each in SERIES if not prometheus.query(each)]
+    assert not missing
+    for each in SERIES:
+        if each.startswith(ZERO_AT_FIRST):
+            assert {sample.value for sample in prometheus.query(each)} == {0}, each
+    found = prometheus.query('order_processing_duration_seconds_bucket{status="error"}')
+    assert {sample.labels["le"] for sample in found} == {*BUCKETS, "+Inf"}
+    assert prometheus.value("fulfillment_worker_slots") == 7
+    assert prometheus.value("up") == 1
+    assert prometheus.query('{__name__=~".+_created"}') == []
+    assert prometheus.query('{__name__=~"order.*|fulfillment.*", queue!=""}') == []
+
+    place(redis_7, bodies(5))
+    place(redis_7, [{"no": "id"}])
+    wait_until_all(redis_7, bodies(5))
+    eventually(
+        lambda: prometheus.value('orders_processed_total{status="success"}') == 5,
+        what="Prometheus sees 5 fulfilled",
+    )
+    # Born at 0, so that the first increase counts.
+    assert prometheus.value('increase(orders_processed_total{status="success"}[1m])') != 0
+    assert prometheus.value('order_failures_total{reason="invalid"}') == 1
+    eventually(lambda: prometheus.value("fulfillment_dead_letter_depth") == 1)
+    assert prometheus.value("orders_unaccounted") == 0
+    state = prometheus.query("fulfillment_worker_state == 1")
+    assert [sample.labels["state"] for sample in state] == ["consuming"]
+
+
+@pytest.mark.parametrize("queues", ["orders", "rush,orders"])
+def test_promtool_has_nothing_to_say(redis_7: RedisServer, run_worker: Start, queues: str) -> None:
+    worker = run_worker(redis_7.url, FULFIL_ALL, "--queue", queues, "--lease", "1s")
+    place(redis_7, bodies(5))
+    place(redis_7, [{"no": "id"}])
+    wait_until_all(redis_7, bodies(5))
+    page = worker.get("/metrics")[1]
+    done = subprocess.run(
+        [program("promtool"), "check", "metrics"],
+        input=page,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_depths_are_told_while_orders_wait(
+    redis_7: RedisServer, run_worker: Start, calls: Calls
+) -> None:
+    source = (
+        NOTE + '\nasync def fulfil(order):\n    note(order, "start")\n    await asyncio.sleep(60)\n'
+    )
+    began = time.time()
+    place(redis_7, bodies(10))
+    worker = run_worker(redis_7.url, source, "--concurrency", "4", env=calls.env)
+
+    def told() -> bool:
+        page = worker.scrape()
+        assert page["fulfillment_queue_depth"] == 6
+        assert page["fulfillment_in_flight_depth"] == 4
+        return True
+
+    eventually(told, what="6 waiting, 4 in flight")
+    page = worker.scrape()
+    assert page["orders_in_progress"] == 4
+    assert began - 1 < page["fulfillment_queue_oldest_order_timestamp_seconds"] < time.time()
+    sampled = page["fulfillment_queue_sample_timestamp_seconds"]
+    place(redis_7, bodies(10, "B"))
+    eventually(lambda: worker.scrape()["fulfillment_queue_depth"] == 16, what="16 waiting")
+    again = worker.scrape()
+    assert again["fulfillment_queue_sample_timestamp_seconds"] > sampled
+    # Nothing has moved at the head, so its age goes on growing.
+    oldest = again["fulfillment_queue_oldest_order_timestamp_seconds"]
+    assert began - 1 < oldest < began + 2
+
+
+def test_the_backlog_is_old_where_its_orders_say_so(
+    redis_7: RedisServer, run_worker: Start
+) -> None:
+    hour_ago = time.time() - 3600
+    orders = [{"order_id": f"A-{n}", "enqueued_at": hour_ago + n} for n in range(5)]
+    with redis_7.client() as client:
+        client.hset("{orders}:books", "paused", 1)
+    place(redis_7, orders)
+    worker = run_worker(redis_7.url)
+    oldest = "fulfillment_queue_oldest_order_timestamp_seconds"
+    eventually(lambda: abs(worker.scrape()[oldest] - hour_ago) < 1, what="an hour old")
+    with redis_7.client() as client:
+        client.hdel("{orders}:books", "paused")
+    wait_until_all(redis_7, orders)
+    page = worker.scrape()
+    assert page["order_queue_wait_seconds_count"] == 5
+    assert page['order_queue_wait_seconds_bucket{le="900.0"}'] == 0
+    assert page["order_end_to_end_duration_seconds_count"] == 5
+    assert 3500 < page["order_end_to_end_duration_seconds_sum"] / 5 < 3700
+
+
+# --- what watching and waiting cost ----------------------------------------------------------------
+
+
+def test_an_idle_worker_costs_redis_a_command_a_second_and_a_scrape_none(
+    redis_6: RedisServer, redis_7: RedisServer, run_worker: Start
+) -> None:
+    servers = (redis_6, redis_7)
+    watched = {server: [run_worker(server.url) for _ in range(2)] for server in servers}
+    alone = run_worker(redis_7.url)
+    for worker in (*watched[redis_6], *watched[redis_7], alone):
+        worker.wait_until_ready()
+    for server in servers:
+        place(server, bodies(10))
+        wait_until_all(server, bodies(10))
+        with server.client() as client:
+            client.config_resetstat()
+    began, cpu_before = time.monotonic(), cpu_seconds(alone)
+    seconds, rounds = 13.0, 0
+
+    def passed() -> bool:
+        nonlocal rounds
+        if rounds < 4 * (time.monotonic() - began):
+            rounds += 1
+            for worker in (*watched[redis_6], *watched[redis_7]):
+                assert worker.scrape()["orders_unaccounted"] == 0
+        return time.monotonic() - began > seconds
+
+    eventually(passed, deadline=40)
+    assert rounds >= 3 * seconds
+    for server, workers in ((redis_6, 2), (redis_7, 3)):
+        sent = {
+            name: many
+            for name, many in server.commands().items()
+            if name not in ("info", "config", "config|resetstat")
+        }
+        # A trip that falls into the window by chance is one more second's worth.
+        assert sum(sent.values()) <= workers * (seconds + 1), (server.version, sent)
+    assert cpu_seconds(alone) - cpu_before < 0.02 * seconds
+
+
+def cpu_seconds(worker: RunningWorker) -> float:
+    times = psutil.Process(worker.pid).cpu_times()
+    return float(times.user + times.system)

@@ -1,0 +1,407 @@
+"""Drives a real queue with anything that may happen, in any order, against a tiny model.
+
+After every step the whole of Redis is read and held against what must be true: the numbers are
+the invariants of docs/internals.md. Time is made to pass by moving the stored times, since the
+server's clock can't be set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.exchange import (
+    Begin,
+    Claimed,
+    QueueUnavailable,
+    Reply,
+    Trip,
+    Verdict,
+)
+from fulfillment_worker.core.outcome import (
+    Dead,
+    DeadReason,
+    Fulfilled,
+    Outcome,
+    Requeued,
+    Retried,
+)
+from fulfillment_worker.queue import keys
+from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
+
+MAX_ORPHANINGS = 3
+WORKERS = ("w0", "w1", "w2")
+IDS = ("A", "B", "C")
+HOUR_MS = 3_600_000
+_POLICY = QueuePolicy(
+    lease=HOUR_MS, status_ttl=HOUR_MS, max_orphanings=MAX_ORPHANINGS, id_field="order_id"
+)
+
+
+@dataclass
+class Held:
+    """A delivery as the worker that was given it sees it."""
+
+    claimed: Claimed
+    order_id: str
+    begun: bool = False
+
+
+@dataclass
+class Hand:
+    """A worker. A zombie is one whose lease ran out and that has not noticed."""
+
+    name: str
+    incarnation: int = 0
+    generation: int = 0
+    next_delivery: int = 1
+    zombie: bool = False
+    held: dict[int, Held] = field(default_factory=dict)
+
+    @property
+    def session(self) -> str:
+        return f"{self.name}.{self.incarnation}"
+
+    def start_anew(self) -> None:
+        self.incarnation += 1
+        self.generation = 0
+        self.zombie = False
+        self.held.clear()
+
+
+@dataclass
+class Fate:
+    """What the model knows of one entry."""
+
+    order_id: str
+    failures: int = 0
+    orphanings: int = 0
+    ended: str = ""
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Set `client` and `url` on a subclass: an empty server of its own."""
+
+    client: Any
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client.flushall()
+        self.runner = asyncio.Runner()
+        url = RedisUrl.parse(self.url)
+        self.queue = RedisQueue("orders", url, _POLICY, lambda _: None)
+        self.hands = {name: Hand(name) for name in WORKERS}
+        self.fates: dict[bytes, Fate] = {}
+        self.fulfilled: set[str] = set()
+        self.paused = False
+
+    def teardown(self) -> None:
+        self.runner.run(self.queue.close())
+        self.runner.close()
+
+    # --- what may happen ----------------------------------------------------------------------
+
+    @initialize(order_ids=st.lists(st.sampled_from(IDS), max_size=4))
+    def begin_with(self, order_ids: list[str]) -> None:
+        for order_id in order_ids:
+            self.push(order_id)
+
+    @rule(order_id=st.sampled_from(IDS))
+    def push(self, order_id: str) -> None:
+        raw = b'{"order_id": "%s", "n": %d}' % (order_id.encode(), len(self.fates))
+        self.fates[raw] = Fate(order_id)
+        self.client.lpush("orders", raw)
+
+    @rule(name=st.sampled_from(WORKERS), many=st.integers(1, 3))
+    def claim(self, name: str, many: int) -> None:
+        self.say(self.hands[name], claim=many)
+
+    @rule(name=st.sampled_from(WORKERS))
+    def heartbeat(self, name: str) -> None:
+        self.say(self.hands[name])
+
+    @rule(name=st.sampled_from(WORKERS), data=st.data())
+    def begin(self, name: str, data: st.DataObject) -> None:
+        hand = self.hands[name]
+        unbegun = [held for held in hand.held.values() if not held.begun]
+        if not unbegun:
+            return
+        many = data.draw(st.integers(1, len(unbegun)))
+        self.say(hand, begin=unbegun[:many])
+
+    @rule(
+        name=st.sampled_from(WORKERS),
+        data=st.data(),
+        how=st.sampled_from(["fulfilled", "retried", "dead", "requeued"]),
+        claim=st.integers(0, 2),
+    )
+    def end(self, name: str, data: st.DataObject, how: str, claim: int) -> None:
+        hand = self.hands[name]
+        begun = [held for held in hand.held.values() if held.begun]
+        if begun:
+            held = data.draw(st.sampled_from(begun))
+            self.say(hand, ended=[(held, how)], claim=claim)
+
+    @rule(name=st.sampled_from(WORKERS))
+    def lease_runs_out(self, name: str) -> None:
+        self.expire_lease(self.hands[name])
+
+    @rule(name=st.sampled_from(WORKERS))
+    def worker_is_killed(self, name: str) -> None:
+        self.expire_lease(self.hands[name])
+        self.hands[name].start_anew()
+
+    def expire_lease(self, hand: Hand) -> None:
+        if not self.client.zadd(keys.leases("orders"), {hand.session: 1}, xx=True, ch=True):
+            return
+        hand.zombie = True
+        for entry in self.client.hvals(keys.in_flight("orders", hand.session)):
+            self.fates[entry.split(b"\n", 1)[1]].orphanings += 1
+
+    @rule(name=st.sampled_from(WORKERS), how=st.sampled_from(["fulfilled", "retried"]))
+    def work_off(self, name: str, how: str) -> None:
+        """Everything that a worker does with its orders, in a row."""
+        hand = self.hands[name]
+        self.say(hand, claim=2)
+        self.say(hand, begin=[held for held in hand.held.values() if not held.begun])
+        for held in [held for held in hand.held.values() if held.begun]:
+            self.say(hand, ended=[(held, how)])
+
+    @rule()
+    def retries_come_due(self) -> None:
+        for member in self.client.zrange(keys.retry("orders"), 0, -1):
+            self.client.zadd(keys.retry("orders"), {member: 1}, xx=True)
+
+    @rule(name=st.sampled_from(WORKERS), many=st.integers(1, 2))
+    def reply_is_lost(self, name: str, many: int) -> None:
+        """The trip takes place; the worker hears nothing, and asks what it holds."""
+        hand = self.hands[name]
+        if hand.zombie:
+            return
+        known = {number: held.begun for number, held in hand.held.items()}
+        self.say(hand, claim=many)
+        hand.held.clear()
+        holdings = self.runner.run(self.queue.holdings(hand.session))
+        assert not holdings.lease_lost
+        hand.generation = holdings.generation
+        for claimed in holdings.claimed:
+            self.hold(hand, claimed, begun=known.get(claimed.delivery, False))
+
+    @rule()
+    def server_forgets_its_scripts(self) -> None:
+        self.client.script_flush()
+
+    @rule()
+    def operator_pauses_or_resumes(self) -> None:
+        self.paused = not self.paused
+        if self.paused:
+            self.client.hset(keys.books("orders"), "paused", 1)
+        else:
+            self.client.hdel(keys.books("orders"), "paused")
+
+    @precondition(lambda self: self.client.llen("orders"))
+    @rule()
+    def idle_worker_is_woken(self) -> None:
+        """BLMOVE, and its worker dies before it claims."""
+        self.client.lmove("orders", keys.woken("orders"), "RIGHT", "LEFT")
+
+    # --- how a worker speaks ------------------------------------------------------------------
+
+    def say(
+        self,
+        hand: Hand,
+        *,
+        claim: int = 0,
+        begin: list[Held] | None = None,
+        ended: list[tuple[Held, str]] | None = None,
+    ) -> None:
+        begin, ended = begin or [], ended or []
+        trip = Trip(
+            worker=hand.session,
+            generation=hand.generation,
+            holding=len(hand.held),
+            outcomes=[self.outcome(held, how) for held, how in ended],
+            begins=[
+                Begin(h.claimed.delivery, h.order_id, h.claimed.failures + 1, 1) for h in begin
+            ],
+            claim=claim,
+            first_delivery=hand.next_delivery,
+            suspects=sum(held.claimed.last_chance for held in hand.held.values()),
+        )
+        hand.next_delivery += claim
+        before = self.snapshot()
+        try:
+            reply = self.runner.run(self.queue.exchange(trip))
+        except QueueUnavailable as error:
+            raise AssertionError(f"the queue failed: {error}") from error
+        self.hear(hand, reply, begin, ended, before)
+
+    def outcome(self, held: Held, how: str) -> Outcome:
+        delivery, attempt = held.claimed.delivery, held.claimed.failures + 1
+        match how:
+            case "fulfilled":
+                return Fulfilled(delivery, held.order_id, attempt)
+            case "retried":
+                return Retried(delivery, held.order_id, attempt, "oh", HOUR_MS)
+            case "dead":
+                return Dead(delivery, held.order_id, attempt, "no", DeadReason.REJECTED)
+            case _:
+                return Requeued(delivery, held.order_id, attempt)
+
+    def hear(
+        self,
+        hand: Hand,
+        reply: Reply,
+        begin: list[Held],
+        ended: list[tuple[Held, str]],
+        before: dict[str, Any],
+    ) -> None:
+        assert not reply.stale
+        if hand.zombie and hand.held:
+            assert reply.lease_lost, "invariant 2: a worker without a lease changes nothing"
+        if reply.lease_lost:
+            assert hand.zombie
+            assert self.snapshot() == before, "invariant 2: nothing was changed"
+            hand.start_anew()
+            return
+        hand.zombie = False
+        assert not reply.refused
+        for held, how in ended:
+            self.note_end(hand, held, how)
+        for held, verdict in zip(begin, reply.verdicts, strict=True):
+            self.note_verdict(hand, held, verdict)
+        for claimed in reply.claimed:
+            self.hold(hand, claimed)
+
+    def hold(self, hand: Hand, claimed: Claimed, *, begun: bool = False) -> None:
+        fate = self.fates[claimed.raw]
+        assert (claimed.failures, claimed.orphanings) == (fate.failures, fate.orphanings), (
+            "invariant 4: failures and orphanings are counted apart"
+        )
+        hand.held[claimed.delivery] = Held(claimed, fate.order_id, begun)
+        if claimed.last_chance:
+            suspects = [h for h in hand.held.values() if h.claimed.last_chance]
+            assert len(suspects) == 1, "orders on their last chance run one at a time"
+
+    def note_end(self, hand: Hand, held: Held, how: str) -> None:
+        del hand.held[held.claimed.delivery]
+        fate = self.fates[held.claimed.raw]
+        if how == "retried":
+            fate.failures += 1
+        if how in ("fulfilled", "dead"):
+            fate.ended = how
+        if how == "fulfilled":
+            self.fulfilled.add(fate.order_id)
+
+    def note_verdict(self, hand: Hand, held: Held, verdict: Verdict) -> None:
+        if verdict is Verdict.GO:
+            assert held.order_id not in self.fulfilled, "invariant 3: terminal is terminal"
+            others = [
+                other
+                for each in self.hands.values()
+                if not each.zombie
+                for other in each.held.values()
+                if other.begun and other.order_id == held.order_id
+            ]
+            assert not others, "the same order is never handled twice at once"
+            held.begun = True
+            return
+        del hand.held[held.claimed.delivery]
+        if verdict is Verdict.DUPLICATE:
+            assert held.order_id in self.fulfilled
+            self.fates[held.claimed.raw].ended = "duplicate"
+        else:
+            assert verdict is Verdict.BUSY
+
+    def note_quarantined(self) -> None:
+        """Whoever speaks reaps, so the model learns only here which orphans are dead."""
+        for letter in self.client.hvals(keys.dead("orders")):
+            header, raw = letter.split(b"\n", 1)
+            if b'"orphaned"' in header:
+                assert self.fates[raw].orphanings == MAX_ORPHANINGS, "invariant 4: the cap"
+                self.fates[raw].ended = "dead"
+
+    # --- what must be true after every step ---------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that Redis holds of the queue."""
+        held = {}
+        for key in sorted(self.client.keys("*")):
+            kind = self.client.type(key)
+            reader = {
+                b"list": lambda k: self.client.lrange(k, 0, -1),
+                b"hash": self.client.hgetall,
+                b"zset": lambda k: self.client.zrange(k, 0, -1, withscores=True),
+                b"stream": self.client.xlen,
+            }[kind]
+            held[key.decode()] = reader(key)
+        return held
+
+    def places(self) -> dict[bytes, list[str]]:
+        """Where each entry lies, for all that lie anywhere."""
+        found: dict[bytes, list[str]] = {raw: [] for raw in self.fates}
+        for name in (keys.public("orders"), keys.woken("orders")):
+            for raw in self.client.lrange(name, 0, -1):
+                found[raw].append("waiting")
+        packed = self.client.zrange(keys.retry("orders"), 0, -1)
+        packed += self.client.lrange(keys.suspects("orders"), 0, -1)
+        for entry in packed:
+            found[entry.split(b"\n", 1)[1]].append("retrying")
+        for key in self.client.keys(keys.in_flight_prefix("orders").replace("{", "[{]") + "*"):
+            for entry in self.client.hvals(key):
+                found[entry.split(b"\n", 1)[1]].append(f"in flight {key.decode()}")
+        for letter in self.client.hvals(keys.dead("orders")):
+            found[letter.split(b"\n", 1)[1]].append("dead")
+        return found
+
+    @invariant()
+    def every_order_is_in_exactly_one_place(self) -> None:
+        self.note_quarantined()
+        for raw, places in self.places().items():
+            fate = self.fates[raw]
+            if fate.ended in ("fulfilled", "duplicate"):
+                assert places == [], f"invariant 1: {raw!r} has ended, and lies in {places}"
+            elif fate.ended == "dead":
+                assert places == ["dead"], f"invariant 1: {raw!r} is dead, and lies in {places}"
+            else:
+                assert len(places) == 1, f"invariant 1: {raw!r} lies in {places}"
+                assert places != ["dead"], f"invariant 1: {raw!r} is dead for no reason"
+
+    @invariant()
+    def live_workers_hold_what_they_think_they_hold(self) -> None:
+        for hand in self.hands.values():
+            if not hand.zombie:
+                held = self.client.hkeys(keys.in_flight("orders", hand.session))
+                assert {int(number) for number in held} == set(hand.held), "invariant 2: one owner"
+
+    @invariant()
+    def fulfilled_orders_say_so(self) -> None:
+        for order_id in self.fulfilled:
+            status = self.client.hget(keys.order("orders", order_id), "status")
+            assert status == b"fulfilled", f"invariant 3: {order_id} is {status}"
+
+    @invariant()
+    def begun_orders_say_so(self) -> None:
+        for hand in self.hands.values():
+            for held in hand.held.values():
+                if held.begun and not hand.zombie:
+                    order = self.client.hgetall(keys.order("orders", held.order_id))
+                    assert order[b"status"] == b"processing"
+                    assert order[b"worker"] == hand.session.encode()
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        survey = self.runner.run(
+            self.queue.exchange(Trip(worker="auditor", survey=True, leaving=True))
+        ).survey
+        assert survey is not None
+        assert survey.unaccounted == 0, f"invariant 5: {survey}"
+        waiting = sum("waiting" in places for places in self.places().values())
+        assert survey.waiting == waiting
+        assert survey.received + waiting == len(self.fates), f"invariant 5: {survey}"

@@ -1,0 +1,114 @@
+"""The model against the real queue, and bugs planted in the queue against the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from fulfillment_worker.queue import redis_queue
+from fulfillment_worker.queue.scripts import Script
+from tests.model.machine import QueueMachine
+from tests.support.redis_server import VERSIONS, RedisServer
+
+_CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+THOROUGH = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=_CHECKS,
+    phases=[Phase.generate, Phase.explicit],
+    report_multiple_bugs=False,
+)
+# A mutant needs not be shrunk: it is enough that it is caught.
+HUNT = settings(
+    THOROUGH,
+    max_examples=400,
+    phases=[Phase.generate],
+    derandomize=True,
+    database=None,
+    print_blob=False,
+)
+
+
+def machine_on(server: RedisServer) -> type[QueueMachine]:
+    class Machine(QueueMachine):
+        client = server.client()
+        url = server.url
+
+    return Machine
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_invariants_hold_whatever_happens(
+    redis_servers: Callable[[str], RedisServer], version: str
+) -> None:
+    machine = machine_on(redis_servers(version))
+    run_state_machine_as_test(machine, settings=THOROUGH)
+    machine.client.close()
+
+
+# A crash between two steps that ought to be one: the script ends, and nothing is rolled back.
+CRASH = "if redis.call('INCR', '{orders}:crashes') % 2 == 0 then error('crashed') end\n"
+
+MUTANTS = {
+    "an ack before its status": (
+        "  local key = policy.order_prefix .. order_id\n  call('HSET', key, 'status', 'fulfilled'",
+        f"  {CRASH}  local key = policy.order_prefix .. order_id\n"
+        "  call('HSET', key, 'status', 'fulfilled'",
+    ),
+    "an ack that ignores the lease": (
+        "if not lease or tonumber(lease) < NOW then return {LEASE_LOST, NOW} end",
+        "",
+    ),
+    "a reaper without a fence": (
+        "if leases[1] and tonumber(leases[2]) < NOW and leases[1] ~= WORKER then",
+        "if leases[1] and leases[1] ~= WORKER then",
+    ),
+    "a reaper that moves, then marks": (
+        "    call('HDEL', in_flight, deliveries[i])\n",
+        f"    {CRASH}    call('HDEL', in_flight, deliveries[i])\n",
+    ),
+    "a retry popped, and then pushed": (
+        "    call('ZREM', RETRY, member)\n",
+        f"    call('ZREM', RETRY, member)\n    {CRASH}",
+    ),
+    "a retry claimed, and not removed": ("    call('ZREM', RETRY, member)\n", ""),
+    "a begin that doesn't look for another copy": (
+        "if status == 'processing' and held_elsewhere(delivery, holder, held) then",
+        "if false then",
+    ),
+    "a begin that handles the fulfilled again": (
+        "if status == 'fulfilled' then\n    call('HDEL'",
+        "if false then\n    call('HDEL'",
+    ),
+    "claims that are not booked": ("booked.received = booked.received + #raws", ""),
+    "an orphan that is not counted": (
+        "  entry.orphanings = entry.orphanings + 1\n",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_planted_bug_is_caught(
+    redis_servers: Callable[[str], RedisServer], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    was, becomes = MUTANTS[name]
+    text = redis_queue.EXCHANGE.text
+    assert text.count(was) == 1, "the code has changed: plant the bug anew"
+    mutated = text.replace(was, becomes)
+    monkeypatch.setattr(redis_queue, "EXCHANGE", Script("exchange", mutated, name))
+    machine = machine_on(redis_servers("redis-7"))
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - looked at below
+        run_state_machine_as_test(machine, settings=HUNT)
+    assert _is_finding(caught.value), caught.value
+    machine.client.close()
+
+
+def _is_finding(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_finding, error.exceptions))
+    return isinstance(error, AssertionError | KeyError)
