@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.demo.support import (
-    exhausted,
-    failed,
-    fenced,
-    fulfilled,
-    rejected,
-    survey,
-)
 
 from fulfillment_worker.core.breaker import BreakerState
 from fulfillment_worker.core.events import (
@@ -26,6 +18,14 @@ from fulfillment_worker.core.events import (
     QueueSurveyed,
 )
 from fulfillment_worker.demo.tally import Happening, Mood, Tally
+from tests.unit.demo.support import (
+    exhausted,
+    failed,
+    fenced,
+    fulfilled,
+    rejected,
+    survey,
+)
 
 RUBBISH = OrderInvalid("orders", "w", 1, "not JSON")
 
