@@ -211,7 +211,9 @@ class Conversation:
         await self._doorbell.close()
         # Nothing is held, and a silent worker is forgotten in time.
         with contextlib.suppress(QueueUnavailable):
-            await self._queue.exchange(Trip(worker=self._ledger.worker, leaving=True))
+            if self._unsure:
+                await self._make_sure()
+            await self._queue.exchange(self._ledger.farewell())
 
     # --- when it goes wrong -------------------------------------------------------------------
 

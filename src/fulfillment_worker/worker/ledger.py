@@ -91,6 +91,10 @@ class Ledger:
             survey=survey,
         )
 
+    def farewell(self) -> Trip:
+        """The last trip, when nothing is held any more."""
+        return Trip(worker=self.worker, generation=self._generation, leaving=True)
+
     def absorb(self, trip: Trip, reply: Reply) -> list[Delivery]:
         """Act on a reply; returns the deliveries whose attempt starts now."""
         self._record(len(trip.outcomes), set(reply.refused), reply.now)

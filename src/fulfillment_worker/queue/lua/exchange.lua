@@ -7,6 +7,7 @@
 --           backlog, paused, next due (-1 for none), survey (empty unless asked for)}
 
 local OK, LEASE_LOST, STALE = 0, 1, 2
+local SILENT_FOR = 3600000 -- ms after which a worker that holds nothing is forgotten
 local trip = cmsgpack.unpack(ARGV[3])
 
 local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
@@ -63,7 +64,9 @@ if trip.survey then
     received, book(2) + booked.fulfilled, book(3) + booked.duplicates, book(4), head,
   }
   if call('ZADD', WORKERS, now, WORKER) == 1 then
-    call('ZREMRANGEBYSCORE', WORKERS, '-inf', NOW - 3600000)
+    for _, silent in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', NOW - SILENT_FOR)) do
+      forget(silent)
+    end
   end
 end
 if trip.breaker_open ~= (books[7] == '1') then
