@@ -6,7 +6,16 @@ import asyncio
 
 import pytest
 
-from fulfillment_worker.core.exchange import Begin, Claimed, Queue, Reply, Survey, Trip, Verdict
+from fulfillment_worker.core.exchange import (
+    Begin,
+    Claimed,
+    Expected,
+    Queue,
+    Reply,
+    Survey,
+    Trip,
+    Verdict,
+)
 from fulfillment_worker.core.outcome import Dead, DeadReason, Fulfilled, Requeued, Retried
 from tests.conformance.conftest import LEASE_MS, Bench
 
@@ -342,9 +351,34 @@ async def test_waiting_ends_when_an_order_arrives_and_takes_nothing(
     await hand.say()
     assert not waiting.done()
     bench.push(order("A"))
-    assert await asyncio.wait_for(waiting, 5)
+    assert await asyncio.wait_for(waiting, 5) == order("A")
     assert (await hand.survey()).waiting == 1
     assert len(await hand.claim()) == 1
+
+
+async def test_the_order_that_rang_begins_in_the_trip_that_claims_it(
+    bench: Bench, hand: Hand
+) -> None:
+    bench.push(order("A"), order("B"))
+    expected = Expected(order("B").decode(), "B", 1, 0)
+    reply = await hand.say(claim=5, expected=expected)
+    assert reply.begun == (reply.claimed[1].delivery, Verdict.GO)
+    assert bench.status("B") == "processing"
+    assert bench.status("A") is None
+
+
+async def test_an_order_that_is_expected_may_have_gone_elsewhere(
+    bench: Bench, queue: Queue
+) -> None:
+    one, other = Hand(queue, "w1"), Hand(queue, "w2")
+    bench.push(order("A"))
+    await other.take("A")
+    expected = Expected(order("A").decode(), "A", 1, 0)
+    assert (await one.say(claim=5, expected=expected)).begun is None
+    bench.push(order("A"))
+    reply = await one.say(claim=5, expected=expected)
+    assert reply.begun is not None
+    assert reply.begun[1] is Verdict.BUSY
 
 
 async def test_the_survey_counts_every_place(bench: Bench, hand: Hand) -> None:

@@ -30,7 +30,7 @@ from tests.support.worker import RunningWorker
 Start = Callable[..., RunningWorker]
 
 
-# --- SIGKILL ---------------------------------------------------------------------------------------
+# --- SIGKILL ------------------------------------------------------------------------------------
 
 
 class Kill(NamedTuple):
@@ -153,7 +153,7 @@ def test_an_order_whose_claim_was_cut_off_by_the_kill_of_both(
     assert books(server).unaccounted == 0
 
 
-# --- zombies ---------------------------------------------------------------------------------------
+# --- zombies ------------------------------------------------------------------------------------
 
 WAITS_FOR_THE_FLAG = (
     NOTE
@@ -235,7 +235,7 @@ def test_a_zombie_whose_order_runs_elsewhere_does_not_disturb_it(
     assert zombie.scrape().get_sample("order_failures_total", reason="lease_lost") == 1
 
 
-# --- orders that kill ------------------------------------------------------------------------------
+# --- orders that kill ---------------------------------------------------------------------------
 
 KILLS = (
     NOTE

@@ -60,7 +60,7 @@ async def fulfil(order):
 )
 
 
-# --- the end, in peace -----------------------------------------------------------------------------
+# --- the end, in peace --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -105,21 +105,19 @@ def test_metrics_are_served_until_the_drain_has_ended(
     worker = run_worker(redis_7.url, slow)
     eventually(lambda: worker.scrape()["orders_in_progress"] == 40)
     worker.signal(signal.SIGTERM)
-    seen = worker.scrape()
 
-    def ended() -> bool:
-        nonlocal seen
+    def refused() -> bool:
         try:
-            seen = worker.scrape()
-        except (OSError, AssertionError):
+            page = worker.scrape()
+        except ConnectionError:
             return True
+        assert page.get_sample("fulfillment_worker_state", state="consuming") == 0
         return False
 
-    eventually(ended, what="the port closed")
-    # Up to a scrape's time before the end it told the truth.
-    assert seen["orders_in_progress"] == 40 or seen["orders_processed_total{" + 'status="success"}']
-    assert worker.wait(5) == 0
+    eventually(lambda: worker.get("/readyz")[0] == 503, what="/readyz 503")
+    eventually(refused, what="the port closed")
     assert books(redis_7).fulfilled == 40
+    assert worker.wait(5) == 0
 
 
 def test_orders_that_were_claimed_but_not_begun_are_given_back(
@@ -140,7 +138,7 @@ def test_orders_that_were_claimed_but_not_begun_are_given_back(
     assert {call.attempt for call in calls.all()} == {1}
 
 
-# --- the end, with orders that don't ---------------------------------------------------------------
+# --- the end, with orders that don't ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("source", [HANGS, HANGS_IN_A_THREAD, REFUSES_TO_STOP])
@@ -219,7 +217,7 @@ def test_an_idle_worker_ends_at_once(
     assert "Traceback" not in worker.output
 
 
-# --- wrong usage: exit 2 ---------------------------------------------------------------------------
+# --- wrong usage: exit 2 ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -280,7 +278,7 @@ def test_wrong_usage(arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-# --- the metrics port: exit 3 ----------------------------------------------------------------------
+# --- the metrics port: exit 3 -------------------------------------------------------------------
 
 
 @contextmanager

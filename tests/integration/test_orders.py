@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ def settled(worker: RunningWorker, orders: int) -> Samples:
     return eventually(scrape, what=f"{orders} orders received and ended")
 
 
-# --- the promise, as a whole ---------------------------------------------------------------------
+# --- the promise, as a whole --------------------------------------------------------------------
 
 FAILS_FIRST = """
 from fulfillment_worker import Reject
@@ -168,7 +169,7 @@ async def fulfil(order):
     assert order_hash(redis_7, "7")["queued_at"] == "1714979289000"
 
 
-# --- bad input -------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------
 
 RUBBISH = {
     "empty": b"",
@@ -251,7 +252,7 @@ def test_odd_but_good_orders_are_fulfilled(redis_7: RedisServer, run_worker: Sta
     assert page["order_queue_wait_seconds_sum"] >= 0
 
 
-# --- the same order twice --------------------------------------------------------------------------
+# --- the same order twice -----------------------------------------------------------------------
 
 
 def test_the_same_id_twice_is_handled_once(
@@ -311,7 +312,7 @@ async def fulfil(order):
     assert "error" not in order_hash(redis_7, "A-1")
 
 
-# --- several queues --------------------------------------------------------------------------------
+# --- several queues -----------------------------------------------------------------------------
 
 
 def test_queues_are_served_in_order_of_preference_and_none_starves(
@@ -349,7 +350,7 @@ async def fulfil(order):
     eventually(gauges_say_zero)
 
 
-# --- handlers of every kind ------------------------------------------------------------------------
+# --- handlers of every kind ---------------------------------------------------------------------
 
 
 class Shop(ThreadingHTTPServer):
@@ -547,7 +548,7 @@ async def fulfil(order):
     wait_until_all(redis_7, bodies(5))
     for order in bodies(5):
         at = [call.at for call in calls.all() if call.order_id == order["order_id"]]
-        pauses = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+        pauses = [later - earlier for earlier, later in pairwise(at)]
         assert len(pauses) == 2
         assert all(0.4 <= pause < 1.5 for pause in pauses), pauses
 

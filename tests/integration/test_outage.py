@@ -43,7 +43,7 @@ def check_each_once(server: RedisServer, calls: Calls, many: int) -> None:
     assert (now.in_flight, now.retrying, now.unaccounted) == (0, 0, 0)
 
 
-# --- away ------------------------------------------------------------------------------------------
+# --- away ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", ["redis-6.2", "redis-7"])
@@ -186,7 +186,7 @@ def test_a_redis_that_stays_away_does_not_keep_a_worker_from_ending(
     assert books(server).unaccounted == 0
 
 
-# --- forgetful, rude and slow ----------------------------------------------------------------------
+# --- forgetful, rude and slow -------------------------------------------------------------------
 
 
 def repeatedly(
@@ -264,7 +264,7 @@ def test_a_redis_that_falls_silent(redis_7: RedisServer, run_worker: Start, call
     assert worker.terminate() == 0
 
 
-# --- refusing --------------------------------------------------------------------------------------
+# --- refusing -----------------------------------------------------------------------------------
 
 
 def test_a_redis_that_is_full(new_redis: NewRedis, run_worker: Start, calls: Calls) -> None:
@@ -350,7 +350,7 @@ def test_a_replica_is_not_written_to(new_redis: NewRedis, run_worker: Start) -> 
     wait_for_status(replica, "A-0", "fulfilled")
 
 
-# --- paused by an operator -------------------------------------------------------------------------
+# --- paused by an operator ----------------------------------------------------------------------
 
 
 def test_a_paused_queue_is_left_alone(redis_7: RedisServer, run_worker: Start) -> None:

@@ -61,14 +61,14 @@ def answer_times(worker: RunningWorker, path: str) -> list[float]:
     return took
 
 
-def check_that_it_answers(worker: RunningWorker) -> None:
+def check_that_it_answers(worker: RunningWorker, within: float = 0.1) -> None:
     for path in ("/metrics", "/health"):
         took = answer_times(worker, path)
-        assert statistics.median(took) < 0.1, (path, took)
+        assert statistics.median(took) < within, (path, took)
         assert max(took) < 1, (path, took)
 
 
-# --- handlers that block ---------------------------------------------------------------------------
+# --- handlers that block ------------------------------------------------------------------------
 
 
 def test_a_plain_handler_that_sleeps_ten_seconds(
@@ -94,20 +94,25 @@ def test_a_plain_handler_that_sleeps_ten_seconds(
     assert calls.count() == 20
 
 
-@pytest.mark.parametrize("source", [BLOCKS_THE_LOOP, SPINS_ON_THE_LOOP], ids=["sleeps", "spins"])
+# One that spins competes with the answers for the interpreter's lock.
+@pytest.mark.parametrize(
+    ("source", "within"),
+    [(BLOCKS_THE_LOOP, 0.1), (SPINS_ON_THE_LOOP, 0.4)],
+    ids=["sleeps", "spins"],
+)
 def test_an_async_handler_that_blocks_the_loop(
-    redis_7: RedisServer, run_worker: Start, calls: Calls, source: str
+    redis_7: RedisServer, run_worker: Start, calls: Calls, source: str, within: float
 ) -> None:
     worker = run_worker(redis_7.url, source, env=calls.env)
     worker.wait_until_ready()
     assert worker.get("/livez")[0] == 200
     place(redis_7, bodies(1))
     eventually(lambda: calls.count() == 1, what="the order running")
-    check_that_it_answers(worker)
+    check_that_it_answers(worker, within)
     eventually(lambda: worker.get("/livez")[0] == 503, what="/livez 503")
     status, body = worker.get("/readyz")
     assert (status, "stuck" in body) == (503, True)
-    check_that_it_answers(worker)
+    check_that_it_answers(worker, within)
     turned = worker.scrape()["fulfillment_worker_last_loop_timestamp_seconds"]
     assert time.time() - turned > 2
     assert calls.count("end") == 0
@@ -146,7 +151,7 @@ async def fulfil(order):
     assert worker.scrape().get_sample("order_failures_total", reason="lease_lost") == 0
 
 
-# --- what is served --------------------------------------------------------------------------------
+# --- what is served -----------------------------------------------------------------------------
 
 # What the contract promises, as Prometheus stores it.
 SERIES = [
@@ -331,7 +336,7 @@ def test_the_backlog_is_old_where_its_orders_say_so(
     assert 3500 < page["order_end_to_end_duration_seconds_sum"] / 5 < 3700
 
 
-# --- what watching and waiting cost ----------------------------------------------------------------
+# --- what watching and waiting cost -------------------------------------------------------------
 
 
 def test_an_idle_worker_costs_redis_a_command_a_second_and_a_scrape_none(

@@ -96,12 +96,12 @@ class MemoryQueue:
         claimed = [_claimed(store, delivery, entry) for delivery, entry in sorted(held.items())]
         return Holdings(store.now, generation=generation, claimed=claimed)
 
-    async def wait(self, seconds: float) -> bool:
+    async def wait(self, seconds: float) -> bytes | None:
         self._require_presence()
         while not self.store.public:
             self.store.arrived.clear()
             await self.store.arrived.wait()
-        return True
+        return self.store.public[-1]
 
     async def close(self) -> None:
         pass
@@ -143,6 +143,7 @@ class _Exchange:
         verdicts = [self.begin(begin) for begin in trip.begins]
         recovered, orphaned = self.reap()
         claimed = self.claim() if trip.claim and not store.paused else []
+        begun = self.begin_expected(claimed)
         if self.held:
             store.leases[trip.worker] = store.now + store.lease
         else:
@@ -153,6 +154,7 @@ class _Exchange:
         return Reply(
             now=store.now,
             verdicts=verdicts,
+            begun=begun,
             refused=refused,
             claimed=claimed,
             first_claims=self.first_claims,
@@ -206,6 +208,15 @@ class _Exchange:
         order |= {"status": "processing", "attempt": begin.attempt}
         order |= {"worker": self.trip.worker, "delivery": begin.delivery}
         return Verdict.GO
+
+    def begin_expected(self, claimed: list[Claimed]) -> tuple[int, Verdict] | None:
+        expected = self.trip.expected
+        for each in claimed:
+            first = not (each.failures or each.orphanings)
+            if expected and first and each.raw == expected.raw.encode():
+                begin = Begin(each.delivery, expected.order_id, 1, expected.queued_at)
+                return each.delivery, self.begin(begin)
+        return None
 
     def reap(self) -> tuple[int, int]:
         store = self.store

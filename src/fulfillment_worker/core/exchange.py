@@ -23,6 +23,18 @@ class Begin(msgspec.Struct, frozen=True, array_like=True):
     queued_at: int
 
 
+class Expected(msgspec.Struct, frozen=True, array_like=True):
+    """An order that will be claimed if nobody was quicker, and is to begin at once if so.
+
+    raw: its bytes, which are UTF-8 or it would be no order. queued_at: Unix ms, 0 where not known.
+    """
+
+    raw: str
+    order_id: str
+    attempt: int
+    queued_at: int
+
+
 class Verdict(IntEnum):
     """The queue's answer to a Begin; all but GO end the delivery."""
 
@@ -39,6 +51,7 @@ class Trip(msgspec.Struct, kw_only=True):
     generation: as told by the last Holdings (0 before any), so that a trip whose reply the worker
         gave up on can have no effect once the worker has asked what it holds.
     holding: how many deliveries it believes to hold before this trip.
+    expected: the order that rang, which needs no trip of its own to begin.
     claim: how many orders it has room for; 0 also hands on what it was woken for.
     first_delivery: the id of the first delivery that this trip may make; the others follow it.
     suspects: how many of the orders that it holds are on their last chance.
@@ -52,6 +65,7 @@ class Trip(msgspec.Struct, kw_only=True):
     holding: int = 0
     outcomes: list[Outcome] = []
     begins: list[Begin] = []
+    expected: Expected | None = None
     claim: int = 0
     first_delivery: int = 1
     suspects: int = 0
@@ -106,6 +120,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     stale: nothing was done, since the trip is of an earlier generation.
     now: Redis time, Unix ms.
     verdicts: one for each Begin, in order.
+    begun: the delivery of the expected order and its verdict, where it was claimed.
     refused: outcomes' deliveries that were not this worker's any more.
     first_claims: how many of `claimed` were taken from the public list.
     recovered: orphans put back from workers that are gone; orphaned: those of them now dead.
@@ -117,6 +132,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     lease_lost: bool = False
     stale: bool = False
     verdicts: list[Verdict] = []
+    begun: tuple[int, Verdict] | None = None
     refused: list[int] = []
     claimed: list[Claimed] = []
     first_claims: int = 0
@@ -163,8 +179,8 @@ class Queue(Protocol):
         """
         ...
 
-    async def wait(self, seconds: float) -> bool:
-        """Whether an order arrived within `seconds`. The order still counts as waiting."""
+    async def wait(self, seconds: float) -> bytes | None:
+        """An order that arrived within `seconds`. It still counts as waiting: it is not claimed."""
         ...
 
     async def close(self) -> None:

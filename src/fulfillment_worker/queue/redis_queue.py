@@ -66,16 +66,16 @@ class RedisQueue:
         held.sort(key=lambda claimed: claimed.delivery)
         return Holdings(reply[1], generation=reply[2], claimed=held)
 
-    async def wait(self, seconds: float) -> bool:
+    async def wait(self, seconds: float) -> bytes | None:
         """See Queue. The order moves to the `woken` list: one order wakes one worker."""
-        moved = await self._bell.call(
+        moved: bytes | None = await self._bell.call(
             "wait",
             *("BLMOVE", keys.public(self.name), keys.woken(self.name)),
             *("RIGHT", "LEFT", f"{seconds:.3f}"),
             patience=seconds + PATIENCE,
             blocking=True,
         )
-        return moved is not None
+        return moved
 
     async def close(self) -> None:
         """See Queue."""
@@ -100,10 +100,12 @@ class RedisQueue:
         paused: int,
         next_due: int,
         survey: list[Any],
+        begun: list[int],
     ) -> Reply:
         return Reply(
             now=now,
             verdicts=[_VERDICTS[verdict] for verdict in verdicts],
+            begun=(begun[0], _VERDICTS[begun[1]]) if begun else None,
             refused=refused,
             claimed=[
                 self._read_entry(delivery, entry)

@@ -82,7 +82,7 @@ class Conversation:
     def quiet(self) -> None:
         """Claim no more, and give back what has not begun."""
         self._quiet = True
-        self._ring()
+        self._ring(None)
 
     def abort(self) -> None:
         """Cut short what is under way; it is requeued."""
@@ -116,8 +116,10 @@ class Conversation:
     def _something_to_say(self) -> bool:
         return self._urgent or self._ledger.has_news or (self._last.backlog and self._room() > 0)
 
-    def _ring(self) -> None:
+    def _ring(self, raw: bytes | None) -> None:
         self._urgent = True
+        if raw is not None:
+            self._ledger.expect(raw)
         self.nudge()
 
     def _room(self) -> int:

@@ -14,9 +14,12 @@ _PAUSE_AFTER_FAULT = 0.5
 
 
 class Doorbell:
-    """Waits for an order beside the conversation, once asked to listen, until it rings."""
+    """Waits for an order beside the conversation, once asked to listen, until it rings.
 
-    def __init__(self, queue: Queue, ring: Callable[[], None]) -> None:
+    ring: called with the order's bytes, or with None where the queue couldn't be asked.
+    """
+
+    def __init__(self, queue: Queue, ring: Callable[[bytes | None], None]) -> None:
         self._queue = queue
         self._ring = ring
         self._task: asyncio.Task[None] | None = None
@@ -34,9 +37,10 @@ class Doorbell:
             self._task = None
 
     async def _wait(self) -> None:
+        raw = None
         try:
-            while not await self._queue.wait(_PATIENCE):
-                pass
+            while raw is None:
+                raw = await self._queue.wait(_PATIENCE)
         except QueueUnavailable:
             await asyncio.sleep(_PAUSE_AFTER_FAULT)
-        self._ring()
+        self._ring(raw)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from fulfillment_worker.core.decide import RetryPolicy, decide
-from fulfillment_worker.core.decode import Undecodable, decode
+from fulfillment_worker.core.decode import Decoded, Undecodable, decode
 from fulfillment_worker.core.events import (
     Event,
     LeaseLost,
@@ -22,7 +22,15 @@ from fulfillment_worker.core.events import (
     OrdersRequeued,
     QueueSurveyed,
 )
-from fulfillment_worker.core.exchange import Begin, Claimed, Holdings, Reply, Trip, Verdict
+from fulfillment_worker.core.exchange import (
+    Begin,
+    Claimed,
+    Expected,
+    Holdings,
+    Reply,
+    Trip,
+    Verdict,
+)
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import Dead, DeadReason, Requeued, Result
 from fulfillment_worker.worker import report
@@ -54,6 +62,7 @@ class Ledger:
         self._held: dict[int, Delivery] = {}
         # Both keep what a trip carries until its reply is there; what comes meanwhile is behind it.
         self._unbegun: list[Delivery] = []
+        self._expected: Expected | None = None
         self._ended: list[Delivery] = []
 
     def __len__(self) -> int:
@@ -77,6 +86,7 @@ class Ledger:
 
     def compose(self, *, claim: int, survey: bool, breaker_open: bool = False) -> Trip:
         """The next trip: all that is ready, and room for `claim` more."""
+        expected, self._expected = self._expected, None
         first_delivery, self._next_delivery = self._next_delivery, self._next_delivery + claim
         return Trip(
             worker=self.worker,
@@ -84,12 +94,21 @@ class Ledger:
             holding=len(self._held),
             outcomes=[held.outcome for held in self._ended if held.outcome],
             begins=[_begin(held, held.order) for held in self._unbegun if held.order],
+            expected=expected,
             claim=claim,
             first_delivery=first_delivery,
             suspects=self._suspects,
             breaker_open=breaker_open,
             survey=survey,
         )
+
+    def expect(self, raw: bytes) -> None:
+        """These bytes are about to be claimed: let the order begin in the same trip."""
+        read = self._read(raw)
+        if isinstance(read, Decoded):
+            unix = read.enqueued_unix
+            queued_at = 0 if unix is None else round(unix * 1000)
+            self._expected = Expected(raw.decode(), read.id, 1, queued_at)
 
     def farewell(self) -> Trip:
         """The last trip, when nothing is held any more."""
@@ -98,7 +117,9 @@ class Ledger:
     def absorb(self, trip: Trip, reply: Reply) -> list[Delivery]:
         """Act on a reply; returns the deliveries whose attempt starts now."""
         self._record(len(trip.outcomes), set(reply.refused), reply.now)
-        cleared = self._hear_verdicts(reply)
+        many = len(reply.verdicts)
+        asked, self._unbegun = self._unbegun[:many], self._unbegun[many:]
+        cleared = self._hear(asked, reply.verdicts, reply.now)
         if reply.first_claims:
             self._tell(OrdersReceived(self.queue, reply.first_claims))
         if reply.recovered:
@@ -107,6 +128,10 @@ class Ledger:
             self._tell(QueueSurveyed(self.queue, reply.survey))
         for claimed in reply.claimed:
             self._hold(claimed)
+        if reply.begun:
+            delivery = self._held[reply.begun[0]]
+            self._unbegun.remove(delivery)
+            cleared += self._hear([delivery], [reply.begun[1]], reply.now)
         return cleared
 
     def end(self, delivery: Delivery, result: Result) -> None:
@@ -182,14 +207,13 @@ class Ledger:
         if event:
             self._tell(event)
 
-    def _hear_verdicts(self, reply: Reply) -> list[Delivery]:
-        many = len(reply.verdicts)
-        asked, self._unbegun = self._unbegun[:many], self._unbegun[many:]
+    def _hear(self, asked: list[Delivery], verdicts: list[Verdict], now: int) -> list[Delivery]:
+        """Those that may start; the others are gone."""
         cleared = []
-        for delivery, verdict in zip(asked, reply.verdicts, strict=True):
+        for delivery, verdict in zip(asked, verdicts, strict=True):
             if verdict is Verdict.GO:
                 cleared.append(delivery)
-                event = report.started(self.queue, delivery, reply.now)
+                event = report.started(self.queue, delivery, now)
                 if event:
                     self._tell(event)
                 continue
@@ -202,7 +226,7 @@ class Ledger:
         delivery = Delivery(claimed)
         self._held[claimed.delivery] = delivery
         self._suspects += claimed.last_chance
-        read = decode(claimed.raw, id_field=self._rules.id_field, max_bytes=self._rules.max_bytes)
+        read = self._read(claimed.raw)
         if isinstance(read, Undecodable):
             delivery.outcome = Dead(claimed.delivery, "", 0, read.why, DeadReason.INVALID)
             self._ended.append(delivery)
@@ -218,6 +242,9 @@ class Ledger:
             tracestate=read.tracestate,
         )
         self._unbegun.append(delivery)
+
+    def _read(self, raw: bytes) -> Decoded | Undecodable:
+        return decode(raw, id_field=self._rules.id_field, max_bytes=self._rules.max_bytes)
 
     def _drop(self, delivery: Delivery) -> None:
         del self._held[delivery.id]

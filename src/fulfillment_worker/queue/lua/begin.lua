@@ -11,7 +11,8 @@ end
 
 local function start(key, delivery, order_id, attempt, queued_at)
   call('HSET', key, 'status', 'processing', 'attempt', attempt, 'worker', WORKER,
-    'delivery', delivery, 'queued_at', string.format('%d', queued_at), 'started_at', now)
+    'delivery', delivery, 'queued_at', string.format('%d', queued_at > 0 and queued_at or NOW),
+    'started_at', now)
   emit(order_id, 'processing', attempt)
 end
 

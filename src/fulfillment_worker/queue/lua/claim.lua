@@ -27,8 +27,9 @@ local function take_suspect(packed)
   if member then packed[#packed + 1] = member end
 end
 
--- How many the queue had received before this trip; set by exchange.lua.
-local received_before
+-- How many the queue had received before this trip, and the bytes of the order that rang; set by
+-- exchange.lua. Where among the claimed that order is; set here.
+local received_before, rang, rang_at
 
 -- How many came from the list; fewer than `room` means that it is empty.
 local function take_first(list, room, packed)
@@ -37,6 +38,7 @@ local function take_first(list, room, packed)
   for i, raw in ipairs(raws) do
     local copy = received_before + booked.received + i
     packed[#packed + 1] = string.format('%d', copy) .. header .. raw
+    if raw == rang then rang_at = rang_at or #packed end
   end
   booked.received = booked.received + #raws
   return #raws

@@ -4,7 +4,8 @@
 -- returns  {1, now}  the lease had run out: nothing was done
 --          {2, now}  the trip is of an earlier generation: nothing was done
 --          {0, now, verdicts, refused, packed entries, first claims, recovered, orphaned,
---           backlog, paused, next due (-1 for none), survey (empty unless asked for)}
+--           backlog, paused, next due (-1 for none), survey (empty unless asked for),
+--           delivery and verdict of the expected order (empty where it was not claimed)}
 
 local OK, LEASE_LOST, STALE = 0, 1, 2
 local SILENT_FOR = 3600000 -- ms after which a worker that holds nothing is forgotten
@@ -21,6 +22,7 @@ if trip.holding > 0 then
 end
 
 received_before = book(1)
+rang = trip.expected and trip.expected[1]
 local paused = books[5] == '1'
 
 local refused = apply_outcomes(trip.outcomes)
@@ -34,11 +36,15 @@ if leases[1] and tonumber(leases[2]) < NOW and leases[1] ~= WORKER then
 end
 
 local retry_due, next_due = next_retry()
-local packed, empty = {}, false
+local packed, empty, begun = {}, false, {}
 local room = paused and 0 or trip.claim
 if room > 0 then
   packed, empty = claim(room, trip.suspects, trip.first_delivery, retry_due)
   if retry_due then retry_due, next_due = next_retry() end
+  if rang_at then
+    local delivery = trip.first_delivery + rang_at - 1
+    begun = {delivery, begin(delivery, unpack(trip.expected, 2))}
+  end
 else
   hand_on()
 end
@@ -89,5 +95,5 @@ end
 local backlog = retry_due or (not empty and call('LLEN', PUBLIC) > 0)
 return {
   OK, NOW, verdicts, refused, packed, booked.received, recovered, orphaned,
-  backlog and 1 or 0, paused and 1 or 0, next_due or -1, surveyed,
+  backlog and 1 or 0, paused and 1 or 0, next_due or -1, surveyed, begun,
 }
