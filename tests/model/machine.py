@@ -184,14 +184,16 @@ class QueueMachine(RuleBasedStateMachine):
         hand = self.hands[name]
         if hand.zombie:
             return
-        known = {number: held.begun for number, held in hand.held.items()}
+        known = set(hand.held)
         self.say(hand, claim=many)
-        hand.held.clear()
-        holdings = self.runner.run(self.queue.holdings(hand.session))
+        for number in hand.held.keys() - known:
+            del hand.held[number]
+        holdings = self.runner.run(self.queue.holdings(hand.session, known))
         assert not holdings.lease_lost
         hand.generation = holdings.generation
-        for claimed in holdings.claimed:
-            self.hold(hand, claimed, begun=known.get(claimed.delivery, False))
+        for claimed in holdings.unknown:
+            self.hold(hand, claimed)
+        assert holdings.deliveries == set(hand.held)
 
     @rule()
     def server_forgets_its_scripts(self) -> None:
@@ -279,12 +281,12 @@ class QueueMachine(RuleBasedStateMachine):
         for claimed in reply.claimed:
             self.hold(hand, claimed)
 
-    def hold(self, hand: Hand, claimed: Claimed, *, begun: bool = False) -> None:
+    def hold(self, hand: Hand, claimed: Claimed) -> None:
         fate = self.fates[claimed.raw]
         assert (claimed.failures, claimed.orphanings) == (fate.failures, fate.orphanings), (
             "invariant 4: failures and orphanings are counted apart"
         )
-        hand.held[claimed.delivery] = Held(claimed, fate.order_id, begun)
+        hand.held[claimed.delivery] = Held(claimed, fate.order_id)
         if claimed.last_chance:
             suspects = [h for h in hand.held.values() if h.claimed.last_chance]
             assert len(suspects) == 1, "orders on their last chance run one at a time"

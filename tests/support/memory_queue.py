@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from fulfillment_worker.core.exchange import (
@@ -44,6 +45,7 @@ class Store:
     in_flight: dict[str, dict[int, Entry]] = field(default_factory=dict)
     leases: dict[str, int] = field(default_factory=dict)
     generations: dict[str, int] = field(default_factory=dict)
+    reaped: set[str] = field(default_factory=set)
     orders: dict[str, dict[str, object]] = field(default_factory=dict)
     dead: list[tuple[str, bytes]] = field(default_factory=list)
     received: int = 0
@@ -84,17 +86,21 @@ class MemoryQueue:
         self.trips.append(trip)
         return _Exchange(self.store, trip).run()
 
-    async def holdings(self, worker: str) -> Holdings:
+    async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
         self._require_presence()
         store = self.store
         held = store.in_flight.get(worker, {})
+        if worker in store.reaped:
+            return Holdings(store.now, lease_lost=True)
         if held and store.leases.get(worker, 0) < store.now:
             return Holdings(store.now, lease_lost=True)
         if held:
             store.leases[worker] = store.now + store.lease
         generation = store.generations[worker] = store.generations.get(worker, 0) + 1
-        claimed = [_claimed(store, delivery, entry) for delivery, entry in sorted(held.items())]
-        return Holdings(store.now, generation=generation, claimed=claimed)
+        unknown = [_claimed(store, number, held[number]) for number in sorted(held.keys() - known)]
+        return Holdings(
+            store.now, generation=generation, deliveries=frozenset(held), unknown=unknown
+        )
 
     async def wait(self, seconds: float) -> bytes | None:
         self._require_presence()
@@ -132,13 +138,18 @@ class _Exchange:
         self.trip = trip
         self.held = store.in_flight.setdefault(trip.worker, {})
         self.first_claims = 0
+        self.suspect = trip.suspects > 0
 
     def run(self) -> Reply:
         store, trip = self.store, self.trip
+        if trip.worker in store.reaped:
+            return Reply(now=store.now, lease_lost=True)
         if store.generations.get(trip.worker, 0) > trip.generation:
             return Reply(now=store.now, stale=True)
         if trip.holding and store.leases.get(trip.worker, 0) < store.now:
             return Reply(now=store.now, lease_lost=True)
+        if len(self.held) != trip.holding:
+            return Reply(now=store.now, stale=True)
         refused = [o.delivery for o in trip.outcomes if not self.apply(o)]
         verdicts = [self.begin(begin) for begin in trip.begins]
         recovered, orphaned = self.reap()
@@ -160,7 +171,7 @@ class _Exchange:
             first_claims=self.first_claims,
             recovered=recovered,
             orphaned=orphaned,
-            backlog=retry_due or bool(store.public),
+            backlog=retry_due or bool(store.public) or bool(store.suspects and not self.suspect),
             paused=store.paused,
             next_due=self.next_due(),
             survey=self.survey() if trip.survey else None,
@@ -229,7 +240,7 @@ class _Exchange:
             return 0, 0
         del store.leases[expired[0]]
         orphans = store.in_flight.pop(expired[0])
-        store.generations.pop(expired[0], None)
+        store.reaped.add(expired[0])
         dead = sum(self.put_back(entry) for entry in orphans.values())
         return len(orphans), dead
 
@@ -251,10 +262,10 @@ class _Exchange:
 
     def claim(self) -> list[Claimed]:
         store, room = self.store, self.trip.claim
-        entries: list[Entry] = []
-        if self.trip.suspects == 0 and store.suspects:
+        entries = self.take_due((room + 1) // 2 if store.public else room)
+        if self.trip.suspects == 0 and store.suspects and len(entries) < room:
             entries.append(store.suspects.popleft())
-        entries += self.take_due((room - len(entries) + 1) // 2)
+            self.suspect = True
         while store.public and len(entries) < room:
             store.received += 1
             self.first_claims += 1

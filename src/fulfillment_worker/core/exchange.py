@@ -6,6 +6,7 @@ A reply says: these may start, here are new deliveries, and here is how the queu
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import IntEnum
 from typing import Protocol
 
@@ -117,7 +118,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What the queue answers.
 
     lease_lost: nothing was done, since the worker's lease had run out; its orders are others' now.
-    stale: nothing was done, since the trip is of an earlier generation.
+    stale: nothing was done, since the trip is of an earlier generation, or the worker doesn't hold
+        what it believes to hold: let it ask.
     now: Redis time, Unix ms.
     verdicts: one for each Begin, in order.
     begun: the delivery of the expected order and its verdict, where it was claimed.
@@ -148,12 +150,14 @@ class Holdings(msgspec.Struct, frozen=True):
     """What a worker holds according to the queue.
 
     lease_lost: nothing any more, since its lease ran out. generation: for its trips from now on.
+    deliveries: all that it holds. unknown: those of them that it didn't name.
     """
 
     now: int
     lease_lost: bool = False
     generation: int = 0
-    claimed: list[Claimed] = []
+    deliveries: frozenset[int] = frozenset()
+    unknown: list[Claimed] = []
 
 
 class QueueUnavailable(Exception):
@@ -172,8 +176,8 @@ class Queue(Protocol):
         """One trip, atomically: either all of it happened, or nothing."""
         ...
 
-    async def holdings(self, worker: str) -> Holdings:
-        """What `worker` holds: asked after an exchange whose reply was lost.
+    async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
+        """What `worker` holds beside `known`: asked after an exchange whose reply was lost.
 
         From here on a trip of an earlier generation has no effect, should it still be under way.
         """

@@ -74,6 +74,11 @@ def books(queue: str) -> str:
     return f"{{{queue}}}:books"
 
 
+def scratch(queue: str) -> str:
+    """Any type, never there for longer than one script: to try out what the user may do."""
+    return f"{{{queue}}}:scratch"
+
+
 def arrivals(queue: str) -> str:
     """Sorted set: Redis ms -> how many orders had ever arrived by then (first-seen watermarks)."""
     return f"{{{queue}}}:arrivals"

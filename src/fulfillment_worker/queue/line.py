@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.events import CommandSent
@@ -26,9 +26,17 @@ class Line:
     the next command.
     """
 
-    def __init__(self, url: RedisUrl, listener: Listener) -> None:
+    def __init__(
+        self,
+        url: RedisUrl,
+        listener: Listener,
+        *,
+        on_connect: Callable[[Any], Awaitable[None]] | None = None,
+    ) -> None:
+        """on_connect: called with each new client, before its first command."""
         self._url = url
         self._listener = listener
+        self._on_connect = on_connect
         self._client: Any = None
 
     async def call(
@@ -61,7 +69,7 @@ class Line:
         started = time.monotonic()
         try:
             reply = await _within(patience, self._use(use))
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:  # the client raises more than it says, RedisClusterException say
             self._listener(CommandSent(operation, False, None))
             await self.close()
             raise QueueUnavailable(explain(error, self._url)) from error
@@ -76,6 +84,8 @@ class Line:
         if self._client is None:
             self._client = open_client(self._url)
             await check_version(self._client)
+            if self._on_connect:
+                await self._on_connect(self._client)
         return await use(self._client)
 
     async def close(self) -> None:
@@ -83,7 +93,7 @@ class Line:
         client, self._client = self._client, None
         if client is not None:
             # It is thrown away; how it went is of no interest.
-            with contextlib.suppress(RedisError, OSError, TimeoutError):
+            with contextlib.suppress(Exception):
                 await _within(1.0, client.aclose())
 
 

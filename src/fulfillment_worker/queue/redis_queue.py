@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ PATIENCE = 2.0
 _PARTS = ("common", "outcomes", "begin", "reap", "claim", "survey")
 EXCHANGE = scripts.load("exchange", *_PARTS)
 HOLDINGS = scripts.load("holdings", "common")
+PREFLIGHT = scripts.load("preflight", "common")
 
 _pack = msgspec.msgpack.Encoder().encode
 _VERDICTS = tuple(Verdict)
@@ -44,9 +46,10 @@ class RedisQueue:
             msgspec.to_builtins(policy)
             | {"order_prefix": keys.order_prefix(name)}
             | {"in_flight_prefix": keys.in_flight_prefix(name)}
+            | {"scratch": keys.scratch(name)}
         )
         self._keys = [key(name) for key in _SCRIPT_KEYS]
-        self._talk = Line(url, listener)
+        self._talk = Line(url, listener, on_connect=self._try_rights)
         self._bell = Line(url, listener)
 
     async def exchange(self, trip: Trip) -> Reply:
@@ -56,15 +59,19 @@ class RedisQueue:
             return Reply(now=reply[1], lease_lost=reply[0] == 1, stale=reply[0] == 2)
         return self._read_reply(trip, *reply[1:])
 
-    async def holdings(self, worker: str) -> Holdings:
+    async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
         """See Queue."""
-        reply = await self._run(HOLDINGS, worker)
+        reply = await self._run(HOLDINGS, worker, _pack(list(known)))
         if reply[0] != 0:
             return Holdings(reply[1], lease_lost=True)
-        fields = reply[3]
-        held = [self._read_entry(int(fields[i]), fields[i + 1]) for i in range(0, len(fields), 2)]
-        held.sort(key=lambda claimed: claimed.delivery)
-        return Holdings(reply[1], generation=reply[2], claimed=held)
+        _, now, generation, deliveries, pairs = reply
+        unknown = [self._read_entry(int(pairs[i]), pairs[i + 1]) for i in range(0, len(pairs), 2)]
+        return Holdings(
+            now,
+            generation=generation,
+            deliveries=frozenset(map(int, deliveries)),
+            unknown=sorted(unknown, key=lambda claimed: claimed.delivery),
+        )
 
     async def wait(self, seconds: float) -> bytes | None:
         """See Queue. The order moves to the `woken` list: one order wakes one worker."""
@@ -81,6 +88,17 @@ class RedisQueue:
         """See Queue."""
         await self._bell.close()
         await self._talk.close()
+
+    async def _try_rights(self, client: Any) -> None:
+        """Raise where the user lacks a right: before an order is touched, not in the middle."""
+        scratch = keys.scratch(self.name)
+        await client.execute_command(
+            "EVAL", PREFLIGHT.text, len(self._keys), *self._keys, self._policy, ""
+        )
+        # Not allowed in a script; something is there, so it returns at once.
+        await client.execute_command("LPUSH", scratch, "x")
+        await client.execute_command("BLMOVE", scratch, scratch, "RIGHT", "LEFT", 1)
+        await client.execute_command("DEL", scratch)
 
     async def _run(self, script: scripts.Script, worker: str, *args: bytes) -> Any:
         names = [*self._keys, keys.in_flight(self.name, worker)]

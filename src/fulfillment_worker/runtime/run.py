@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-from collections.abc import Coroutine
 
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable
@@ -16,11 +14,10 @@ from fulfillment_worker.observability.logs import configure
 from fulfillment_worker.queue.session import reachable
 from fulfillment_worker.runtime.assembly import make_worker
 from fulfillment_worker.runtime.life import Ending, live
+from fulfillment_worker.runtime.loop import run_loop
 from fulfillment_worker.runtime.signals import StopSignals
 from fulfillment_worker.runtime.watch import PortTaken, Watch
 
-_LAST_CHANCE = 0.5
-"""Seconds in which handlers that were given up may still end, before the process leaves them."""
 DONE, FAILED, WRONG_USAGE, PORT_TAKEN = 0, 1, 2, 3
 
 
@@ -43,7 +40,7 @@ def run(settings: Settings) -> int:
     log_to = configure(settings.log_level, settings.log_format, on_log=watch.metrics.logged)
     try:
         with watch.serving():
-            code, obstinate = _run_loop(_consume(settings, handler, watch))
+            code, obstinate = run_loop(_consume(settings, handler, watch))
     except PortTaken as error:
         return _refuse(str(error), PORT_TAKEN)
     except QueueUnavailable as error:
@@ -51,30 +48,9 @@ def run(settings: Settings) -> int:
     finally:
         log_to.close()
     if obstinate:
-        # Python would wait for them for ever; their orders are requeued already.
+        # Python would wait for it for ever, and its order is requeued already.
         os._exit(code)
     return code
-
-
-def _run_loop(main: Coroutine[None, None, int]) -> tuple[int, bool]:
-    """The result, and whether a handler goes on though it was cancelled."""
-    runner = asyncio.Runner()
-    all_ended = True
-    try:
-        code = runner.run(main)
-        all_ended = runner.get_loop().run_until_complete(_all_end())
-    finally:
-        if all_ended:
-            runner.close()
-    return code, not all_ended
-
-
-async def _all_end() -> bool:
-    """Cancel all other tasks; whether they end soon."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    return not others or not (await asyncio.wait(others, timeout=_LAST_CHANCE))[1]
 
 
 async def _consume(settings: Settings, handler: Handler, watch: Watch) -> int:

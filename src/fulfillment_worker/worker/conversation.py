@@ -17,7 +17,7 @@ import msgspec
 
 from fulfillment_worker.core.events import QueueLost, QueueRegained
 from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Trip
-from fulfillment_worker.core.outcome import Result
+from fulfillment_worker.core.outcome import INTERRUPTED, Result
 from fulfillment_worker.core.slots import Slots
 from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.doorbell import Doorbell
@@ -32,6 +32,8 @@ _BUSY_SILENCE = 1.0
 _IDLE_SILENCE_OVER_LEASE = 1.5
 """Seconds over one lease between two trips of an idle worker: a lease taken just after its last
 trip has run out by then, and its orders are to run again within lease + 2 s."""
+_LONGEST_IDLE = 10.0
+"""Seconds, likewise, however long the lease: orders given back by others wake nobody."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds between attempts to reach Redis: it is to be used again within 2 s of its return."""
 
@@ -61,6 +63,7 @@ class Conversation:
         self._nudged = asyncio.Event()
         self._urgent = False
         self._quiet = False
+        self._aborted = False
         self._unsure = False
         self._why_lost = ""
         self._met = False
@@ -85,13 +88,14 @@ class Conversation:
         self._ring(None)
 
     def abort(self) -> None:
-        """Cut short what is under way; it is requeued."""
+        """Cut short what is under way, and what starts from here on; it is requeued."""
+        self._aborted = True
         self._terms.executor.abort(self._ledger.underway())
 
     async def run(self) -> None:
         """Talk until the worker is quiet and holds nothing any more."""
         try:
-            while not self._quiet or self._ledger:
+            while not self._quiet or self._ledger or self._unsure:
                 await self._silence()
                 await self._talk()
             await self._leave()
@@ -114,7 +118,9 @@ class Conversation:
             return
 
     def _something_to_say(self) -> bool:
-        return self._urgent or self._ledger.has_news or (self._last.backlog and self._room() > 0)
+        if self._urgent or self._unsure or self._ledger.has_news:
+            return True
+        return self._last.backlog and self._room() > 0
 
     def _ring(self, raw: bytes | None) -> None:
         self._urgent = True
@@ -134,7 +140,7 @@ class Conversation:
         if self._ledger:
             longest = min(_BUSY_SILENCE, self._terms.lease / 3)
         elif self._room():
-            longest = self._terms.lease + _IDLE_SILENCE_OVER_LEASE
+            longest = min(self._terms.lease, _LONGEST_IDLE) + _IDLE_SILENCE_OVER_LEASE
         else:
             longest = _BUSY_SILENCE
         if self._last.next_due is None or not self._room():
@@ -160,11 +166,11 @@ class Conversation:
 
     async def _make_sure(self) -> None:
         """Learn whether the trip whose reply was lost took place."""
-        holdings = await self._queue.holdings(self._ledger.worker)
+        holdings = await self._queue.holdings(self._ledger.worker, self._ledger.deliveries)
         if holdings.lease_lost:
             self._lose(holdings.now)
         else:
-            self._ledger.reconcile(holdings)
+            self._terms.executor.discard(self._ledger.reconcile(holdings))
         self._unsure = False
         self._occupy()
 
@@ -193,9 +199,14 @@ class Conversation:
             self._lose(reply.now)
         else:
             cleared = self._ledger.absorb(trip, reply)
-            self._terms.executor.start(cleared, self._ended)
+            if self._aborted:
+                for delivery in cleared:
+                    self._ledger.end(delivery, INTERRUPTED)
+            else:
+                self._terms.executor.start(cleared, self._ended)
         self._occupy()
-        self._slots.waits(self._rank, reply.backlog and not self._quiet)
+        claims = not (self._quiet or reply.paused)
+        self._slots.waits(self._rank, reply.backlog and claims)
         self._terms.room_freed()
 
     def _ended(self, delivery: Delivery, result: Result) -> None:
@@ -213,8 +224,6 @@ class Conversation:
         await self._doorbell.close()
         # Nothing is held, and a silent worker is forgotten in time.
         with contextlib.suppress(QueueUnavailable):
-            if self._unsure:
-                await self._make_sure()
             await self._queue.exchange(self._ledger.farewell())
 
     # --- when it goes wrong -------------------------------------------------------------------
@@ -225,6 +234,7 @@ class Conversation:
 
     async def _lost(self, why: str) -> None:
         self._unsure = True
+        self._slots.waits(self._rank, False)
         if self._lost_since is None:
             self._lost_since = time.monotonic()
         if why != self._why_lost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -86,7 +87,7 @@ class Executor:
             await self._handler(delivery.order)
             result = SUCCEEDED
         except Retry as error:
-            result = Failed(FailureReason.DEPENDENCY, _describe(error, "Retry"), error.after)
+            result = Failed(FailureReason.DEPENDENCY, _describe(error, "Retry"), _after(error))
         except Reject as error:
             result = Rejected(_describe(error, "Reject"))
         except asyncio.CancelledError:
@@ -159,6 +160,14 @@ class _Starter:
             self._launch(*self._waiting.popleft())
         if self._turning:
             asyncio.get_running_loop().call_soon(self._turn, now)
+
+
+def _after(error: Retry) -> float | None:
+    """The delay that was asked for, in seconds. A subclass may have put anything there."""
+    after = getattr(error, "after", None)
+    if isinstance(after, int | float) and 0 <= after < math.inf:
+        return float(after)
+    return None
 
 
 def _describe(error: BaseException, says_itself: str = "") -> str:

@@ -7,7 +7,7 @@ events.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -32,7 +32,7 @@ from fulfillment_worker.core.exchange import (
     Verdict,
 )
 from fulfillment_worker.core.order import Order
-from fulfillment_worker.core.outcome import Dead, DeadReason, Requeued, Result
+from fulfillment_worker.core.outcome import Dead, DeadReason, Outcome, Requeued, Result
 from fulfillment_worker.worker import report
 from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.names import worker_name
@@ -58,7 +58,7 @@ class Ledger:
         self._rules = rules
         self._tell = tell
         self._next_delivery = 1
-        self._suspects = 0
+        self._suspects: set[int] = set()
         self._held: dict[int, Delivery] = {}
         # Both keep what a trip carries until its reply is there; what comes meanwhile is behind it.
         self._unbegun: list[Delivery] = []
@@ -73,6 +73,11 @@ class Ledger:
     def occupying(self) -> int:
         """How many slots are taken: an order frees its slot when it has ended."""
         return len(self._held) - len(self._ended)
+
+    @property
+    def deliveries(self) -> Collection[int]:
+        """The ids of all deliveries that are held."""
+        return self._held.keys()
 
     @property
     def has_news(self) -> bool:
@@ -97,7 +102,7 @@ class Ledger:
             expected=expected,
             claim=claim,
             first_delivery=first_delivery,
-            suspects=self._suspects,
+            suspects=len(self._suspects),
             breaker_open=breaker_open,
             survey=survey,
         )
@@ -139,39 +144,43 @@ class Ledger:
         order = delivery.order
         assert order is not None
         delivery.result = result
-        delivery.outcome = decide(
+        outcome = decide(
             delivery.id, order.id, order.attempt, result, self._rules.retry, random.random()
         )
-        self._ended.append(delivery)
+        self._end(delivery, outcome)
 
     def requeue_unbegun(self) -> None:
         """Give back what has not begun. Not while a trip is under way: it may carry these."""
         for delivery in self._unbegun:
-            delivery.outcome = Requeued(delivery.id, "", delivery.attempt)
-            self._ended.append(delivery)
+            self._end(delivery, Requeued(delivery.id, "", delivery.attempt))
         self._unbegun.clear()
 
-    def reconcile(self, holdings: Holdings) -> None:
+    def reconcile(self, holdings: Holdings) -> list[Delivery]:
         """A reply was lost: take from the queue what is true.
 
         What ended and is not in flight any more was recorded. What asked to begin and is not in
         flight any more was a duplicate, or another copy was busy. What is in flight and not known
-        here was claimed by the lost trip.
+        here was claimed by the lost trip. What is under way and not in flight, Redis has forgotten:
+        it came back with an older state; returns these, to be stopped.
         """
         self._generation = holdings.generation
-        in_flight = {claimed.delivery for claimed in holdings.claimed}
+        in_flight = holdings.deliveries
+        forgotten = [held for held in self.underway() if held.id not in in_flight]
+        for delivery in forgotten:
+            self._drop(delivery)
+            self._tell_ended(delivery, holdings.now, kept=False)
         recorded = [held for held in self._ended if held.id not in in_flight]
         self._ended = [held for held in self._ended if held.id in in_flight]
         self._close(recorded, frozenset(), holdings.now)
         for delivery in [held for held in self._unbegun if held.id not in in_flight]:
             self._unbegun.remove(delivery)
             self._drop(delivery)
-        adopted = [claimed for claimed in holdings.claimed if claimed.delivery not in self._held]
-        first = sum(not (claimed.failures or claimed.orphanings) for claimed in adopted)
+        first = sum(not (claimed.failures or claimed.orphanings) for claimed in holdings.unknown)
         if first:
             self._tell(OrdersReceived(self.queue, first))
-        for claimed in adopted:
+        for claimed in holdings.unknown:
             self._hold(claimed)
+        return forgotten
 
     def lose(self, now: int) -> list[Delivery]:
         """The lease ran out: everything held is others' now. Returns what was under way."""
@@ -183,7 +192,7 @@ class Ledger:
         self._held.clear()
         self._unbegun.clear()
         self._ended.clear()
-        self._suspects = 0
+        self._suspects.clear()
         self.worker, self._generation = worker_name(), 0
         return underway
 
@@ -225,11 +234,11 @@ class Ledger:
     def _hold(self, claimed: Claimed) -> None:
         delivery = Delivery(claimed)
         self._held[claimed.delivery] = delivery
-        self._suspects += claimed.last_chance
+        if claimed.last_chance:
+            self._suspects.add(claimed.delivery)
         read = self._read(claimed.raw)
         if isinstance(read, Undecodable):
-            delivery.outcome = Dead(claimed.delivery, "", 0, read.why, DeadReason.INVALID)
-            self._ended.append(delivery)
+            self._end(delivery, Dead(claimed.delivery, "", 0, read.why, DeadReason.INVALID))
             return
         delivery.order = Order(
             id=read.id,
@@ -248,7 +257,13 @@ class Ledger:
 
     def _drop(self, delivery: Delivery) -> None:
         del self._held[delivery.id]
-        self._suspects -= delivery.claimed.last_chance
+        self._suspects.discard(delivery.id)
+
+    def _end(self, delivery: Delivery, outcome: Outcome) -> None:
+        delivery.outcome = outcome
+        self._ended.append(delivery)
+        # By the time that the trip claims, it is in flight no more.
+        self._suspects.discard(delivery.id)
 
 
 def _begin(delivery: Delivery, order: Order) -> Begin:

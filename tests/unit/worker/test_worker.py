@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import pytest
 
@@ -204,8 +204,8 @@ class Cut(MemoryQueue):
             raise QueueUnavailable("the line was cut")
         return reply
 
-    async def holdings(self, worker: str) -> Holdings:
-        self.asked.append(await super().holdings(worker))
+    async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
+        self.asked.append(await super().holdings(worker, known))
         return self.asked[-1]
 
 

@@ -1,5 +1,36 @@
 -- Taking orders into flight, oldest first, without starving anyone: at most half of the room goes
 -- to orders whose retry is due, as long as the public list fills the other half.
+--
+-- Each order is stored in flight before it is removed from where it was: should the script end in
+-- between (a command not permitted, say), it is there twice rather than lost.
+
+-- What one trip may carry, so that large orders can't keep Redis or the line busy for long.
+local MOST_BYTES = 1048576
+local CHUNK = 64
+
+-- How many the queue had received before this trip, and the bytes of the order that rang; set by
+-- exchange.lua. Where among the claimed that order is; set here.
+local received_before, rang, rang_at
+-- The entries so far, their size, and those of them that are yet to be stored (HSET's arguments).
+local claimed, bytes, unstored = {}, 0, {}
+-- Whether the list of suspects is known to be empty.
+local no_suspects = false
+
+local function has_room(room)
+  return #claimed < room and bytes < MOST_BYTES
+end
+
+local function take(first_delivery, packed)
+  unstored[#unstored + 1] = first_delivery + #claimed
+  unstored[#unstored + 1] = packed
+  claimed[#claimed + 1] = packed
+  bytes = bytes + #packed
+end
+
+local function store()
+  if #unstored > 0 then call('HSET', IN_FLIGHT, unpack(unstored)) end
+  unstored = {}
+end
 
 -- Where retries stand: whether one is due, and when the next is (nil where none waits).
 local function next_retry()
@@ -8,70 +39,77 @@ local function next_retry()
   return due ~= nil and due <= NOW, due
 end
 
-local function take_due(room, packed)
-  local taken = 0
-  for _, member in ipairs(call('ZRANGEBYSCORE', RETRY, '-inf', now, 'LIMIT', 0, room)) do
-    call('ZREM', RETRY, member)
-    if on_last_chance(unpack_entry(member)) then
-      call('LPUSH', SUSPECTS, member)
-    else
-      taken = taken + 1
-      packed[#packed + 1] = member
+local function take_due(room, first_delivery)
+  while has_room(room) do
+    local due = call('ZRANGEBYSCORE', RETRY, '-inf', now, 'LIMIT', 0, CHUNK)
+    local gone = {}
+    for _, packed in ipairs(due) do
+      if not has_room(room) then break end
+      if on_last_chance(unpack_entry(packed)) then
+        call('LPUSH', SUSPECTS, packed)
+        no_suspects = false
+      else
+        take(first_delivery, packed)
+      end
+      gone[#gone + 1] = packed
     end
+    store()
+    if #gone > 0 then call('ZREM', RETRY, unpack(gone)) end
+    if #due < CHUNK then return end
   end
-  return taken
 end
 
-local function take_suspect(packed)
-  local member = call('RPOP', SUSPECTS)
-  if member then packed[#packed + 1] = member end
+-- Whether one was taken.
+local function take_suspect(first_delivery)
+  local packed = call('LINDEX', SUSPECTS, -1)
+  no_suspects = not packed
+  if not packed then return false end
+  take(first_delivery, packed)
+  store()
+  call('RPOP', SUSPECTS)
+  return true
 end
 
--- How many the queue had received before this trip, and the bytes of the order that rang; set by
--- exchange.lua. Where among the claimed that order is; set here.
-local received_before, rang, rang_at
-
--- How many came from the list; fewer than `room` means that it is empty.
-local function take_first(list, room, packed)
-  local raws = call('RPOP', list, room) or {}
+-- From the right end of a list, a chunk at a time; whether the list is empty now.
+local function take_first(list, room, first_delivery)
   local header = string.format(' 0 0 %s\n', now)
-  for i, raw in ipairs(raws) do
-    local copy = received_before + booked.received + i
-    packed[#packed + 1] = string.format('%d', copy) .. header .. raw
-    if raw == rang then rang_at = rang_at or #packed end
-  end
-  booked.received = booked.received + #raws
-  return #raws
-end
-
-local function store(packed, first_delivery)
-  local fields = {}
-  for i, entry in ipairs(packed) do
-    fields[#fields + 1] = first_delivery + i - 1
-    fields[#fields + 1] = entry
-    if #fields == 2000 or i == #packed then
-      call('HSET', IN_FLIGHT, unpack(fields))
-      fields = {}
+  while has_room(room) do
+    local wanted = math.min(CHUNK, room - #claimed)
+    local raws = call('LRANGE', list, -wanted, -1)
+    local taken = 0
+    for i = #raws, 1, -1 do
+      if not has_room(room) then break end
+      local copy = received_before + booked.received + 1
+      take(first_delivery, string.format('%d', copy) .. header .. raws[i])
+      booked.received = booked.received + 1
+      taken = taken + 1
+      if raws[i] == rang then rang_at = rang_at or #claimed end
     end
+    store()
+    if taken > 0 then call('LTRIM', list, 0, -taken - 1) end
+    if #raws < wanted then return taken == #raws end
   end
+  return false
 end
 
 -- Another worker may be idle: what was moved aside to wake this one goes back to the head of the
 -- public list, where it wakes the next.
 local function hand_on()
+  if call('LLEN', WOKEN) == 0 then return end
   while call('LMOVE', WOKEN, PUBLIC, 'LEFT', 'RIGHT') do end
 end
 
--- The claimed entries, packed, and whether the public list is known to be empty now.
-local function claim(room, suspects, first_delivery, retry_due)
-  local packed = {}
-  if suspects == 0 then take_suspect(packed) end
-  if retry_due then take_due(math.ceil((room - #packed) / 2), packed) end
-  local left = room - #packed
-  if left > 0 then left = left - take_first(WOKEN, left, packed) end
-  if left > 0 then left = left - take_first(PUBLIC, left, packed) end
-  local empty = left > 0
-  if left > 0 and retry_due then take_due(left, packed) end
-  store(packed, first_delivery)
-  return packed, empty
+-- suspects: how many the worker holds already; it may hold one. listed: on the public list.
+-- Returns whether it holds a suspect now, and whether nothing is known to wait on the lists.
+local function claim(room, suspects, first_delivery, retry_due, listed)
+  if retry_due then
+    local share = listed > 0 and math.ceil(room / 2) or room
+    take_due(share, first_delivery)
+  end
+  local suspect = suspects > 0
+  if not suspect and has_room(room) then suspect = take_suspect(first_delivery) end
+  local empty = take_first(WOKEN, room, first_delivery)
+    and (listed == 0 or take_first(PUBLIC, room, first_delivery))
+  if retry_due then take_due(room, first_delivery) end
+  return suspect, empty
 end

@@ -15,6 +15,7 @@ local PUBLIC, EVENTS, WOKEN, RETRY, SUSPECTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4
 local LEASES, WORKERS, DEAD, BOOKS, ARRIVALS = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local IN_FLIGHT, WORKER = KEYS[11], ARGV[2]
 
+local REAPED = 1000000000 -- the generation of a worker whose orders were given to others
 local call = redis.call
 local policy = cmsgpack.unpack(ARGV[1])
 

@@ -15,11 +15,16 @@ local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropp
   'generation:' .. WORKER, 'breaker:' .. WORKER)
 local function book(i) return tonumber(books[i] or 0) end
 
+if book(6) >= REAPED then return {LEASE_LOST, NOW} end
 if book(6) > trip.generation then return {STALE, NOW} end
 if trip.holding > 0 then
   local lease = call('ZSCORE', LEASES, WORKER)
   if not lease or tonumber(lease) < NOW then return {LEASE_LOST, NOW} end
 end
+-- Redis may have come back with an older state, or a reply was lost without the worker's notice.
+if call('HLEN', IN_FLIGHT) ~= trip.holding then return {STALE, NOW} end
+-- Asked before anything is changed: a key of the wrong type ends the script here.
+local listed = call('LLEN', PUBLIC)
 
 received_before = book(1)
 rang = trip.expected and trip.expected[1]
@@ -31,15 +36,18 @@ local verdicts = begin_all(trip.begins)
 -- One worker's orphans a trip; the rest of the expired come with the next.
 local leases = call('ZRANGE', LEASES, 0, trip.survey and -1 or 1, 'WITHSCORES')
 local recovered, orphaned = 0, 0
-if leases[1] and tonumber(leases[2]) < NOW and leases[1] ~= WORKER then
-  recovered, orphaned = reap(leases[1])
+for i = 1, #leases, 2 do
+  if leases[i] ~= WORKER and tonumber(leases[i + 1]) < NOW then
+    recovered, orphaned = reap(leases[i])
+    break
+  end
 end
 
 local retry_due, next_due = next_retry()
-local packed, empty, begun = {}, false, {}
+local suspect, empty, begun = trip.suspects > 0, false, {}
 local room = paused and 0 or trip.claim
 if room > 0 then
-  packed, empty = claim(room, trip.suspects, trip.first_delivery, retry_due)
+  suspect, empty = claim(room, trip.suspects, trip.first_delivery, retry_due, listed)
   if retry_due then retry_due, next_due = next_retry() end
   if rang_at then
     local delivery = trip.first_delivery + rang_at - 1
@@ -50,7 +58,7 @@ else
 end
 
 local own = 0
-if trip.holding > 0 or #packed > 0 then
+if trip.holding > 0 or #claimed > 0 then
   own = call('HLEN', IN_FLIGHT)
   if own > 0 then
     call('ZADD', LEASES, string.format('%d', NOW + policy.lease), WORKER)
@@ -62,7 +70,7 @@ end
 local surveyed = {}
 if trip.survey then
   local received = received_before + booked.received
-  local nothing_waits = empty and not next_due and trip.suspects == 0 and #packed == 0
+  local nothing_waits = empty and not next_due and no_suspects
   local waiting, retrying, dead, since, head = survey(received, nothing_waits)
   if retry_due then since = math.min(since, next_due) end
   surveyed = {
@@ -92,8 +100,10 @@ for i = 1, #leases, 2 do
   if leases[i] ~= WORKER and (not next_due or lease < next_due) then next_due = lease + 1 end
 end
 
-local backlog = retry_due or (not empty and call('LLEN', PUBLIC) > 0)
+local backlog = retry_due
+  or (not empty and call('LLEN', PUBLIC) + call('LLEN', WOKEN) > 0)
+  or (not suspect and not no_suspects and call('LLEN', SUSPECTS) > 0)
 return {
-  OK, NOW, verdicts, refused, packed, booked.received, recovered, orphaned,
+  OK, NOW, verdicts, refused, claimed, booked.received, recovered, orphaned,
   backlog and 1 or 0, paused and 1 or 0, next_due or -1, surveyed, begun,
 }

@@ -1,10 +1,21 @@
 -- What a worker holds: asked when the reply to a trip was lost.
 --
--- returns  {0, now, generation, {delivery, packed entry, ...}}, or {1, now} where the lease has
---          run out
+-- ARGV     3 the deliveries that it knows of, MessagePack
+-- returns  {0, now, generation, all deliveries, {delivery, packed entry, ...} for those that it
+--          doesn't know}, or {1, now} where the lease has run out
 
+if tonumber(call('HGET', BOOKS, 'generation:' .. WORKER) or 0) >= REAPED then return {1, NOW} end
 local lease = call('ZSCORE', LEASES, WORKER)
-local held = call('HGETALL', IN_FLIGHT)
-if #held > 0 and (not lease or tonumber(lease) < NOW) then return {1, NOW} end
-if #held > 0 then call('ZADD', LEASES, string.format('%d', NOW + policy.lease), WORKER) end
-return {0, NOW, call('HINCRBY', BOOKS, 'generation:' .. WORKER, 1), held}
+local deliveries = call('HKEYS', IN_FLIGHT)
+if #deliveries > 0 and (not lease or tonumber(lease) < NOW) then return {1, NOW} end
+if #deliveries > 0 then call('ZADD', LEASES, string.format('%d', NOW + policy.lease), WORKER) end
+
+local known, unknown = {}, {}
+for _, delivery in ipairs(cmsgpack.unpack(ARGV[3])) do known[tostring(delivery)] = true end
+for _, delivery in ipairs(deliveries) do
+  if not known[delivery] then
+    unknown[#unknown + 1] = delivery
+    unknown[#unknown + 1] = call('HGET', IN_FLIGHT, delivery)
+  end
+end
+return {0, NOW, call('HINCRBY', BOOKS, 'generation:' .. WORKER, 1), deliveries, unknown}

@@ -1,14 +1,13 @@
--- What an outcome does to an order: one function each. Every one takes the delivery out of flight
--- first, and does nothing where it was not there (false): the delivery is not this worker's.
+-- What an outcome does to an order: one function each. It does nothing where the delivery is not
+-- in flight (false): it is not this worker's. The delivery leaves its place last, when the order is
+-- where it goes: should the script end in between, it is there twice rather than lost.
 -- The arguments are the fields of core/outcome.py, in their order.
 
 local outcome = {}
 
-local function take(delivery)
+local function entry_of(delivery)
   local packed = call('HGET', IN_FLIGHT, delivery)
-  if not packed then return nil end
-  call('HDEL', IN_FLIGHT, delivery)
-  return unpack_entry(packed)
+  return packed and unpack_entry(packed)
 end
 
 local function remember_failure(key, attempt, err)
@@ -27,36 +26,39 @@ local function wait_until(due, entry, order_id, attempt)
 end
 
 function outcome.fulfilled(delivery, order_id, attempt)
-  if call('HDEL', IN_FLIGHT, delivery) == 0 then return false end
+  if call('HEXISTS', IN_FLIGHT, delivery) == 0 then return false end
   local key = policy.order_prefix .. order_id
   call('HSET', key, 'status', 'fulfilled', 'finished_at', now)
   call('PEXPIRE', key, policy.status_ttl)
   emit(order_id, 'fulfilled', attempt)
+  call('HDEL', IN_FLIGHT, delivery)
   booked.fulfilled = booked.fulfilled + 1
   return true
 end
 
 function outcome.retried(delivery, order_id, attempt, err, delay)
-  local entry = take(delivery)
+  local entry = entry_of(delivery)
   if not entry then return false end
   local key = policy.order_prefix .. order_id
   remember_failure(key, attempt, err)
   call('HSET', key, 'error', err)
   entry.failures = attempt
   wait_until(string.format('%d', NOW + delay), entry, order_id, attempt)
+  call('HDEL', IN_FLIGHT, delivery)
   return true
 end
 
 -- A requeued order is due at once, and before those that came after it.
 function outcome.requeued(delivery, order_id, attempt)
-  local entry = take(delivery)
+  local entry = entry_of(delivery)
   if not entry then return false end
   wait_until(string.format('%d', entry.first_seen), entry, order_id, attempt)
+  call('HDEL', IN_FLIGHT, delivery)
   return true
 end
 
 function outcome.dead(delivery, order_id, attempt, err, reason)
-  local entry = take(delivery)
+  local entry = entry_of(delivery)
   if not entry then return false end
   entry.failures = attempt
   bury(entry, order_id, reason, err, WORKER)
@@ -64,6 +66,7 @@ function outcome.dead(delivery, order_id, attempt, err, reason)
     remember_failure(policy.order_prefix .. order_id, attempt, err)
     mark_dead(order_id, err)
   end
+  call('HDEL', IN_FLIGHT, delivery)
   return true
 end
 

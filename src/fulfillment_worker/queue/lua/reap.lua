@@ -1,13 +1,20 @@
 -- Orders whose worker's lease ran out go back to the queue, or, after max_orphanings, to the dead.
 
-local REAPED_AT_ONCE = 1000 -- so that Redis is never busy for long
+-- At most this much is moved in one trip, so that Redis is never busy for long.
+local MOST_ORPHANS = 1000
+local MOST_ORPHAN_BYTES = 1048576
 
 -- The entry's order id, read from its bytes: the worker may have died before it could read them.
 -- A hash that another delivery holds is never changed by it, so a misreading does no harm.
 local function read_order_id(raw)
   local ok, body = pcall(cjson.decode, raw)
   local id = ok and type(body) == 'table' and body[policy.id_field]
-  if type(id) == 'number' and id == math.floor(id) then return string.format('%.0f', id) end
+  if type(id) == 'number' then
+    -- Above 2^53 Lua's numbers are rounded, so the digits are taken as they stand.
+    local name = string.gsub(policy.id_field, '%W', '%%%0')
+    local digits = string.match(raw, '"' .. name .. '"%s*:%s*(%-?%d+)%s*[,}]')
+    return digits and tonumber(digits) == id and digits or ''
+  end
   if type(id) == 'string' and id ~= '' and not string.find(id, '%c') then return id end
   return ''
 end
@@ -43,6 +50,7 @@ local function put_back(entry, worker, delivery)
   return false
 end
 
+-- Worker names are never used again, so nothing of a worker is needed that is long silent.
 local function forget(worker)
   call('ZREM', WORKERS, worker)
   call('HDEL', BOOKS, 'generation:' .. worker, 'breaker:' .. worker)
@@ -53,15 +61,18 @@ end
 local function reap(worker)
   local in_flight = policy.in_flight_prefix .. worker
   local deliveries = call('HKEYS', in_flight)
-  local many, dead = math.min(#deliveries, REAPED_AT_ONCE), 0
-  for i = 1, many do
-    local entry = unpack_entry(call('HGET', in_flight, deliveries[i]))
-    if put_back(entry, worker, deliveries[i]) then dead = dead + 1 end
-    call('HDEL', in_flight, deliveries[i])
+  local moved, bytes, dead = 0, 0, 0
+  while moved < #deliveries and moved < MOST_ORPHANS and bytes < MOST_ORPHAN_BYTES do
+    moved = moved + 1
+    local packed = call('HGET', in_flight, deliveries[moved])
+    if put_back(unpack_entry(packed), worker, deliveries[moved]) then dead = dead + 1 end
+    call('HDEL', in_flight, deliveries[moved])
+    bytes = bytes + #packed
   end
-  if many == #deliveries then
+  if moved == #deliveries then
+    -- Kept until it is forgotten: should it not be dead, it is told so, whatever it believes.
+    call('HSET', BOOKS, 'generation:' .. worker, REAPED)
     call('ZREM', LEASES, worker)
-    forget(worker)
   end
-  return many, dead
+  return moved, dead
 end

@@ -1,0 +1,35 @@
+-- Calls every command that the other scripts use, on a key of its own, and undoes it.
+--
+-- A script isn't undone when it ends midway, so a user who lacks a right must be found out before
+-- the first order is touched. Returns nothing; raises the first refusal.
+
+local SCRATCH, OTHER = policy.scratch, policy.scratch .. ':other'
+call('DEL', SCRATCH, OTHER)
+call('LPUSH', SCRATCH, 'x')
+call('LMOVE', SCRATCH, OTHER, 'RIGHT', 'LEFT')
+call('LMOVE', OTHER, SCRATCH, 'LEFT', 'RIGHT')
+call('LLEN', SCRATCH)
+call('LINDEX', SCRATCH, -1)
+call('LRANGE', SCRATCH, -1, -1)
+call('LTRIM', SCRATCH, 0, -1)
+call('RPOP', SCRATCH)
+call('HSET', SCRATCH, 'x', 1)
+call('HINCRBY', SCRATCH, 'x', 1)
+call('HGET', SCRATCH, 'x')
+call('HMGET', SCRATCH, 'x', 'y')
+call('HKEYS', SCRATCH)
+call('HLEN', SCRATCH)
+call('HEXISTS', SCRATCH, 'x')
+call('PEXPIRE', SCRATCH, 60000)
+call('PERSIST', SCRATCH)
+call('HDEL', SCRATCH, 'x')
+call('ZADD', SCRATCH, 1, 'x')
+call('ZCARD', SCRATCH)
+call('ZSCORE', SCRATCH, 'x')
+call('ZRANGE', SCRATCH, 0, -1, 'WITHSCORES')
+call('ZREVRANGE', SCRATCH, 0, 0)
+call('ZRANGEBYSCORE', SCRATCH, '-inf', 1, 'LIMIT', 0, 1)
+call('ZREMRANGEBYSCORE', SCRATCH, '-inf', 0)
+call('ZREM', SCRATCH, 'x')
+call('XADD', SCRATCH, 'MAXLEN', '~', 1, '*', 'x', 1)
+call('DEL', SCRATCH, OTHER)

@@ -1,0 +1,54 @@
+"""The event loop's life, whatever handlers do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+_LAST_CHANCE = 0.5
+"""Seconds in which handlers that were given up may still end, before the process leaves them."""
+
+
+def run_loop(main: Coroutine[Any, Any, int]) -> tuple[int, bool]:
+    """Run `main`; returns its result, and whether a handler goes on though it was told to stop.
+
+    Where one does, the loop is left as it is: to close it would mean to wait for the handler.
+    """
+    runner = asyncio.Runner()
+    obstinate = False
+    try:
+        code = _run_through(runner.get_loop(), main)
+        obstinate = runner.run(_goes_on())
+    finally:
+        if not obstinate:
+            runner.close()
+    return code, obstinate
+
+
+def _run_through(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, int]) -> int:
+    """A task that a handler made may raise SystemExit, which ends the loop, but not the worker."""
+    asyncio.set_event_loop(loop)
+    task = loop.create_task(main)
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt):
+            if task.done():
+                raise
+
+
+async def _goes_on() -> bool:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others and (await asyncio.wait(others, timeout=_LAST_CHANCE))[1]:
+        return True
+    # The default executor's threads are joined at exit, be they busy or hung.
+    ending = asyncio.ensure_future(asyncio.get_running_loop().shutdown_default_executor())
+    await asyncio.wait({ending}, timeout=_LAST_CHANCE)
+    return any(not thread.daemon for thread in threading.enumerate() if thread is not _MAIN)
+
+
+_MAIN = threading.main_thread()
