@@ -20,7 +20,7 @@ from tests.unit.cli.conftest import Run
 
 def stub(monkeypatch: pytest.MonkeyPatch, module: str, **functions: Any) -> None:
     monkeypatch.setitem(
-        sys.modules, f"fulfillment_worker.runtime.{module}", SimpleNamespace(**functions)
+        sys.modules, f"fulfillment_worker.{module}", SimpleNamespace(**functions)
     )
 
 
@@ -100,7 +100,7 @@ def test_run_exits_with_the_workers_code(
         given.append(settings)
         return code
 
-    stub(monkeypatch, "run", run=work)
+    stub(monkeypatch, "runtime.run", run=work)
     assert cli("run", "--handler", "a:b", "--lease", "1s").exit_code == code
     assert (given[0].handler, given[0].lease) == ("a:b", 1)
 
@@ -109,7 +109,7 @@ def test_ctrl_c_is_exit_1_without_a_traceback(cli: Run, monkeypatch: pytest.Monk
     def interrupted(settings: Settings) -> int:
         raise KeyboardInterrupt
 
-    stub(monkeypatch, "run", run=interrupted)
+    stub(monkeypatch, "runtime.run", run=interrupted)
     result = cli("run", "--handler", "a:b")
     assert result.exit_code == 1
     assert "Traceback" not in result.output
@@ -124,7 +124,7 @@ def test_demo_runs_on_a_server_of_its_own_that_leaves_nothing(
         calls.append((settings, options, _is_folder(settings.redis_url.path)))
         return 0
 
-    stub(monkeypatch, "demo", demo=demo)
+    stub(monkeypatch, "demo.demo", demo=demo)
     assert cli("demo", "--orders", "5", "--rate", "2.5", "--seed", "1").exit_code == 0
     assert cli("demo", "--data", "here", "--metrics-port", "0").exit_code == 0
     (settings, options, existed), (kept, defaults, _) = calls
