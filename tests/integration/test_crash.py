@@ -264,10 +264,20 @@ module.decode = decode
 """
 
 
-@pytest.mark.parametrize("where", ["handling", "decoding"])
+@pytest.mark.parametrize(
+    ("version", "where"),
+    [("redis-6.2", "handling"), ("redis-7", "handling"), ("redis-7", "decoding")],
+)
 def test_an_order_that_kills_its_worker_ends_as_a_dead_letter(
-    redis_server: RedisServer, run_worker: Start, calls: Calls, tmp_path: Path, where: str
+    redis_servers: Callable[[str], RedisServer],
+    run_worker: Start,
+    calls: Calls,
+    tmp_path: Path,
+    version: str,
+    where: str,
 ) -> None:
+    redis_server = redis_servers(version)
+    redis_server.flush()
     env = dict(calls.env)
     if where == "decoding":
         (tmp_path / "site").mkdir()

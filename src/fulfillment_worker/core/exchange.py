@@ -164,7 +164,12 @@ class QueueUnavailable(Exception):
     """The queue could not be asked, or refused; the exchange may or may not have happened.
 
     The message is one line for operators, without secrets.
+    sent: whether anything may have been asked at all; if not, nothing can have happened.
     """
+
+    def __init__(self, why: str, *, sent: bool = True) -> None:
+        super().__init__(why)
+        self.sent = sent
 
 
 class Queue(Protocol):

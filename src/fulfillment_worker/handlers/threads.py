@@ -17,6 +17,7 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
 from fulfillment_worker.handlers.errors import Escaped
 
 A = TypeVar("A")
@@ -97,6 +98,7 @@ class _Thread(threading.Thread):
         self._pool = pool
 
     def run(self) -> None:
+        leave_signals_to_the_main_thread()
         stays = True
         while stays and (call := self._pool.next_call(self)) is not None:
             call.run()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Literal, TextIO
 
+from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
 from fulfillment_worker.observability.lines import ConsoleFormatter, JsonFormatter, level_name
 
 Format = Literal["auto", "console", "json"]
@@ -123,6 +124,7 @@ class LogHandler(logging.Handler):
             self._thread.start()
 
     def _write(self) -> None:
+        leave_signals_to_the_main_thread()
         while True:
             line = self._lines.get()
             if isinstance(line, threading.Event):

@@ -15,6 +15,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
 from fulfillment_worker.observability.connection import Connection, Limits, read_buffer
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.observability.listening import listen
@@ -84,6 +85,7 @@ class MetricsServer:
         self._sockets = []
 
     def _run(self, started: _Started) -> None:
+        leave_signals_to_the_main_thread()
         try:
             asyncio.run(self._serve(started))
         except Exception as error:

@@ -38,6 +38,8 @@ class Line:
         self._listener = listener
         self._on_connect = on_connect
         self._client: Any = None
+        self._connected = False
+        self._calls = 0
 
     async def call(
         self, operation: str, *command: Any, patience: float, blocking: bool = False
@@ -67,15 +69,19 @@ class Line:
         self, operation: str, use: Callable[[Any], Any], patience: float, blocking: bool
     ) -> Any:
         started = time.monotonic()
+        self._calls += 1
         try:
             reply = await _within(patience, self._use(use))
         except Exception as error:  # the client raises more than it says, RedisClusterException say
             self._listener(CommandSent(operation, False, None))
+            sent = self._connected
             await self.close()
-            raise QueueUnavailable(explain(error, self._url)) from error
+            raise QueueUnavailable(explain(error, self._url), sent=sent) from error
         except asyncio.CancelledError:
             await self.close()
             raise
+        finally:
+            self._calls -= 1
         seconds = None if blocking else time.monotonic() - started
         self._listener(CommandSent(operation, True, seconds))
         return reply
@@ -86,11 +92,17 @@ class Line:
             await check_version(self._client)
             if self._on_connect:
                 await self._on_connect(self._client)
+            self._connected = True
         return await use(self._client)
+
+    async def close_if_idle(self) -> None:
+        """Drop the connection unless a command is under way: it may be as broken as another is."""
+        if not self._calls:
+            await self.close()
 
     async def close(self) -> None:
         """Drop the connection. Idempotent."""
-        client, self._client = self._client, None
+        client, self._client, self._connected = self._client, None, False
         if client is not None:
             # It is thrown away; how it went is of no interest.
             with contextlib.suppress(Exception):

@@ -9,7 +9,15 @@ import msgspec
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.decode import enqueued_unix
-from fulfillment_worker.core.exchange import Claimed, Holdings, Reply, Survey, Trip, Verdict
+from fulfillment_worker.core.exchange import (
+    Claimed,
+    Holdings,
+    QueueUnavailable,
+    Reply,
+    Survey,
+    Trip,
+    Verdict,
+)
 from fulfillment_worker.queue import keys, scripts
 from fulfillment_worker.queue.line import Line, Listener
 
@@ -75,13 +83,17 @@ class RedisQueue:
 
     async def wait(self, seconds: float) -> bytes | None:
         """See Queue. The order moves to the `woken` list: one order wakes one worker."""
-        moved: bytes | None = await self._bell.call(
-            "wait",
-            *("BLMOVE", keys.public(self.name), keys.woken(self.name)),
-            *("RIGHT", "LEFT", f"{seconds:.3f}"),
-            patience=seconds + PATIENCE,
-            blocking=True,
-        )
+        try:
+            moved: bytes | None = await self._bell.call(
+                "wait",
+                *("BLMOVE", keys.public(self.name), keys.woken(self.name)),
+                *("RIGHT", "LEFT", f"{seconds:.3f}"),
+                patience=seconds + PATIENCE,
+                blocking=True,
+            )
+        except QueueUnavailable:
+            await self._talk.close_if_idle()
+            raise
         return moved
 
     async def close(self) -> None:

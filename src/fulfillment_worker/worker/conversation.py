@@ -159,7 +159,7 @@ class Conversation:
             trip = self._compose()
             reply = await self._queue.exchange(trip)
         except QueueUnavailable as unavailable:
-            await self._lost(str(unavailable))
+            await self._lost(unavailable)
         else:
             self._regained()
             self._absorb(trip, reply)
@@ -232,8 +232,9 @@ class Conversation:
         """Others have the orders now: stop working on them."""
         self._terms.executor.discard(self._ledger.lose(now))
 
-    async def _lost(self, why: str) -> None:
-        self._unsure = True
+    async def _lost(self, unavailable: QueueUnavailable) -> None:
+        why = str(unavailable)
+        self._unsure = self._unsure or unavailable.sent
         self._slots.waits(self._rank, False)
         if self._lost_since is None:
             self._lost_since = time.monotonic()

@@ -23,6 +23,10 @@ Ended = Callable[[Delivery, Result], None]
 
 _SLOW_TURN = 0.05
 """Seconds of one turn of the loop above which handlers are taken to block it."""
+_FIRST_GROUP, _LARGEST_GROUP = 8, 1024
+"""Attempts started in one turn of the loop: at first, and while turns stay quick."""
+_BREATH = 0.03
+"""Seconds in which the loop is left free after a slow turn."""
 _STOPPING_GRACE = 5.0
 """Seconds at most that a handler which was told to stop may go on before it is given up."""
 _LONGEST_ERROR = 1000
@@ -127,21 +131,24 @@ class Executor:
 
 
 class _Starter:
-    """Starts attempts in small groups while handlers block the loop, and all at once otherwise.
+    """Starts attempts one by one while handlers block the loop, and all at once otherwise.
 
     A hundred handlers which each block the loop for 0.3 s, started in one turn, would silence the
-    worker for half a minute: longer than its lease.
+    worker for half a minute: longer than its lease. So between two that block, the loop is left
+    free for as long as a trip to Redis takes.
     """
 
     def __init__(self, launch: Callable[[Delivery, Ended], None]) -> None:
         self._launch = launch
         self._waiting: deque[tuple[Delivery, Ended]] = deque()
         self._turning = False
+        self._breathing = False
         self._many = 1
 
     def add(self, attempts: list[tuple[Delivery, Ended]]) -> None:
         self._waiting.extend(attempts)
-        if not self._turning:
+        if self._waiting and not self._turning:
+            self._many = min(self._many, _FIRST_GROUP)
             self._turn(time.monotonic())
 
     def drop(self, deliveries: list[Delivery]) -> list[tuple[Delivery, Ended]]:
@@ -153,13 +160,18 @@ class _Starter:
 
     def _turn(self, last: float) -> None:
         now = time.monotonic()
-        self._many = 1 if now - last > _SLOW_TURN else min(2 * self._many, 1024)
+        loop = asyncio.get_running_loop()
+        if now - last > _SLOW_TURN and not self._breathing:
+            self._many, self._breathing = 1, True
+            loop.call_later(_BREATH, self._turn, now)
+            return
         # One more turn than there is work for: it sees how long the last group took.
-        self._turning = bool(self._waiting)
+        self._turning, self._breathing = bool(self._waiting), False
         for _ in range(min(self._many, len(self._waiting))):
             self._launch(*self._waiting.popleft())
         if self._turning:
-            asyncio.get_running_loop().call_soon(self._turn, now)
+            self._many = min(2 * self._many, _LARGEST_GROUP)
+            loop.call_soon(self._turn, now)
 
 
 def _after(error: Retry) -> float | None:
@@ -177,5 +189,6 @@ def _describe(error: BaseException, says_itself: str = "") -> str:
     except Exception:  # noqa: BLE001 - a handler's exception may fail even at this
         text = "(its text could not be had)"
     name = type(error).__name__
+    text = " ".join(text.split())
     line = (text or says_itself) if says_itself else f"{name}: {text}" if text else name
     return line[:_LONGEST_ERROR].encode("utf-8", "backslashreplace").decode()

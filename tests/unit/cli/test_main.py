@@ -19,9 +19,7 @@ from tests.unit.cli.conftest import Run
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, module: str, **functions: Any) -> None:
-    monkeypatch.setitem(
-        sys.modules, f"fulfillment_worker.{module}", SimpleNamespace(**functions)
-    )
+    monkeypatch.setitem(sys.modules, f"fulfillment_worker.{module}", SimpleNamespace(**functions))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
