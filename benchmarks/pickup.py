@@ -31,7 +31,7 @@ def main(orders: int) -> None:
         finally:
             server.stop()
     p50, p99 = statistics.median(waits), statistics.quantiles(waits, n=100, method="inclusive")[98]
-    print(  # noqa: T201 - it is what it is for
+    print(
         f"pick-up of {orders} single orders by an idle worker: "
         f"p50 {p50 * 1000:.2f} ms, p99 {p99 * 1000:.2f} ms, max {max(waits) * 1000:.2f} ms"
     )
