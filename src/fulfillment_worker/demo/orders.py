@@ -10,13 +10,11 @@ from typing import Any
 
 import msgspec
 
+# What examples/shop.py has in stock.
 _GOODS = (
     ("MUG-BLUE", "Stoneware mug, blue", 1450),
-    ("TEA-ASSAM", "Assam tea, 250 g", 890),
-    ("LAMP-OAK", "Desk lamp, oak", 7900),
-    ("SOCK-WOOL", "Wool socks", 1275),
-    ("BOOK-KNOTS", "The Book of Knots", 2460),
-    ("SOAP-PINE", "Pine soap", 525),
+    ("TEA-EARL-GREY", "Earl Grey tea, 250 g", 890),
+    ("TEA-SENCHA", "Sencha tea, 100 g", 1275),
 )
 _BUYERS = ("Ada Okafor", "Jonas Lindqvist", "Mei Tanaka", "Søren Dahl", "Lucía Vega", "Tom Byrne")
 _TOWNS = (("Utrecht", "NL"), ("Porto", "PT"), ("Leeds", "GB"), ("Graz", "AT"), ("Lyon", "FR"))

@@ -72,6 +72,8 @@ class Conversation:
         # As if a trip had just found a backlog: the first trip comes at once.
         self._last = Reply(now=0, backlog=True)
         self._talked_at = self._surveyed_at = float("-inf")
+        # Whether the last survey shows the queue as the worker's last deed left it.
+        self._surveyed = False
 
     @property
     def holding(self) -> int:
@@ -139,7 +141,7 @@ class Conversation:
         """Seconds until the next trip, should nothing happen before."""
         if self._ledger:
             longest = min(_BUSY_SILENCE, self._terms.lease / 3)
-        elif self._room():
+        elif self._room() and self._surveyed:
             longest = min(self._terms.lease, _LONGEST_IDLE) + _IDLE_SILENCE_OVER_LEASE
         else:
             longest = _BUSY_SILENCE
@@ -191,6 +193,8 @@ class Conversation:
 
     def _absorb(self, trip: Trip, reply: Reply) -> None:
         self._last, self._talked_at = reply, time.monotonic()
+        deeds = trip.outcomes or reply.claimed or reply.recovered
+        self._surveyed = bool(reply.survey) or (self._surveyed and not deeds)
         # Where nothing was done, the reply tells nothing of the queue: the next trip comes at once.
         self._urgent = reply.stale or reply.lease_lost
         if reply.stale:

@@ -22,6 +22,7 @@ from fulfillment_worker.core.events import (
     OrdersRequeued,
     QueueLost,
     QueueRegained,
+    QueueSurveyed,
 )
 from fulfillment_worker.core.exchange import Holdings, QueueUnavailable, Reply, Trip
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
@@ -309,3 +310,13 @@ async def test_an_outage_of_the_dependency_leaves_the_backlog_in_the_queue(shop:
     states = [changed.state for changed in shop.all(BreakerChanged)]
     assert states[:3] == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.OPEN]
     assert states[-1] is BreakerState.CLOSED
+
+
+async def test_the_last_survey_shows_the_queue_as_it_was_left(shop: Shop) -> None:
+    """An idle worker is silent for long, so it must not go to sleep on a survey of the rush."""
+    shop.work(fulfil)
+    await shop.until(lambda: shop.all(QueueSurveyed))
+    shop.place("A", "B")
+    await shop.until(lambda: shop.store.fulfilled == 2)
+    await shop.until(lambda: shop.all(QueueSurveyed)[-1].survey.fulfilled == 2)
+    assert shop.all(QueueSurveyed)[-1].survey.in_flight == 0
