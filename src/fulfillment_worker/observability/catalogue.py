@@ -165,8 +165,8 @@ QUEUE_OLDEST_ORDER = Spec(
     name="fulfillment_queue_oldest_order_timestamp_seconds",
     kind=Kind.GAUGE,
     per_queue=True,
-    help="Since when the oldest claimable order has waited (Unix time); the time of the reading "
-    "where none waits, the start of the worker before the first reading.",
+    help="Since when the oldest claimable order has waited (Unix time); the time of the scrape "
+    "where none waited when the queue was last read.",
     why="Age tells lateness where depth can't: 10 orders may be an hour old. A point in time and "
     "not an age, so that it goes on growing while Redis can't be asked.",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
 from typing import assert_never
 
@@ -39,16 +40,16 @@ from fulfillment_worker.observability.runtime_metrics import RuntimeMetrics
 _LONGEST_TRACE_ID = 128 - len("trace_id")
 
 
-class _QueueGauges(msgspec.Struct, frozen=True):
-    """What a survey of one queue sets."""
+class _QueueGauges(msgspec.Struct):
+    """What a survey of one queue sets. since: Unix seconds, None while no order waits."""
 
     depth: Gauge
     in_flight: Gauge
     retrying: Gauge
     dead: Gauge
-    oldest: Gauge
     sampled: Gauge
     unaccounted: Gauge
+    since: float | None = None
 
 
 class Metrics:
@@ -81,8 +82,9 @@ class Metrics:
         self._queues = {queue: _queue_gauges(instruments, queue) for queue in queues}
         instruments.gauge(c.WORKER_SLOTS).set(slots)
         instruments.gauge(c.BUILD_INFO, version, revision).set(1)
-        for gauges in self._queues.values():
-            gauges.oldest.set(clock())
+        for queue, gauges in self._queues.items():
+            oldest = instruments.queue_gauge(c.QUEUE_OLDEST_ORDER, queue)
+            oldest.set_function(partial(_oldest, gauges, clock))
         self._messages = PlainCounter(c.LOG_MESSAGES)
         self._faults = PlainCounter(c.OBSERVER_FAULTS)
         self.registry.register(self._messages)
@@ -269,7 +271,6 @@ def _queue_gauges(made: Instruments, queue: str) -> _QueueGauges:
         in_flight=made.queue_gauge(c.IN_FLIGHT_DEPTH, queue),
         retrying=made.queue_gauge(c.RETRY_DEPTH, queue),
         dead=made.queue_gauge(c.DEAD_LETTER_DEPTH, queue),
-        oldest=made.queue_gauge(c.QUEUE_OLDEST_ORDER, queue),
         sampled=made.queue_gauge(c.QUEUE_SAMPLE, queue),
         unaccounted=made.queue_gauge(c.ORDERS_UNACCOUNTED, queue),
     )
@@ -280,6 +281,11 @@ def _survey(gauges: _QueueGauges, survey: Survey) -> None:
     gauges.in_flight.set(survey.in_flight)
     gauges.retrying.set(survey.retrying)
     gauges.dead.set(survey.dead)
-    gauges.oldest.set(survey.oldest / 1000)
+    gauges.since = survey.oldest / 1000 if survey.oldest < survey.at else None
     gauges.sampled.set(survey.at / 1000)
     gauges.unaccounted.set(survey.unaccounted)
+
+
+def _oldest(gauges: _QueueGauges, clock: Callable[[], float]) -> float:
+    """Computed at the scrape: an idle worker surveys seldom, and nothing must seem to age."""
+    return clock() if gauges.since is None else gauges.since

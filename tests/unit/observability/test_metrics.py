@@ -124,6 +124,17 @@ def test_a_survey(metrics: Metrics) -> None:
     assert value(metrics, "orders_unaccounted") == 2
 
 
+def test_while_no_order_waits_none_is_old() -> None:
+    clock = iter(range(3000, 9000))
+    metrics = new_metrics(clock=lambda: float(next(clock)))
+    metrics.observe(QueueSurveyed("orders", survey(waiting=0, oldest=2_000_000)))
+    earlier = value(metrics, "fulfillment_queue_oldest_order_timestamp_seconds")
+    assert earlier is not None
+    later = value(metrics, "fulfillment_queue_oldest_order_timestamp_seconds")
+    assert later is not None
+    assert later > earlier >= 3000
+
+
 def test_before_the_first_survey_nothing_looks_old() -> None:
     metrics = new_metrics(clock=lambda: 5000.0)
     assert value(metrics, "fulfillment_queue_oldest_order_timestamp_seconds") == 5000
