@@ -110,6 +110,17 @@ class QueueRegained(msgspec.Struct, frozen=True):
     first: bool = False
 
 
+class QueueRolledBack(msgspec.Struct, frozen=True):
+    """Redis knows of fewer orders than before: it was flushed, or came back with older data.
+
+    before, now: orders that it had received, by its own count.
+    """
+
+    queue: str
+    before: int
+    now: int
+
+
 class BreakerChanged(msgspec.Struct, frozen=True):
     """Claiming stopped, went down to probes, or goes on: see core/breaker.py."""
 
@@ -136,6 +147,7 @@ Event = (
     | QueueSurveyed
     | QueueLost
     | QueueRegained
+    | QueueRolledBack
     | BreakerChanged
     | CommandSent
 )

@@ -22,6 +22,7 @@ from fulfillment_worker.core.events import (
     OrderStarted,
     QueueLost,
     QueueRegained,
+    QueueRolledBack,
 )
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.observability.logs import log
@@ -60,7 +61,7 @@ class EventLog:
                 _invalid(event)
             case OrdersRecovered():
                 _recovered(event)
-            case LeaseLost() | QueueLost() | QueueRegained():
+            case LeaseLost() | QueueLost() | QueueRegained() | QueueRolledBack():
                 _outage(event)
             case BreakerChanged():
                 log(WARNING, f"breaker_{_TURNED[event.state]}", next=_AFTER[event.state])
@@ -129,8 +130,18 @@ def _recovered(event: OrdersRecovered) -> None:
     )
 
 
-def _outage(event: LeaseLost | QueueLost | QueueRegained) -> None:
+def _outage(event: LeaseLost | QueueLost | QueueRegained | QueueRolledBack) -> None:
     match event:
+        case QueueRolledBack():
+            log(
+                ERROR,
+                "redis_data_lost",
+                queue=event.queue,
+                received_before=event.before,
+                received_now=event.now,
+                next="Redis was flushed or came back with older data: orders may be missing from "
+                "it, or come again; what is on the list is handled",
+            )
         case LeaseLost():
             log(
                 ERROR,

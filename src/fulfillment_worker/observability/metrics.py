@@ -26,6 +26,7 @@ from fulfillment_worker.core.events import (
     OrderStarted,
     QueueLost,
     QueueRegained,
+    QueueRolledBack,
     QueueSurveyed,
 )
 from fulfillment_worker.core.exchange import Survey
@@ -206,7 +207,7 @@ class Metrics:
                 self._dead[DeadReason.ORPHANED](event.orphaned)
             case BreakerChanged():
                 self._breaker(event.state)
-            case LeaseLost() | QueueLost() | QueueRegained():
+            case LeaseLost() | QueueLost() | QueueRegained() | QueueRolledBack():
                 pass  # the orders that it concerns are told one by one; probes and logs tell why
             case _:
                 assert_never(event)

@@ -20,6 +20,7 @@ from fulfillment_worker.core.events import (
     OrdersReceived,
     OrdersRecovered,
     OrdersRequeued,
+    QueueRolledBack,
     QueueSurveyed,
 )
 from fulfillment_worker.core.exchange import (
@@ -58,6 +59,8 @@ class Ledger:
         self._rules = rules
         self._tell = tell
         self._next_delivery = 1
+        # By Redis's count, which never falls while its data is whole.
+        self._received = 0
         self._suspects: set[int] = set()
         self._held: dict[int, Delivery] = {}
         # Both keep what a trip carries until its reply is there; what comes meanwhile is behind it.
@@ -131,6 +134,9 @@ class Ledger:
             self._tell(OrdersRecovered(self.queue, reply.recovered, reply.orphaned))
         if reply.survey:
             self._tell(QueueSurveyed(self.queue, reply.survey))
+            if reply.survey.received < self._received:
+                self._tell(QueueRolledBack(self.queue, self._received, reply.survey.received))
+            self._received = reply.survey.received
         for claimed in reply.claimed:
             self._hold(claimed)
         if reply.begun:

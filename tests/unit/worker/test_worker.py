@@ -22,6 +22,7 @@ from fulfillment_worker.core.events import (
     OrdersRequeued,
     QueueLost,
     QueueRegained,
+    QueueRolledBack,
     QueueSurveyed,
 )
 from fulfillment_worker.core.exchange import Holdings, QueueUnavailable, Reply, Trip
@@ -320,3 +321,17 @@ async def test_the_last_survey_shows_the_queue_as_it_was_left(shop: Shop) -> Non
     await shop.until(lambda: shop.store.fulfilled == 2)
     await shop.until(lambda: shop.all(QueueSurveyed)[-1].survey.fulfilled == 2)
     assert shop.all(QueueSurveyed)[-1].survey.in_flight == 0
+
+
+async def test_data_that_redis_has_lost_is_told(shop: Shop) -> None:
+    """FLUSHALL, or a server that came back with an older state, is no lost lease alone."""
+    shop.place("A", "B")
+    worker = shop.work(fulfil)
+    await shop.until(lambda: [s for s in shop.all(QueueSurveyed) if s.survey.fulfilled == 2])
+    shop.store.received = shop.store.fulfilled = 0
+    shop.store.orders.clear()
+    shop.place("C")
+    await shop.until(lambda: shop.all(QueueRolledBack))
+    assert shop.all(QueueRolledBack)[0].before == 2
+    await shop.until(lambda: "C" in shop.handled)
+    assert worker.holding <= 1

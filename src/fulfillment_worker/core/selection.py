@@ -1,0 +1,66 @@
+"""Which dead letters somebody means by a number, an order id or the name of a group."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import msgspec
+
+from fulfillment_worker.core.causes import Letter, names
+
+KINDS = ("letter", "order", "group")
+"""`letter:17`, `order:17` and `group:17` say which is meant."""
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """letters: in the order in which they died. missing, ambiguous: of the names that were given.
+
+    A name is ambiguous where it fits different letters in different ways.
+    """
+
+    letters: list[Letter]
+    missing: list[str]
+    ambiguous: list[str]
+
+
+def selected(letters: Iterable[Letter], wanted: Iterable[str]) -> Selection:
+    """The letters that are meant by the names `wanted`."""
+    index = _Index(list(letters))
+    chosen: set[Letter] = set()
+    missing, ambiguous = [], []
+    for name in dict.fromkeys(wanted):
+        meanings = index.meanings(name)
+        if not meanings:
+            missing.append(name)
+        elif len(meanings) > 1:
+            ambiguous.append(name)
+        else:
+            chosen |= meanings.pop()
+    return Selection(sorted(chosen, key=lambda letter: letter.at), missing, ambiguous)
+
+
+class _Index:
+    def __init__(self, letters: list[Letter]) -> None:
+        groups = names(letter.cause for letter in letters)
+        self._by_name: dict[tuple[str, str], set[Letter]] = defaultdict(set)
+        # The number of a letter is its own within its queue only.
+        self._by_number: dict[str, set[frozenset[Letter]]] = defaultdict(set)
+        for letter in letters:
+            self._by_number[str(letter.number)].add(frozenset([letter]))
+            self._by_name["group", groups[letter.cause]].add(letter)
+            if letter.order_id:
+                self._by_name["order", letter.order_id].add(letter)
+
+    def meanings(self, name: str) -> set[frozenset[Letter]]:
+        """All sets of letters that can be meant."""
+        kind, _, rest = name.partition(":")
+        if kind in KINDS and rest:
+            return self._of_kind(kind, rest)
+        return set[frozenset[Letter]]().union(*(self._of_kind(each, name) for each in KINDS))
+
+    def _of_kind(self, kind: str, name: str) -> set[frozenset[Letter]]:
+        if kind == "letter":
+            return self._by_number.get(name, set())
+        found = self._by_name.get((kind, name))
+        return {frozenset(found)} if found else set()
