@@ -8,11 +8,13 @@ SHELL := bash
 PYTHON ?= python3
 IMAGE ?= fulfillment-worker
 ARGS ?=
+FAULTS ?= 100
+SEED ?= 1
 bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage format image prove-image lock
+.PHONY: help setup demo test system-packages lint unit coverage chaos format image prove-image lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +45,9 @@ unit: setup ## The fast tests; ARGS go to pytest
 
 coverage: setup ## All tests, with branch coverage; ARGS go to pytest
 	$(bin)/python -m pytest --cov --cov-branch --cov-report=term $(ARGS)
+
+chaos: setup system-packages ## FAULTS=100 faults by SEED=1 on a fleet under load, and an audit; ARGS="--json"
+	@$(bin)/python -m tests.chaos --faults $(FAULTS) --seed $(SEED) $(ARGS)
 
 format: setup ## Put the code into the project's style
 	$(bin)/ruff check --fix .

@@ -32,6 +32,8 @@ from fulfillment_worker.core.outcome import (
     Retried,
 )
 from fulfillment_worker.queue import keys
+from fulfillment_worker.queue.connection import open_client
+from fulfillment_worker.queue.operator import Operator
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 
 MAX_ORPHANINGS = 3
@@ -96,6 +98,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         url = RedisUrl.parse(self.url)
         self.queue = RedisQueue("orders", url, _POLICY, lambda _: None)
+        self.operating_client = open_client(url)
+        self.operator = Operator(self.operating_client, "orders", url)
         self.hands = {name: Hand(name) for name in WORKERS}
         self.fates: dict[bytes, Fate] = {}
         self.fulfilled: set[str] = set()
@@ -103,6 +107,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.runner.run(self.queue.close())
+        self.runner.run(self.operating_client.aclose())
         self.runner.close()
 
     # --- what may happen ----------------------------------------------------------------------
@@ -164,7 +169,7 @@ class QueueMachine(RuleBasedStateMachine):
         for entry in self.client.hvals(keys.in_flight("orders", hand.session)):
             self.fates[entry.split(b"\n", 1)[1]].orphanings += 1
 
-    @rule(name=st.sampled_from(WORKERS), how=st.sampled_from(["fulfilled", "retried"]))
+    @rule(name=st.sampled_from(WORKERS), how=st.sampled_from(["fulfilled", "retried", "dead"]))
     def work_off(self, name: str, how: str) -> None:
         """Everything that a worker does with its orders, in a row."""
         hand = self.hands[name]
@@ -201,11 +206,29 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def operator_pauses_or_resumes(self) -> None:
+        change = self.operator.resume() if self.paused else self.operator.pause()
+        assert self.runner.run(change), "it was as the model has it"
         self.paused = not self.paused
-        if self.paused:
-            self.client.hset(keys.books("orders"), "paused", 1)
-        else:
-            self.client.hdel(keys.books("orders"), "paused")
+
+    @precondition(lambda self: self.client.hlen(keys.dead("orders")))
+    @rule(data=st.data(), how=st.sampled_from(["retried", "dropped"]))
+    def operator_retries_or_drops(self, data: st.DataObject, how: str) -> None:
+        """Some dead letters, and one that was never there."""
+        letters = self.client.hgetall(keys.dead("orders"))
+        numbers = sorted(map(int, letters))
+        chosen = data.draw(st.lists(st.sampled_from(numbers), min_size=1, unique=True))
+        act = self.operator.retry_dead if how == "retried" else self.operator.drop_dead
+        done: list[int] = []
+        try:
+            self.runner.run(act([*chosen, max(numbers) + 1000], done.extend))
+        except QueueUnavailable as error:
+            raise AssertionError(f"the queue failed: {error}") from error
+        assert done == chosen, "each is told of, and no other"
+        for number in done:
+            raw = letters[b"%d" % number].split(b"\n", 1)[1]
+            self.fates[raw] = Fate(
+                self.fates[raw].order_id, ended="" if how == "retried" else "dropped"
+            )
 
     @precondition(lambda self: self.client.llen("orders"))
     @rule()
@@ -367,7 +390,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.note_quarantined()
         for raw, places in self.places().items():
             fate = self.fates[raw]
-            if fate.ended in ("fulfilled", "duplicate"):
+            if fate.ended in ("fulfilled", "duplicate", "dropped"):
                 assert places == [], f"invariant 1: {raw!r} has ended, and lies in {places}"
             elif fate.ended == "dead":
                 assert places == ["dead"], f"invariant 1: {raw!r} is dead, and lies in {places}"
@@ -407,3 +430,5 @@ class QueueMachine(RuleBasedStateMachine):
         waiting = sum("waiting" in places for places in self.places().values())
         assert survey.waiting == waiting
         assert survey.received + waiting == len(self.fates), f"invariant 5: {survey}"
+        dropped = sum(fate.ended == "dropped" for fate in self.fates.values())
+        assert survey.dropped == dropped, f"invariant 5: {survey}"

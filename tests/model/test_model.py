@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from fulfillment_worker.queue import redis_queue
+from fulfillment_worker.queue import operator, redis_queue
 from fulfillment_worker.queue.scripts import Script
 from tests.model.machine import QueueMachine
 from tests.support.redis_server import VERSIONS, RedisServer
@@ -111,7 +111,48 @@ def test_a_planted_bug_is_caught(
         assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
         text = text.replace(was, becomes)
     monkeypatch.setattr(redis_queue, "EXCHANGE", Script("exchange", text, name))
-    machine = machine_on(redis_servers("redis-7"))
+    hunt(redis_servers("redis-7"))
+
+
+# The name of a script in queue/operator.py, and a bug for it.
+OPERATORS_MUTANTS: dict[str, tuple[str, str, str]] = {
+    "a letter retried, and not removed": (
+        "RETRY_DEAD",
+        "  call('HDEL', DEAD, number)\n",
+        "",
+    ),
+    "a letter removed, and then retried": (
+        "RETRY_DEAD",
+        "  call('ZADD', RETRY, now, pack_entry(entry))\n",
+        f"  call('HDEL', DEAD, number)\n  {CRASH}  call('ZADD', RETRY, now, pack_entry(entry))\n",
+    ),
+    "a retry that forgives nothing": (
+        "RETRY_DEAD",
+        "failures = 0, orphanings = 0",
+        "failures = letter.failures, orphanings = letter.orphanings",
+    ),
+    "letters dropped, and not booked": (
+        "DROP_DEAD",
+        "if #dropped > 0 then call('HINCRBY', BOOKS, 'dropped', #dropped) end\n",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS_MUTANTS)
+def test_a_bug_planted_in_an_operators_script_is_caught(
+    redis_servers: Callable[[str], RedisServer], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    script, was, becomes = OPERATORS_MUTANTS[name]
+    text = getattr(operator, script).text
+    assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
+    monkeypatch.setattr(operator, script, Script(script, text.replace(was, becomes), name))
+    hunt(redis_servers("redis-7"))
+
+
+def hunt(server: RedisServer) -> None:
+    """Run the model on the queue until it finds something wrong."""
+    machine = machine_on(server)
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - looked at below
         run_state_machine_as_test(machine, settings=HUNT)
     assert _is_finding(caught.value), caught.value

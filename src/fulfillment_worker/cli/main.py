@@ -23,6 +23,10 @@ COMMANDS = {
     "enqueue": "Put orders on the queue.",
     "status": "Tell where orders are, and what they have been through.",
     "queue": "Show how the queue stands.",
+    "doctor": "Check Redis, permissions, clocks and settings.",
+    "dead": "Look at dead letters, retry them or drop them.",
+    "pause": "Keep all workers from claiming orders.",
+    "resume": "Let workers claim orders again.",
 }
 
 

@@ -37,6 +37,7 @@ _OPTIONS: dict[Scheme, dict[str, tuple[str, ...] | None]] = {
         "ssl_check_hostname": _FLAG_VALUES,
     },
     Scheme.UNIX: {"db": None},
+    Scheme.SENTINEL: {"sentinel_username": None, "sentinel_password": None},
 }
 
 
@@ -48,7 +49,7 @@ class RedisUrl:
     path: the socket of `unix`, or the directory of `embedded`.
     username, password: decoded; None where not given.
     service: the name that the sentinels know the server by.
-    options: the query's, in order; only `rediss` has any.
+    options: the query's, in order; only `rediss` and `redis+sentinel` have any.
     """
 
     scheme: Scheme

@@ -134,12 +134,12 @@ def _memory(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _order_size(facts: Facts) -> Iterator[Finding]:
+def _largest_order(facts: Facts) -> Iterator[Finding]:
     for server in facts.redis.servers:
         if server.used is not None and server.limit:
             count = max(0, server.limit - server.used) // facts.max_order_bytes
             if count < _ENOUGH_ORDERS:
-                yield findings.ORDER_SIZE.found(at=server.at, count=count)
+                yield findings.LARGEST_ORDER.found(at=server.at, count=count)
 
 
 def _replication(facts: Facts) -> Iterator[Finding]:
@@ -219,7 +219,12 @@ CHECKS: tuple[Check, ...] = (
     Check("eviction", "a full memory deletes no orders", _eviction, _told("policy")),
     Check("persistence", "a restart of Redis loses no orders", _persistence, _told("appendonly")),
     Check("memory", "there is memory left", _memory, _told("used", "limit")),
-    Check("order_size", "the largest orders fit into it", _order_size, _told("used", "limit")),
+    Check(
+        "largest_order",
+        "many orders of the largest size fit into it",
+        _largest_order,
+        _told("used", "limit"),
+    ),
     Check("replication", "the server is a primary", _replication, _told("role")),
     Check("timeout", "idle workers keep their connection", _timeout, _told("timeout")),
     Check("cluster", "the URL fits the kind of server", _cluster, _told("clustered")),

@@ -5,6 +5,7 @@ docs/doctor.md is tested against CATALOGUE. When something is found: core/diagno
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 import msgspec
@@ -51,19 +52,40 @@ def _kind(severity: Severity, name: str, what: str, means: str, mend: str) -> Ki
     return kind
 
 
+def reference() -> str:
+    """The table of docs/doctor.md. What a finding fills in is an ellipsis, or a name to replace."""
+    head = "| finding | severity | what is found | what can happen to orders | what mends it |\n"
+    rows = (
+        f"| `{kind.name}` | {kind.severity} | {_elided(kind.what)} | {_elided(kind.means)} "
+        f"| `{_named(kind.mend)}` |\n"
+        for kind in CATALOGUE.values()
+    )
+    return f"{head}| --- | --- | --- | --- | --- |\n{''.join(rows)}"
+
+
+def _elided(text: str) -> str:
+    return re.sub(r"\{\w+(:[^}]*)?\}", "…", text)
+
+
+def _named(text: str) -> str:
+    text = text.replace("{cli}", "redis-cli")
+    text = re.sub(r"\{(\w+)(:[^}]*)?\}", lambda field: field[1].upper(), text)
+    return text.replace("{{", "{").replace("}}", "}")
+
+
 # --- the connection -------------------------------------------------------------------------------
 
 UNREACHABLE = _kind(
     Severity.PROBLEM,
     "unreachable",
-    "{why}",
+    "no Redis can be used: {why}",
     "orders can neither be placed nor taken through it; those that it holds wait",
     "{cli} PING",
 )
 DENIED = _kind(
     Severity.PROBLEM,
     "login_refused",
-    "{why}",
+    "the login fails: {why}",
     "nothing is taken: orders pile up until the worker is let in",
     "{cli} --user NAME --askpass PING   # what works here, put into FULFILLMENT_REDIS_URL",
 )
@@ -94,7 +116,7 @@ UNSEEN = _kind(
     "unseen",
     "the user may not call {commands}: checks that need it were left out",
     "what those settings can do to orders is not known",
-    "fulfillment-worker doctor --redis-url …   # once, as a user who may",
+    "fulfillment-worker doctor   # once, as a user who may",
 )
 
 
@@ -188,9 +210,9 @@ MEMORY = _kind(
     "when it is full, producers can't place orders, and results can't be recorded",
     "{cli} CONFIG SET maxmemory {double}   # if the host has it; or shorten --status-ttl",
 )
-ORDER_SIZE = _kind(
+LARGEST_ORDER = _kind(
     Severity.NOTE,
-    "order_size",
+    "largest_order",
     "the memory left at {at} holds only {count} orders of the largest size that is allowed",
     "a few very large orders can fill it, and then no more can be placed",
     "export FULFILLMENT_MAX_ORDER_BYTES=64KiB   # or what the largest order needs",
@@ -278,14 +300,14 @@ KILLED = _kind(
     "grace",
     "the worker may take {grace:g} s to drain, and is killed after {given:g} s",
     "each stop orphans what still runs: it runs again, and is a dead letter after some times",
-    "export FULFILLMENT_SHUTDOWN_GRACE={fitting:g}s   # or let the orchestrator wait {enough:g} s",
+    "export FULFILLMENT_SHUTDOWN_GRACE={fitting:g}   # or let the orchestrator wait {enough:g} s",
 )
 HURRIED = _kind(
     Severity.WARNING,
     "grace_tight",
     "the worker is killed {spare:g} s after its grace of {grace:g} s has ended",
     "what runs until then may not be given back in time: it is orphaned once, and runs again",
-    "export FULFILLMENT_SHUTDOWN_GRACE={fitting:g}s   # or let the orchestrator wait {enough:g} s",
+    "export FULFILLMENT_SHUTDOWN_GRACE={fitting:g}   # or let the orchestrator wait {enough:g} s",
 )
 HANDLER = _kind(
     Severity.PROBLEM,

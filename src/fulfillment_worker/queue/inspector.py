@@ -139,7 +139,8 @@ class Inspector:
 
     def _put_overview(self, pipe: Any) -> None:
         name = self.queue
-        pipe.time()
+        # By way of a key: only so does a cluster's client know whom to ask.
+        pipe.execute_command("EVAL", "return redis.call('TIME')", 1, keys.public(name))
         pipe.llen(keys.public(name)).llen(keys.woken(name))
         pipe.zcard(keys.retry(name)).llen(keys.suspects(name)).hlen(keys.dead(name))
         pipe.lindex(keys.woken(name), -1).lindex(keys.public(name), -1)
@@ -292,11 +293,12 @@ def _whereabouts(order_id: str, queue: str, record: dict[bytes, bytes]) -> Where
         started_at=_whole(fields.get("started_at")),
         finished_at=_whole(fields.get("finished_at")),
         next_attempt_at=_whole(fields.get("next_attempt_at")),
-        history=list(_failures(record.get(b"history", b""))),
+        history=list(failures(record.get(b"history", b""))),
     )
 
 
-def _failures(history: bytes) -> Iterable[Failure]:
+def failures(history: bytes) -> Iterable[Failure]:
+    """The failed attempts in an order's `history`, the first first."""
     for line in history.splitlines():
         try:
             yield msgspec.json.decode(line, type=Failure)

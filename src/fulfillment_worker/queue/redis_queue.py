@@ -56,8 +56,8 @@ class RedisQueue:
             | {"in_flight_prefix": keys.in_flight_prefix(name)}
             | {"scratch": keys.scratch(name)}
         )
-        self._keys = [key(name) for key in _SCRIPT_KEYS]
-        self._talk = Line(url, listener, on_connect=self._try_rights)
+        self._keys = [key(name) for key in SCRIPT_KEYS]
+        self._talk = Line(url, listener, on_connect=self.try_rights)
         self._bell = Line(url, listener)
 
     async def exchange(self, trip: Trip) -> Reply:
@@ -101,7 +101,7 @@ class RedisQueue:
         await self._bell.close()
         await self._talk.close()
 
-    async def _try_rights(self, client: Any) -> None:
+    async def try_rights(self, client: Any) -> None:
         """Raise where the user lacks a right: before an order is touched, not in the middle."""
         scratch = keys.scratch(self.name)
         await client.execute_command(
@@ -163,7 +163,7 @@ class RedisQueue:
         )
 
 
-_SCRIPT_KEYS = (
+SCRIPT_KEYS = (
     keys.public,
     keys.events,
     keys.woken,

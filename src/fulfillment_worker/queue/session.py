@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.core.exchange import QueueUnavailable
@@ -27,7 +27,7 @@ async def answered(url: RedisUrl) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(PATIENCE):
             yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
         raise QueueUnavailable(explain(error, url)) from error
 
 

@@ -64,6 +64,7 @@ local function bury(entry, order_id, reason, err, worker)
   local header = cjson.encode({
     order_id = order_id, reason = reason, error = err, at = NOW, worker = worker,
     failures = entry.failures, orphanings = entry.orphanings, first_seen = entry.first_seen,
+    copy = entry.copy,
   })
   call('HSET', DEAD, number, header .. '\n' .. entry.raw)
   emit(order_id, 'dead', entry.failures)

@@ -1,7 +1,19 @@
 -- Calls every command that the other scripts use, on a key of its own, and undoes it.
 --
 -- A script isn't undone when it ends midway, so a user who lacks a right must be found out before
--- the first order is touched. Returns nothing; raises the first refusal.
+-- the first order is touched. Returns nothing, or the first refusal, which names the command.
+
+local refusal
+
+-- In the place of the one that ends the script, and with it the words that tell what was refused.
+local function call(command, ...)
+  local reply = redis.pcall(command, ...)
+  if refusal or type(reply) ~= 'table' or not reply.err then return end
+  refusal = reply
+  if string.find(reply.err, 'user executing the script', 1, true) then
+    refusal = redis.error_reply('NOPERM ' .. string.lower(command) .. ' in a script')
+  end
+end
 
 local SCRATCH, OTHER = policy.scratch, policy.scratch .. ':other'
 call('DEL', SCRATCH, OTHER)
@@ -33,3 +45,4 @@ call('ZREMRANGEBYSCORE', SCRATCH, '-inf', 0)
 call('ZREM', SCRATCH, 'x')
 call('XADD', SCRATCH, 'MAXLEN', '~', 1, '*', 'x', 1)
 call('DEL', SCRATCH, OTHER)
+return refusal

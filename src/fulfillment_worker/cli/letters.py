@@ -1,0 +1,92 @@
+"""Dead letters as text and as JSON."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from fulfillment_worker.cli.terminal import away, coloured, moment, table
+from fulfillment_worker.config.redact import visible
+from fulfillment_worker.core.causes import Group, Letter
+from fulfillment_worker.queue.inspector import Failure
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A dead letter with all there is to know. history: the attempts that failed."""
+
+    letter: Letter
+    group: str
+    raw: bytes
+    history: list[Failure]
+
+
+def group_lines(groups: Iterable[Group], now: int) -> list[str]:
+    """A table of groups. now: Unix ms."""
+    rows = list(groups)
+    counts = [["GROUP", "QUEUE", "COUNT", "NEWEST", "OLDEST"]]
+    causes = [["EXAMPLE", "ERROR"]]
+    for each in rows:
+        ages = [away(each.newest, now), away(each.oldest, now)]
+        counts.append([visible(each.group), visible(each.queue), str(each.count), *ages])
+        causes.append([visible(each.example) or "-", visible(each.error)])
+    return _beside(table(counts, left=2), table(causes, left=2))
+
+
+def letter_lines(letters: Iterable[Letter], group_of: dict[Letter, str], now: int) -> list[str]:
+    """A table of letters. now: Unix ms."""
+    numbers = [["LETTER", "DIED", "FAILURES", "ORPHANINGS"]]
+    causes = [["QUEUE", "ORDER", "GROUP", "ERROR"]]
+    for each in letters:
+        counts = (each.failures, each.orphanings)
+        numbers.append([str(each.number), away(each.at, now), *map(str, counts)])
+        told = (each.queue, each.order_id or "-", group_of[each], each.error)
+        causes.append([visible(text) for text in told])
+    return _beside(table(numbers, left=0), table(causes, left=4))
+
+
+def _beside(left: list[str], right: list[str]) -> list[str]:
+    return [f"{one}  {other}" for one, other in zip(left, right, strict=True)]
+
+
+def opened_lines(opened: Opened, now: int) -> Iterator[str]:
+    """Everything about one letter; its bytes last. now: Unix ms."""
+    letter = opened.letter
+    name = coloured(visible(letter.order_id or "no order id"), bold=True)
+    yield f"{name}  {coloured(visible(letter.reason), fg='red')}"
+    for label, text in _details(opened, now):
+        yield f"  {label:<13} {visible(text)}"
+    yield visible(opened.raw.decode(errors="backslashreplace"))
+
+
+def _details(opened: Opened, now: int) -> Iterator[tuple[str, str]]:
+    letter = opened.letter
+    yield "letter", str(letter.number)
+    yield "queue", letter.queue
+    yield "group", opened.group
+    yield "error", letter.error
+    yield "first claimed", moment(letter.first_seen, now)
+    yield "died", moment(letter.at, now)
+    yield "worker", letter.worker
+    yield "failures", str(letter.failures)
+    yield "orphanings", str(letter.orphanings)
+    for failure in opened.history:
+        yield f"failed ({failure.attempt})", f"{moment(failure.at, now)}: {failure.error}"
+    yield "bytes", str(letter.size)
+
+
+def letter_fields(letter: Letter, group: str) -> dict[str, Any]:
+    """For JSON."""
+    return {**msgspec.to_builtins(letter), "group": group}
+
+
+def opened_fields(opened: Opened) -> dict[str, Any]:
+    """For JSON: with `body`, or with `body_base64` where the bytes are not UTF-8."""
+    fields = letter_fields(opened.letter, opened.group)
+    fields["history"] = msgspec.to_builtins(opened.history)
+    try:
+        return {**fields, "body": opened.raw.decode()}
+    except UnicodeDecodeError:
+        return {**fields, "body_base64": base64.b64encode(opened.raw).decode()}

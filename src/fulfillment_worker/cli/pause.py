@@ -1,0 +1,52 @@
+"""`fulfillment-worker pause`."""
+
+from __future__ import annotations
+
+import click
+
+from fulfillment_worker.cli.operators import operators
+from fulfillment_worker.cli.options import settings_options
+from fulfillment_worker.cli.redis import ask
+from fulfillment_worker.cli.terminal import print_json
+from fulfillment_worker.config.redact import visible
+from fulfillment_worker.config.settings import Settings
+
+_MEANS = (
+    "workers finish what they hold and claim nothing more, retries included; "
+    "orders can be placed as before. Go on with: fulfillment-worker resume"
+)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="print a JSON list")
+@settings_options("redis_url", "queues")
+def pause(settings: Settings, as_json: bool) -> int:
+    """Keep all workers from claiming orders, until `resume`.
+
+    What they hold already is finished. Orders can be placed as before: they wait. A worker that is
+    started meanwhile is paused as well. To pause twice does no harm.
+
+    \b
+    Examples:
+      fulfillment-worker pause
+      fulfillment-worker pause --queue express,orders --json
+    """
+    report(ask(_pause(settings)), as_json, paused=True)
+    if not as_json:
+        click.echo(_MEANS)
+    return 0
+
+
+async def _pause(settings: Settings) -> dict[str, bool]:
+    async with operators(settings) as each:
+        return {queue: await operator.pause() for queue, operator in each.items()}
+
+
+def report(changed: dict[str, bool], as_json: bool, *, paused: bool) -> None:
+    """Print for each queue whether it is paused now, and whether that is new."""
+    if as_json:
+        print_json([{"queue": q, "paused": paused, "changed": new} for q, new in changed.items()])
+        return
+    state = "paused" if paused else "open"
+    for queue, new in changed.items():
+        click.echo(f"{visible(queue)} is {state}" + ("" if new else " already"))

@@ -1,0 +1,33 @@
+"""`fulfillment-worker resume`."""
+
+from __future__ import annotations
+
+import click
+
+from fulfillment_worker.cli.operators import operators
+from fulfillment_worker.cli.options import settings_options
+from fulfillment_worker.cli.pause import report
+from fulfillment_worker.cli.redis import ask
+from fulfillment_worker.config.settings import Settings
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="print a JSON list")
+@settings_options("redis_url", "queues")
+def resume(settings: Settings, as_json: bool) -> int:
+    """Let workers claim orders again, after `pause`.
+
+    They notice by themselves. To resume a queue that isn't paused does no harm.
+
+    \b
+    Examples:
+      fulfillment-worker resume
+      fulfillment-worker resume --queue express,orders --json
+    """
+    report(ask(_resume(settings)), as_json, paused=False)
+    return 0
+
+
+async def _resume(settings: Settings) -> dict[str, bool]:
+    async with operators(settings) as each:
+        return {queue: await operator.resume() for queue, operator in each.items()}

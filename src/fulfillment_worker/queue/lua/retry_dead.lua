@@ -1,0 +1,54 @@
+-- Puts dead letters back: due at once, with no failures and no orphanings. Each is stored among
+-- the retries before it is removed from the dead.
+--
+-- ARGV     3 numbers of letters, MessagePack
+-- returns  {how many of the numbers were looked at, the numbers of those that were put back}
+--          The rest (beyond 1 MiB) is for the next call; a letter that isn't there is passed over.
+
+local MOST_BYTES = 1048576
+-- Letters of earlier versions don't tell their copy; no count of orders comes near this.
+local UNTOLD_COPIES = 10000000000000
+
+local function read_letter(number)
+  local letter = call('HGET', DEAD, number)
+  if not letter then return nil, 0 end
+  local header, start = string.match(letter, '^([^\n]*)\n()')
+  local readable, told = pcall(cjson.decode, header or '')
+  if not readable or type(told) ~= 'table' then return nil, #letter end
+  told.raw = string.sub(letter, start)
+  return told, #letter
+end
+
+-- An order that was fulfilled since, or of which another copy is at work, keeps its status.
+local function mark_retrying(order_id, attempt)
+  if type(order_id) ~= 'string' or order_id == '' then return end
+  local key = policy.order_prefix .. order_id
+  local status = call('HGET', key, 'status')
+  if status and status ~= 'dead' then return end
+  call('HSET', key, 'status', 'retrying', 'next_attempt_at', now)
+  call('HDEL', key, 'finished_at')
+  call('PERSIST', key)
+  emit(order_id, 'retrying', attempt)
+end
+
+local function revive(number, letter)
+  local entry = {
+    copy = letter.copy or UNTOLD_COPIES + tonumber(number), failures = 0, orphanings = 0,
+    first_seen = letter.first_seen or NOW, raw = letter.raw,
+  }
+  call('ZADD', RETRY, now, pack_entry(entry))
+  mark_retrying(letter.order_id, letter.failures or 0)
+  call('HDEL', DEAD, number)
+end
+
+local seen, bytes, revived = 0, 0, {}
+for _, number in ipairs(cmsgpack.unpack(ARGV[3])) do
+  if bytes >= MOST_BYTES then break end
+  local letter, size = read_letter(number)
+  if letter then
+    revive(number, letter)
+    revived[#revived + 1] = number
+  end
+  seen, bytes = seen + 1, bytes + size
+end
+return {seen, revived}

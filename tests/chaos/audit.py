@@ -1,0 +1,253 @@
+"""The audit of one round: what the independent record says against what Redis says."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left, insort
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations, pairwise
+
+from tests.chaos.fleet import LEASE
+from tests.chaos.ground import Ground, Injected
+from tests.chaos.load import Placed
+from tests.chaos.record import Call
+from tests.chaos.witness import Witness
+from tests.support.orders import Books, books, dead_letters
+from tests.support.redis_server import RedisServer
+
+_SLACK = 0.02
+"""Seconds between two clocks of this machine, and of rounding."""
+_LATE = 6.0
+"""Seconds in which a worker that is cut off learns that its lease was lost."""
+
+
+_BACK = "retrying"
+
+
+@dataclass
+class Findings:
+    """What the audit found. The Counters are by the kind of the fault that came before.
+
+    faults: texts, one for each thing that must not be. fenced: orders that ran beside a worker
+    which was out of touch and lost its lease; unexplained: those where no fault kept it away.
+    """
+
+    lost: Counter[str] = field(default_factory=Counter)
+    two_owners: Counter[str] = field(default_factory=Counter)
+    after_end: Counter[str] = field(default_factory=Counter)
+    again: Counter[str] = field(default_factory=Counter)
+    fenced: Counter[str] = field(default_factory=Counter)
+    unexplained: int = 0
+    placed: int = 0
+    fulfilled: int = 0
+    dead: int = 0
+    calls: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+class Audit:
+    """Works on the evidence after all has come to rest."""
+
+    def __init__(self, ground: Ground, witness: Witness, injected: list[Injected]) -> None:
+        self.findings = Findings()
+        self._ground = ground
+        self._record = ground.record
+        self._placed = ground.producer.placed
+        self._told = witness.told
+        self._injected = injected
+        self._unix = time.time() - time.monotonic()
+        self._leases_lost = ground.fleet.leases_lost()
+        self._poisoned = {
+            call.pid: call.end for call in self._record.calls if call.how == "died" and call.end
+        }
+        self._deaths = ground.fleet.deaths | self._poisoned
+        self._starts: dict[int, list[float]] = defaultdict(list)
+        for call in self._record.calls:
+            insort(self._starts[call.pid], call.start)
+        self._hashes = _read_hashes(ground.server, list(self._placed))
+        self._dead = _read_dead(ground.server)
+
+    def run(self) -> Findings:
+        """Check every rule."""
+        found = self.findings
+        for placed in self._placed.values():
+            self._check_kept(placed)
+        for order_id, calls in self._record.by_order.items():
+            self._check_owners(order_id, calls)
+            self._check_end(order_id, calls)
+            self._count_again(calls)
+        self._check_books(books(self._ground.server))
+        found.placed = sum(placed.sure > 0 for placed in self._placed.values())
+        found.calls = len(self._record.calls)
+        found.faults += self._ground.fleet.complaints
+        found.faults += [f"no recovery from {f.kind}" for f in self._injected if f.recovery is None]
+        return found
+
+    # --- nothing is lost --------------------------------------------------------------------
+
+    def _check_kept(self, placed: Placed) -> None:
+        if not placed.sure:
+            return
+        wrong = self._what_is_wrong(placed)
+        if wrong:
+            calls = self._record.by_order.get(placed.order_id, [])
+            last = calls[-1].start if calls else placed.at
+            self._blame(self.findings.lost, last, f"{placed.order_id} ({placed.do}): {wrong}")
+
+    def _what_is_wrong(self, placed: Placed) -> str:
+        ended = {"rubbish bytes": "invalid", "os_exit": "orphaned"}.get(placed.do)
+        if ended:
+            reasons = self._dead.get(placed.raw, set())
+            return "" if reasons == {ended} else f"dead letters {reasons}, not {ended}"
+        status, _ = self._hashes.get(placed.order_id, ("", 0))
+        if status != "fulfilled":
+            return f"its status is {status!r}, dead letters {self._dead.get(placed.raw)}"
+        if not any(call.how == "ok" for call in self._record.by_order[placed.order_id]):
+            return "fulfilled, and no handler ever succeeded"
+        return ""
+
+    # --- one owner --------------------------------------------------------------------------
+
+    def _check_owners(self, order_id: str, calls: list[Call]) -> None:
+        for first, second in combinations(calls, 2):
+            if second.start >= self._end(first):
+                continue
+            if not (self._fenced(first, second.start) or self._fenced(second, second.start)):
+                text = f"{order_id} ran in {first.pid} and {second.pid} at once"
+                self._blame(self.findings.two_owners, second.start, text)
+                continue
+            if self._robbed(first, second):
+                text = f"{order_id} was taken from {first.pid}, whose lease stood"
+                self._blame(self.findings.two_owners, second.start, text)
+                continue
+            self.findings.fenced[self._kind_at(second.start)] += 1
+            if not (self._muted(first, second.start) or self._muted(second, second.start)):
+                self.findings.unexplained += 1
+
+    def _end(self, call: Call) -> float:
+        return call.end if call.end is not None else self._deaths.get(call.pid, float("inf"))
+
+    def _fenced(self, call: Call, at: float) -> bool:
+        """Whether its worker was told so while it ran, or was killed before it could be."""
+        until = max(self._end(call), at) + _LATE
+        lost = [told - self._unix for told in self._leases_lost.get(call.pid, [])]
+        if any(call.start - _SLACK <= told <= until for told in lost):
+            return True
+        soon_dead = self._deaths.get(call.pid, float("inf")) < at + _LATE
+        return soon_dead and call.pid in self._ground.fleet.killed and self._muted(call, at)
+
+    def _robbed(self, first: Call, second: Call) -> bool:
+        """Whether its orders were taken from a worker that had talked to Redis just before.
+
+        A call that starts was allowed to in a trip just before, which renewed the lease.
+        """
+        told = [at / 1000 - self._unix for what, at in self._told[first.order_id] if what == _BACK]
+        taken = max((at for at in told if first.start <= at <= second.start + _SLACK), default=None)
+        if taken is None or self._muted(first, taken, late=0.1):
+            return False
+        starts = self._starts[first.pid]
+        last = bisect_left(starts, taken - _SLACK)
+        return last > 0 and starts[last - 1] > taken - LEASE / 2
+
+    def _muted(self, call: Call, at: float, late: float = _LATE) -> bool:
+        slot = self._ground.fleet.slot_of[call.pid]
+        return any(
+            slot in fault.mute and fault.began <= at <= fault.ended + late
+            for fault in self._injected
+        )
+
+    # --- terminal is terminal ---------------------------------------------------------------
+
+    def _check_end(self, order_id: str, calls: list[Call]) -> None:
+        ends = [
+            at / 1000 - self._unix for status, at in self._told[order_id] if status == "fulfilled"
+        ]
+        if len(ends) > 1:
+            self._blame(self.findings.after_end, ends[1], f"{order_id} was fulfilled twice")
+        if not ends:
+            return
+        for call in calls:
+            if call.start > ends[0] + _SLACK and not self._fenced(call, call.start):
+                text = f"{order_id} was handled {call.start - ends[0]:.3f} s after it was fulfilled"
+                self._blame(self.findings.after_end, call.start, text)
+        _, holder = self._hashes.get(order_id, ("", 0))
+        owned = [c for c in calls if c.pid == holder and c.how == "ok" and c.end is not None]
+        if not any(call.end and call.end <= ends[0] + _SLACK for call in owned):
+            text = f"{order_id} was fulfilled before its owner's handler had ended"
+            self._blame(self.findings.after_end, ends[0], text)
+
+    def _count_again(self, calls: list[Call]) -> None:
+        """Runs that an earlier one made unnecessary, had its end not been lost."""
+        for earlier, call in pairwise(calls):
+            if earlier.how != "raised" and not (earlier.how == "cut" and self._timed_out(earlier)):
+                self.findings.again[self._cause(earlier, call)] += 1
+
+    def _cause(self, earlier: Call, later: Call) -> str:
+        """The kind of the fault that made a later run necessary."""
+        if earlier.end is None or earlier.how == "died":
+            if earlier.pid in self._poisoned:
+                return "handler: os._exit"
+            return self._kind_at(self._deaths.get(earlier.pid, later.start))
+        return self._kind_at(later.start)
+
+    def _timed_out(self, call: Call) -> bool:
+        return self._placed[call.order_id].do == "hang" and call.attempt == 1
+
+    # --- the books --------------------------------------------------------------------------
+
+    def _check_books(self, now: Books) -> None:
+        found = self.findings
+        found.fulfilled = sum(status == "fulfilled" for status, _ in self._hashes.values())
+        found.dead = now.dead
+        sure = sum(placed.sure for placed in self._placed.values())
+        unsure = sum(placed.unsure for placed in self._placed.values())
+        seen = sum(status == "fulfilled" for told in self._told.values() for status, _ in told)
+        rules = {
+            "nothing is left waiting, in flight or retrying": not (
+                now.waiting or now.in_flight or now.retrying
+            ),
+            "unaccounted is 0": now.unaccounted == 0,
+            "fulfilled is the number of fulfilled orders": now.fulfilled == found.fulfilled,
+            "every fulfilment was told as an event": seen == found.fulfilled,
+            "received is what was pushed": sure <= now.received <= sure + unsure,
+        }
+        found.faults += [f"not so: {rule} ({now})" for rule, kept in rules.items() if not kept]
+
+    # --- attribution ------------------------------------------------------------------------
+
+    def _blame(self, counter: Counter[str], at: float, text: str) -> None:
+        kind = self._kind_at(at)
+        counter[kind] += 1
+        self.findings.faults.append(f"{text} (after {kind})")
+
+    def _kind_at(self, at: float) -> str:
+        before = [fault.kind for fault in self._injected if fault.began <= at]
+        return before[-1] if before else "(before the first)"
+
+
+def _read_hashes(server: RedisServer, ids: list[str]) -> dict[str, tuple[str, int]]:
+    """For each order its status, and the process that had it last."""
+    found = {}
+    with server.client(decode_responses=True) as client:
+        for some in _chunks(ids):
+            pipe = client.pipeline(transaction=False)
+            for order_id in some:
+                pipe.hmget(f"{{orders}}:order:{order_id}", "status", "worker")
+            for order_id, (status, worker) in zip(some, pipe.execute(), strict=True):
+                if status:
+                    found[order_id] = (status, int(worker.split("-")[-2]))
+    return found
+
+
+def _read_dead(server: RedisServer) -> dict[bytes, set[str]]:
+    found: dict[bytes, set[str]] = {}
+    for letter in dead_letters(server):
+        found.setdefault(letter.raw, set()).add(letter.reason)
+    return found
+
+
+def _chunks(ids: list[str]) -> Iterator[list[str]]:
+    for first in range(0, len(ids), 2000):
+        yield ids[first : first + 2000]

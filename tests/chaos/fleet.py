@@ -1,0 +1,122 @@
+"""The workers: one in each slot, replaced when it dies, and ended for certain."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from tests.chaos.proxy import Proxy
+from tests.chaos.record import HANDLER
+from tests.support.redis_server import RedisServer
+from tests.support.worker import RunningWorker
+
+LEASE = 1.0
+MAX_ORPHANINGS = 5
+POISONED = 9
+"""The exit code with which the poison order ends its worker."""
+_USER = "shop"
+PASSWORD = "hunter2"
+SERVER_OPTIONS = ("--user", _USER, "on", f">{PASSWORD}", "~*", "+@all")
+_OPTIONS = (
+    *("--concurrency", "8", "--lease", f"{LEASE}s", "--order-timeout", "1s"),
+    *("--retry-base", "200ms", "--retry-cap", "1s", "--max-orphanings", str(MAX_ORPHANINGS)),
+    *("--max-attempts", "10", "--shutdown-grace", "3s", "--log-format", "json"),
+)
+
+
+class Fleet:
+    """Four workers on one Redis; the last two reach it through a proxy each.
+
+    deaths: when each process that is gone was seen to be, in monotonic seconds.
+    killed: the processes that were given no time to end. complaints: exits that nobody asked for.
+    """
+
+    def __init__(self, folder: Path, server: RedisServer, env: dict[str, str]) -> None:
+        self.proxies = {2: Proxy(server.port), 3: Proxy(server.port)}
+        self.deaths: dict[int, float] = {}
+        self.killed: set[int] = set()
+        self.slot_of: dict[int, int] = {}
+        self.complaints: list[str] = []
+        self._server = server
+        self._folder = folder
+        self._env = env
+        self._started: list[RunningWorker] = []
+        self._in_slot: dict[int, RunningWorker] = {}
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(4))
+
+    def __getitem__(self, slot: int) -> RunningWorker:
+        return self._in_slot[slot]
+
+    def start(self) -> None:
+        for slot in self:
+            self.replace(slot)
+        for slot in self:
+            self[slot].wait_until_ready()
+
+    def replace(self, slot: int) -> RunningWorker:
+        """Start another in this slot; returns it, and leaves the one before to the caller."""
+        port = self.proxies[slot].port if slot in self.proxies else self._server.port
+        url = f"redis://{_USER}:{PASSWORD}@127.0.0.1:{port}/0"
+        worker = RunningWorker(self._folder, url, HANDLER, _OPTIONS, env=self._env)
+        self._started.append(worker)
+        self._in_slot[slot] = worker
+        self.slot_of[worker.pid] = slot
+        return worker
+
+    def kill(self, slot: int) -> RunningWorker:
+        """SIGKILL, and another in its place; returns the dead one."""
+        dead = self[slot]
+        self.killed.add(dead.pid)
+        dead.kill()
+        self.deaths[dead.pid] = time.monotonic()
+        self.replace(slot)
+        return dead
+
+    def retire(self, worker: RunningWorker) -> None:
+        """SIGTERM, and the drain must end well."""
+        worker.signal(signal.SIGTERM)
+        self.await_drain(worker)
+
+    def await_drain(self, worker: RunningWorker) -> None:
+        """Wait for the end of one that was told to stop."""
+        code = worker.wait(15)
+        self.deaths[worker.pid] = time.monotonic()
+        if code == POISONED:
+            self.killed.add(worker.pid)
+        elif code != 0:
+            self.complaints.append(f"a drain ended with exit {code}: {worker.output[-500:]}")
+
+    def tend(self) -> None:
+        """Replace what died by itself."""
+        for slot in self:
+            worker = self[slot]
+            code = worker.returncode
+            if code is None:
+                continue
+            self.deaths[worker.pid] = time.monotonic()
+            self.killed.add(worker.pid)
+            if code != POISONED:
+                self.complaints.append(f"a worker ended with {code}: {worker.output[-500:]}")
+            self.replace(slot)
+
+    def leases_lost(self) -> dict[int, list[float]]:
+        """When each process said that its lease was lost, in Unix seconds."""
+        return {
+            worker.pid: [
+                datetime.fromisoformat(told["timestamp"]).timestamp()
+                for told in worker.events("lease_lost")
+            ]
+            for worker in self._started
+        }
+
+    def close(self) -> None:
+        """End all processes and proxies, by pid. Idempotent."""
+        for worker in self._started:
+            worker.close()
+        for proxy in self.proxies.values():
+            proxy.close()

@@ -1,0 +1,107 @@
+"""Runs a plan, round by round, each on a Redis and a fleet of its own."""
+
+from __future__ import annotations
+
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.chaos.audit import Audit, Findings
+from tests.chaos.fleet import SERVER_OPTIONS, Fleet
+from tests.chaos.ground import Ground, Injected
+from tests.chaos.load import Producer
+from tests.chaos.plan import Round, Step, make_plan
+from tests.chaos.record import Record
+from tests.chaos.witness import Witness
+from tests.support.orders import books
+from tests.support.redis_server import RedisServer
+
+Say = Callable[[str], None]
+_REST = 60.0
+"""Seconds in which all must have come to rest, once nothing is placed any more."""
+
+
+class Result(NamedTuple):
+    """Of one round. seconds: how long faults were injected."""
+
+    injected: list[Injected]
+    findings: Findings
+    seconds: float
+
+
+def run(faults: int, seed: int, say: Say) -> list[Result]:
+    """Inject so many faults; a word to `say` now and then."""
+    results: list[Result] = []
+    for a_round in make_plan(faults, seed):
+        done = sum(len(result.injected) for result in results)
+        say(f"{done} of {faults} faults; {len(a_round.steps)} more on {a_round.version}")
+        with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+            results.append(run_round(Path(folder), a_round, say))
+        for fault in results[-1].findings.faults:
+            say(f"  {fault}")
+    return results
+
+
+def run_round(folder: Path, a_round: Round, say: Say) -> Result:
+    """All processes end with it, however it goes."""
+    with ExitStack() as stack:
+        server = stack.enter_context(closing(_start_redis(folder, a_round.version)))
+        record = stack.enter_context(closing(Record(folder / "calls")))
+        producer = Producer(server, random.Random(a_round.seed))
+        stack.callback(producer.stop)
+        witness = Witness(server)
+        stack.callback(witness.stop)
+        fleet = stack.enter_context(closing(Fleet(folder / "worker", server, record.env)))
+        ground = Ground(server, fleet, record, producer)
+        fleet.start()
+        producer.start()
+        witness.start()
+        began = time.monotonic()
+        injected = [_inject(ground, step, say) for step in a_round.steps]
+        seconds = time.monotonic() - began
+        _come_to_rest(ground)
+        witness.stop()
+        return Result(injected, Audit(ground, witness, injected).run(), seconds)
+
+
+def _start_redis(folder: Path, version: str) -> RedisServer:
+    """One that keeps what it acknowledged, and lets itself be put to sleep."""
+    options = ["--appendfsync", "always", "--maxmemory-policy", "noeviction", *SERVER_OPTIONS]
+    if version == "redis-7":
+        options += ["--enable-debug-command", "local"]
+    return RedisServer(folder, version, *options, persistent=True).start()
+
+
+def _inject(ground: Ground, step: Step, say: Say) -> Injected:
+    ground.hold(step.pause)
+    fault = step.fault(ground, random.Random(step.seed))
+    ground.await_recovery(fault)
+    back = "not back" if fault.recovery is None else f"back in {fault.recovery:.2f} s"
+    say(f"  {fault.kind}: {fault.ended - fault.began:.2f} s, {back}")
+    return fault
+
+
+def _come_to_rest(ground: Ground) -> None:
+    """Nothing is placed any more; what is under way ends, and then the workers do."""
+    ground.producer.stop()
+
+    def at_rest() -> bool:
+        now = books(ground.server)
+        return not (now.waiting or now.in_flight or now.retrying)
+
+    # What doesn't end is for the audit to tell.
+    try:
+        ground.wait(at_rest, "all orders ended", _REST)
+    except AssertionError:
+        return
+    workers = [ground.fleet[slot] for slot in ground.fleet]
+    for worker in workers:
+        worker.signal(signal.SIGTERM)
+    for worker in workers:
+        ground.fleet.await_drain(worker)
+    ground.record.refresh()

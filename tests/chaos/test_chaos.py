@@ -1,0 +1,119 @@
+"""A fleet under every kind of fault loses nothing (invariants 1 to 5); the audit would notice."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.ground import Ground, Injected
+from tests.chaos.plan import FAULTS, Fault, Round, Step, make_plan
+from tests.chaos.report import as_table, as_words, make_report
+from tests.chaos.run import Result, run, run_round
+
+
+def say(text: str) -> None:
+    print(text)
+
+
+@pytest.mark.timeout(400)
+def test_a_fleet_under_faults_of_every_kind() -> None:
+    report = make_report(7, run(30, 7, say))
+    print(as_table(report), as_words(report), sep="\n")
+    assert report.faults == []
+    assert len(report.rows) >= len(FAULTS)
+    assert report.total.injected == 30
+    assert (report.total.lost, report.total.two_owners, report.total.after_end) == (0, 0, 0)
+    assert report.placed > 3000
+    assert report.good
+    assert json.loads(report.to_json())["good"] is True
+
+
+def test_a_plan_follows_from_its_seed() -> None:
+    assert make_plan(250, 1) == make_plan(250, 1)
+    assert make_plan(250, 1) != make_plan(250, 2)
+    steps = [step for a_round in make_plan(48, 3) for step in a_round.steps]
+    assert sorted(steps.count(step) for step in steps) == [1] * 48
+    assert all([step.fault for step in steps].count(fault) == 2 for fault in FAULTS)
+
+
+# --- the audit is not blind -----------------------------------------------------------------------
+
+BOOKS = "{orders}:books"
+
+
+def thief(ground: Ground, rng: random.Random) -> Injected:
+    """Takes an acknowledged order off the list."""
+    fault = Injected("thief", time.monotonic())
+    with ground.server.client() as client:
+        client.hset(BOOKS, "paused", "1")
+        ground.wait(lambda: client.lpop("orders") is not None, "an order to steal")
+        client.hdel(BOOKS, "paused")
+    fault.ended = time.monotonic()
+    return fault
+
+
+def forger(ground: Ground, rng: random.Random) -> Injected:
+    """Makes Redis forget that an order is fulfilled, and has it come again."""
+    fault = Injected("forger", time.monotonic())
+    [order_id] = ground.producer.place()
+    key = f"{{orders}}:order:{order_id}"
+    with ground.server.client() as client:
+        ground.wait(lambda: client.hget(key, "status") == b"fulfilled", "fulfilled")
+        ground.hold(0.2)
+        client.delete(key)
+        client.lpush("orders", ground.producer.placed[order_id].raw)
+    fault.ended = time.monotonic()
+    return fault
+
+
+def double(ground: Ground, rng: random.Random) -> Injected:
+    """Makes Redis forget that an order is under way, and has a copy run beside it."""
+    fault = Injected("double", time.monotonic())
+    [order_id] = ground.producer.place("block")
+    calls = ground.record.by_order
+    ground.wait(lambda: bool(calls[order_id]), "it runs")
+    with ground.server.client() as client:
+        client.delete(f"{{orders}}:order:{order_id}")
+        for _ in range(5):
+            client.lpush("orders", ground.producer.placed[order_id].raw)
+        ground.wait(lambda: len(calls[order_id]) > 1, "it runs twice")
+    fault.ended = time.monotonic()
+    return fault
+
+
+def leave_a_lie(ground: Ground, rng: random.Random) -> Injected:
+    """Adds an order to the books that never was."""
+    fault = Injected("liar", time.monotonic())
+    with ground.server.client() as client:
+        client.hincrby(BOOKS, "received", 1)
+    fault.ended = time.monotonic()
+    return fault
+
+
+def sabotage(folder: Path, saboteur: Fault) -> Result:
+    return run_round(folder, Round("redis-7", [Step(saboteur, 0.3, 1)], 1), say)
+
+
+def test_the_audit_notices_a_lost_order(tmp_path: Path) -> None:
+    findings = sabotage(tmp_path, thief).findings
+    assert findings.lost == {"thief": 1}
+
+
+def test_the_audit_notices_an_order_that_comes_again(tmp_path: Path) -> None:
+    findings = sabotage(tmp_path, forger).findings
+    assert findings.after_end["forger"] >= 1
+    assert not findings.lost
+
+
+def test_the_audit_notices_two_owners(tmp_path: Path) -> None:
+    findings = sabotage(tmp_path, double).findings
+    assert findings.two_owners["double"] >= 1
+
+
+def test_the_audit_notices_books_that_do_not_balance(tmp_path: Path) -> None:
+    findings = sabotage(tmp_path, leave_a_lie).findings
+    assert any("unaccounted" in fault for fault in findings.faults)

@@ -1,0 +1,58 @@
+"""The second witness: what the stream of events said, kept before it is trimmed."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from typing import Any
+
+import redis
+
+from tests.chaos.load import open_client
+from tests.support.redis_server import RedisServer
+
+_EVENTS = "{orders}:events"
+_EVERY = 0.05
+
+
+class Witness:
+    """Follows the stream from a thread of its own.
+
+    told: for each order its (status, Redis's time in ms), in their order.
+    """
+
+    def __init__(self, server: RedisServer) -> None:
+        self.told: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        self._client: Any = open_client(server, decode_responses=True)
+        self._last = "-"
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Read the rest, and end. Idempotent."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(20)
+        self._client.close()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_EVERY):
+            self._follow()
+        self._follow()
+
+    def _follow(self) -> None:
+        try:
+            while self._read():
+                pass
+        except redis.RedisError:
+            return  # It is away, or refuses; the next time tells what was missed.
+
+    def _read(self) -> bool:
+        entries = self._client.xrange(_EVENTS, min=self._last, count=2000)
+        for entry_id, fields in entries:
+            self.told[fields["order_id"]].append((fields["status"], int(fields["at"])))
+            self._last = f"({entry_id}"
+        return bool(entries)

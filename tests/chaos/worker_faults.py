@@ -1,0 +1,74 @@
+"""What happens to workers: each function does it once, and says what it touched."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+from tests.chaos.fleet import LEASE
+from tests.chaos.ground import Ground, Injected
+
+
+def killed(ground: Ground, rng: random.Random) -> Injected:
+    """SIGKILL."""
+    slot = rng.choice(list(ground.fleet))
+    fault = Injected("worker: SIGKILL", time.monotonic(), slots={slot})
+    return _kill(ground, fault, slot)
+
+
+def stopped_past_its_lease(ground: Ground, rng: random.Random) -> Injected:
+    """SIGSTOP for longer than the lease: a zombie comes back."""
+    slot = rng.choice(list(ground.fleet))
+    fault = Injected("worker: SIGSTOP past the lease", time.monotonic(), slots={slot}, mute={slot})
+    worker = ground.fleet[slot]
+    worker.pause()
+    try:
+        ground.hold(LEASE * rng.uniform(1.2, 1.8))
+    finally:
+        worker.resume()
+    fault.ended = time.monotonic()
+    return fault
+
+
+def told_to_stop_in_a_burst(ground: Ground, rng: random.Random) -> Injected:
+    """SIGTERM while much waits; another takes its place."""
+    slot = rng.choice(list(ground.fleet))
+    fault = Injected("worker: SIGTERM in a burst", time.monotonic(), slots={slot})
+    ground.producer.place(many=150)
+    worker = ground.fleet[slot]
+    ground.fleet.replace(slot)
+    ground.fleet.retire(worker)
+    fault.ended = time.monotonic()
+    return fault
+
+
+def killed_while_draining(ground: Ground, rng: random.Random) -> Injected:
+    """SIGTERM, and SIGKILL before the drain is done."""
+    slot = rng.choice(list(ground.fleet))
+    fault = Injected("worker: SIGTERM, then SIGKILL", time.monotonic(), slots={slot})
+    ground.fleet[slot].signal(signal.SIGTERM)
+    soon = time.monotonic() + rng.uniform(0.0, 0.02)
+    while time.monotonic() < soon:
+        ground.record.refresh()
+    return _kill(ground, fault, slot)
+
+
+def deployed(ground: Ground, rng: random.Random) -> Injected:
+    """A rolling restart: one after the other, the new one first."""
+    fault = Injected("worker: rolling restart", time.monotonic(), slots=set(ground.fleet))
+    for slot in rng.sample(list(ground.fleet), 4):
+        old = ground.fleet[slot]
+        ground.fleet.replace(slot).wait_until_ready()
+        ground.fleet.retire(old)
+    fault.ended = time.monotonic()
+    return fault
+
+
+def _kill(ground: Ground, fault: Injected, slot: int) -> Injected:
+    pid = ground.fleet[slot].pid
+    ground.fleet.kill(slot)
+    fault.ended = ground.fleet.deaths[pid]
+    ground.record.refresh()
+    fault.cut = ground.record.running(pid)
+    return fault
