@@ -37,7 +37,7 @@ class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     window: float = 30.0
-    at_least: int = 30
+    at_least: int = 50
     share: float = 0.8
     first_pause: float = 1.0
     longest_pause: float = 30.0
