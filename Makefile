@@ -10,11 +10,12 @@ IMAGE ?= fulfillment-worker
 ARGS ?=
 FAULTS ?= 100
 SEED ?= 1
+ENTRIES ?= 1000000
 bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos format image prove-image lock
+.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz bench format image prove-image lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,13 @@ coverage: setup ## All tests, with branch coverage; ARGS go to pytest
 
 chaos: setup system-packages ## FAULTS=100 faults by SEED=1 on a fleet under load, and an audit; ARGS="--json"
 	@$(bin)/python -m tests.chaos --faults $(FAULTS) --seed $(SEED) $(ARGS)
+
+fuzz: setup system-packages ## ENTRIES=1000000 hostile entries by SEED=1 through a worker
+	@$(bin)/python -m tests.fuzz $(ENTRIES) $(SEED)
+
+bench: setup system-packages ## Orders a second against the naive loop, and the pick-up of single orders
+	@$(bin)/python -m benchmarks.drain 60000 500 3
+	@$(bin)/python -m benchmarks.pickup 200
 
 format: setup ## Put the code into the project's style
 	$(bin)/ruff check --fix .

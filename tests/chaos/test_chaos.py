@@ -50,7 +50,11 @@ def thief(ground: Ground, rng: random.Random) -> Injected:
     fault = Injected("thief", time.monotonic())
     with ground.server.client() as client:
         client.hset(BOOKS, "paused", "1")
-        ground.wait(lambda: client.lpop("orders") is not None, "an order to steal")
+        [order_id] = ground.producer.place()
+        raw = ground.producer.placed[order_id].raw
+        # It may have been moved aside to wake a worker, which may not claim it.
+        places = ("orders", "{orders}:woken")
+        ground.wait(lambda: any(client.lrem(place, 1, raw) for place in places), "stolen")
         client.hdel(BOOKS, "paused")
     fault.ended = time.monotonic()
     return fault
