@@ -29,6 +29,8 @@ _MOST_CLAIMS = 500
 """Orders claimed in one trip, so that Redis is never busy with one worker for long."""
 _BUSY_SILENCE = 1.0
 """Seconds at most between two trips of a worker that holds orders, or that may not claim."""
+_SETTLING = 0.25
+"""Seconds after the last order is done until the queue is surveyed as it was left."""
 _IDLE_SILENCE_OVER_LEASE = 1.5
 """Seconds over one lease between two trips of an idle worker: a lease taken just after its last
 trip has run out by then, and its orders are to run again within lease + 2 s."""
@@ -141,7 +143,9 @@ class Conversation:
         """Seconds until the next trip, should nothing happen before."""
         if self._ledger:
             longest = min(_BUSY_SILENCE, self._terms.lease / 3)
-        elif self._room() and self._surveyed:
+        elif not self._surveyed:
+            longest = _SETTLING
+        elif self._room():
             longest = min(self._terms.lease, _LONGEST_IDLE) + _IDLE_SILENCE_OVER_LEASE
         else:
             longest = _BUSY_SILENCE
@@ -184,7 +188,8 @@ class Conversation:
         claim = self._slots.grant(self._rank, _MOST_CLAIMS) if self._room() else 0
         self._occupy(claim)
         now = time.monotonic()
-        survey = now - self._surveyed_at >= _BUSY_SILENCE * 0.9
+        settling = not (self._surveyed or self._ledger)
+        survey = settling or now - self._surveyed_at >= _BUSY_SILENCE * 0.9
         if survey:
             self._surveyed_at = now
         return self._ledger.compose(
