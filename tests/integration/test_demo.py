@@ -282,6 +282,6 @@ def test_a_terminal_shows_the_progress_towards_the_end(terminal: Callable[..., T
 def test_a_terminal_that_is_closed_ends_it(terminal: Callable[..., Terminal], folder: Path) -> None:
     screen = terminal("--rate", "50")
     eventually(lambda: "orders/s" in screen.text, deadline=20)
-    screen.close()
-    assert screen.process.returncode == 0
+    screen.process.send_signal(signal.SIGHUP)  # what the kernel sends when a terminal is closed
+    assert screen.wait() == 0
     assert servers(folder) == []
