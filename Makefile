@@ -54,7 +54,7 @@ fuzz: setup system-packages ## ENTRIES=1000000 hostile entries by SEED=1 through
 	@$(bin)/python -m tests.fuzz $(ENTRIES) $(SEED)
 
 bench: setup system-packages ## Orders a second against the naive loop, and the pick-up of single orders
-	@$(bin)/python -m benchmarks.drain 60000 500 3
+	@$(bin)/python -m benchmarks.drain
 	@$(bin)/python -m benchmarks.pickup 200
 
 format: setup ## Put the code into the project's style

@@ -1,105 +1,85 @@
 """How many no-op orders a second: this worker, and the naive BRPOP loop, in turns.
 
-    .venv/bin/python -m benchmarks.drain [ORDERS] [CONCURRENCY] [ROUNDS]
+    .venv/bin/python -m benchmarks.drain [--orders N] [--concurrency N,N] [--rounds N]
 
 The worker (or the loop) runs on one core and Redis on another; metrics, statuses and events are
-on. The time counts from the first order handled to the last one recorded.
+on. The rate is that of orders recorded as fulfilled, from a tenth of the way to nearly the end.
+CPU per order is the steadier figure where the machine is noisy.
 """
 
 from __future__ import annotations
 
-import os
-import statistics
-import sys
-import tempfile
-import time
-from pathlib import Path
+import argparse
+from collections.abc import Sequence
+from functools import partial
 
-import msgspec
-import redis
-
-from tests.support.eventually import eventually
-from tests.support.redis_server import RedisServer
-from tests.support.worker import RunningWorker
-
-HANDLER = "async def fulfil(order):\n    pass\n"
-WORKER_CORE, REDIS_CORE = 0, os.cpu_count() - 1 if os.cpu_count() else 0
+from benchmarks.kit.drain import Drained, DrainFigures, drain, gathered
+from benchmarks.kit.figures import save, table
+from benchmarks.kit.ground import ground
+from benchmarks.kit.rounds import in_turns
+from benchmarks.kit.subject import Naive, Ours, Subject, Work
 
 
-def main(orders: int, concurrency: int, rounds: int) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print medians, with the least and the most."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer(Path(folder)).start()
-        try:
-            _pin(server)
-            ours, naive = [], []
-            for number in range(rounds):
-                ours.append(_worker(server, Path(folder) / f"w{number}", orders, concurrency))
-                naive.append(_loop(server, orders // 4))
-        finally:
-            server.close()
-    print(f"worker, concurrency {concurrency}: {_figures(ours)} orders/s")
-    print(f"naive BRPOP loop: {_figures(naive)} orders/s")
-    print(f"ratio of the medians: {statistics.median(ours) / statistics.median(naive):.1f}")
+    given = _parser().parse_args(arguments)
+    subjects: list[Subject] = [
+        *[
+            Ours(f"fulfillment-worker, {each} at once", ("--concurrency", each))
+            for each in given.concurrency.split(",")
+        ],
+        Naive(),
+    ]
+    figures = measure(subjects, given.orders, given.rounds)
+    print(shown(figures))
+    save("drain", {"orders": given.orders, "rows": as_json(figures)})
 
 
-def _figures(rates: list[float]) -> str:
-    return f"{statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"
+def measure(subjects: Sequence[Subject], orders: int, rounds: int) -> dict[str, DrainFigures]:
+    """By the name of the subject. The naive loop gets a quarter of the orders."""
+    runs = {subject.name: partial(_once, subject, orders) for subject in subjects}
+    return {name: gathered(found) for name, found in in_turns(runs, rounds).items()}
 
 
-def _pin(server: RedisServer) -> None:
-    with server.client() as client:
-        os.sched_setaffinity(client.info("server")["process_id"], {REDIS_CORE})
+def _once(subject: Subject, orders: int) -> Drained:
+    many = orders // 4 if isinstance(subject, Naive) else orders
+    with ground() as here:
+        return drain(subject, here, Work("noop", many))
 
 
-def _fill(client: redis.Redis, orders: int) -> None:
-    client.flushall()
-    for start in range(0, orders, 1000):
-        raws = [_order(n) for n in range(start, min(orders, start + 1000))]
-        client.lpush("orders", *raws)
+def shown(figures: dict[str, DrainFigures]) -> str:
+    """The table; ratios are to the last row."""
+    base = list(figures.values())[-1].rate.median
+    return table(
+        ["no-op drain", "orders/s", "x naive", "worker CPU µs/order", "Redis CPU µs/order"],
+        [
+            [
+                name,
+                each.rate.shown(),
+                f"{each.rate.median / base:.1f}",
+                each.worker_cpu.shown(1),
+                each.redis_cpu.shown(1),
+            ]
+            for name, each in figures.items()
+        ],
+    )
 
 
-def _order(number: int) -> bytes:
-    """309 bytes, as the peers' figures were taken with."""
-    body = {"order_id": f"A-{number:07}", "items": [{"sku": "MUG-BLUE", "quantity": 2}]}
-    padding = 309 - len(msgspec.json.encode(body | {"note": ""}))
-    return msgspec.json.encode(body | {"note": "x" * padding})
+def as_json(figures: dict[str, DrainFigures]) -> dict[str, dict[str, tuple[float, ...]]]:
+    """All values of all rounds."""
+    return {
+        name: {column: found.values for column, found in each._asdict().items()}
+        for name, each in figures.items()
+    }
 
 
-def _worker(server: RedisServer, folder: Path, orders: int, concurrency: int) -> float:
-    with server.client() as client:
-        client.flushall()
-        client.hset("{orders}:books", "paused", 1)
-        options = ("--concurrency", str(concurrency))
-        with RunningWorker(folder, server.url, HANDLER, options) as worker:
-            os.sched_setaffinity(worker.pid, {WORKER_CORE})
-            _fill(client, orders)
-            before = time.monotonic()
-            eventually(lambda: client.hget("{orders}:books", "fulfilled"), deadline=30)
-            started = time.monotonic()
-            eventually(
-                lambda: int(client.hget("{orders}:books", "fulfilled") or 0) == orders,
-                deadline=120,
-            )
-            took = time.monotonic() - started
-            assert started - before < 30
-    return orders / took
-
-
-def _loop(server: RedisServer, orders: int) -> float:
-    with server.client() as client:
-        _fill(client, orders)
-        cores = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {WORKER_CORE})
-        started = time.monotonic()
-        for _ in range(orders):
-            popped = client.brpop(["orders"])
-            msgspec.json.decode(popped[1])
-        took = time.monotonic() - started
-        os.sched_setaffinity(0, cores)
-    return orders / took
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks.drain")
+    parser.add_argument("--orders", type=int, default=60_000)
+    parser.add_argument("--concurrency", default="50,1000")
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser
 
 
 if __name__ == "__main__":
-    given = [int(argument) for argument in sys.argv[1:]]
-    main(*(given + [40_000, 50, 3][len(given) :]))
+    main()

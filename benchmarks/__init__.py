@@ -1,0 +1,1 @@
+"""How fast, how soon and how cheap: benchmarks of this worker and of its peers."""

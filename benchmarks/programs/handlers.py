@@ -1,0 +1,47 @@
+"""The handlers of this worker in the benchmarks, one for each kind of work."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from marks import first_to_get_here, mark
+
+from fulfillment_worker import Order
+
+
+async def noop(order: Order) -> None:
+    """Nothing."""
+
+
+async def wait(order: Order) -> None:
+    """10 ms of waiting, as for a remote service."""
+    await asyncio.sleep(0.01)
+
+
+async def burn(order: Order) -> None:
+    """100 microseconds of CPU."""
+    _burn(0.0001)
+
+
+def compute(order: Order) -> None:
+    """20 ms of CPU in a plain function."""
+    _burn(0.02)
+
+
+async def note(order: Order) -> None:
+    """Tell when each order is started."""
+    mark()
+
+
+async def stick(order: Order) -> None:
+    """Hang the first time, so that the worker can be killed with the order in its hands."""
+    mark()
+    if first_to_get_here():
+        await asyncio.sleep(3600)
+
+
+def _burn(seconds: float) -> None:
+    ends = time.thread_time() + seconds
+    while time.thread_time() < ends:
+        pass
