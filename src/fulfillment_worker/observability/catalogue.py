@@ -11,7 +11,7 @@ from enum import StrEnum
 from fulfillment_worker.core.breaker import BreakerState
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.observability.catalogue_runtime import RUNTIME_CATALOGUE
-from fulfillment_worker.observability.spec import Kind, Source, Spec
+from fulfillment_worker.observability.spec import Kind, Merge, Source, Spec
 
 
 class WorkerState(StrEnum):
@@ -62,6 +62,7 @@ ORDER_PROCESSING_DURATION = Spec(
 QUEUE_DEPTH = Spec(
     name="fulfillment_queue_depth",
     kind=Kind.GAUGE,
+    merge=Merge.NEWEST,
     per_queue=True,
     help="Orders that wait in the public list, as last read.",
     why="The backlog. All workers of a queue report the same list: take the max, not the sum.",
@@ -75,12 +76,14 @@ ORDERS_RECEIVED = Spec(
 ORDERS_IN_PROGRESS = Spec(
     name="orders_in_progress",
     kind=Kind.GAUGE,
+    merge=Merge.SUM,
     help="Orders that this worker is running now.",
     why="Divided by the slots, how busy the worker is.",
 )
 WORKER_SLOTS = Spec(
     name="fulfillment_worker_slots",
     kind=Kind.GAUGE,
+    merge=Merge.SUM,
     help="Orders that this worker can run at the same time.",
     why="The other half of saturation.",
 )
@@ -143,6 +146,7 @@ ORDERS_DEAD_LETTERED = Spec(
 IN_FLIGHT_DEPTH = Spec(
     name="fulfillment_in_flight_depth",
     kind=Kind.GAUGE,
+    merge=Merge.NEWEST,
     per_queue=True,
     help="Orders held by workers, of all workers, as last read.",
     why="Above what the workers say they run, orders hang at a worker that is gone.",
@@ -150,6 +154,7 @@ IN_FLIGHT_DEPTH = Spec(
 RETRY_DEPTH = Spec(
     name="fulfillment_retry_depth",
     kind=Kind.GAUGE,
+    merge=Merge.NEWEST,
     per_queue=True,
     help="Orders that wait for their next attempt, as last read.",
     why="A backlog that the depth of the list doesn't show.",
@@ -157,6 +162,7 @@ RETRY_DEPTH = Spec(
 DEAD_LETTER_DEPTH = Spec(
     name="fulfillment_dead_letter_depth",
     kind=Kind.GAUGE,
+    merge=Merge.NEWEST,
     per_queue=True,
     help="Dead letters, as last read.",
     why="How many orders wait for a person.",
@@ -164,6 +170,7 @@ DEAD_LETTER_DEPTH = Spec(
 QUEUE_OLDEST_ORDER = Spec(
     name="fulfillment_queue_oldest_order_timestamp_seconds",
     kind=Kind.GAUGE,
+    merge=Merge.SINCE,
     per_queue=True,
     help="Since when the oldest claimable order has waited (Unix time); the time of the scrape "
     "where none waited when the queue was last read.",
@@ -173,6 +180,7 @@ QUEUE_OLDEST_ORDER = Spec(
 QUEUE_SAMPLE = Spec(
     name="fulfillment_queue_sample_timestamp_seconds",
     kind=Kind.GAUGE,
+    merge=Merge.MAX,
     per_queue=True,
     help="When depths and age were last read, by the clock of Redis (Unix time); 0 for never.",
     why="While Redis is away the depths stand still: this tells that they are old.",
@@ -180,6 +188,7 @@ QUEUE_SAMPLE = Spec(
 ORDERS_UNACCOUNTED = Spec(
     name="orders_unaccounted",
     kind=Kind.GAUGE,
+    merge=Merge.NEWEST,
     per_queue=True,
     help="Orders received that are in no place and in no end; 0 unless an order was lost.",
     why="The promise of the project, as a number. Anything but 0 is an emergency.",
@@ -187,6 +196,7 @@ ORDERS_UNACCOUNTED = Spec(
 ORDER_LAST_PROCESSED = Spec(
     name="order_last_processed_timestamp_seconds",
     kind=Kind.GAUGE,
+    merge=Merge.MAX,
     labels=("status",),
     values=(STATUSES,),
     help="When an attempt last ended so (Unix time); 0 before the first.",
@@ -195,12 +205,14 @@ ORDER_LAST_PROCESSED = Spec(
 WORKER_LAST_LOOP = Spec(
     name="fulfillment_worker_last_loop_timestamp_seconds",
     kind=Kind.GAUGE,
+    merge=Merge.EACH,
     help="When the event loop of the worker last turned (Unix time); 0 before it started.",
     why="Served by another thread, so it tells of a loop that a handler blocks.",
 )
 WORKER_STATE = Spec(
     name="fulfillment_worker_state",
     kind=Kind.GAUGE,
+    merge=Merge.EACH_WORKER,
     labels=("state",),
     values=(tuple(WorkerState),),
     help="1 for the state that the worker is in, 0 for the others.",
@@ -209,6 +221,7 @@ WORKER_STATE = Spec(
 BREAKER_STATE = Spec(
     name="fulfillment_breaker_state",
     kind=Kind.GAUGE,
+    merge=Merge.EACH_WORKER,
     labels=("state",),
     values=(tuple(BreakerState),),
     help="1 for the state that the breaker is in, 0 for the others.",
@@ -250,6 +263,7 @@ OBSERVER_FAULTS = Spec(
 BUILD_INFO = Spec(
     name="fulfillment_build_info",
     kind=Kind.GAUGE,
+    merge=Merge.MAX,
     labels=("version", "revision"),
     help="Always 1; which build this is.",
     why="Puts releases on graphs, and shows a half-finished roll-out.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.observability.spec import Kind, Source, Spec
+from fulfillment_worker.observability.spec import Kind, Merge, Source, Spec
 
 GENERATIONS = ("0", "1", "2")
 # 250 ms is where an alert looks; below 5 ms nobody notices; the lease bounds what matters above.
@@ -13,12 +13,14 @@ PAUSE_BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1)
 ASYNCIO_TASKS = Spec(
     name="python_asyncio_tasks",
     kind=Kind.GAUGE,
+    merge=Merge.EACH,
     help="Tasks of the event loop, as last counted (every few seconds).",
     why="A leak of tasks. Counted rarely, since counting costs a millisecond per thousand.",
 )
 ASYNCIO_LOOP_LAG = Spec(
     name="python_asyncio_loop_lag_seconds",
     kind=Kind.HISTOGRAM,
+    merge=Merge.EACH,
     buckets=LAG_BUCKETS,
     help="How late the event loop called a timer back.",
     why="Shows handlers that block the loop. A timer that a blockage swallowed is counted with "

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from fulfillment_worker.observability.catalogue import CATALOGUE
-from fulfillment_worker.observability.spec import Source, Spec
+from fulfillment_worker.observability.spec import Kind, Merge, Source, Spec
 
 _HEAD = """\
 # Metrics
@@ -21,6 +21,12 @@ Served at `/metrics`. This page is made from the catalogue in
 Series exist from the first scrape, counters at 0. Label values come from fixed lists, never from
 an order or from the text of an exception. Depths, ages and the books are what the worker last
 heard from Redis: a scrape asks Redis nothing.
+
+With several processes under one supervisor the names are the same, and one page tells of all of
+them: what each metric is then is said below it. Where it stays apart, the label `process` is the
+number of the process (`0`, `1`, …; one that replaces another takes its number) or `supervisor`.
+Processes report once a second, and at once when they begin or end something. No counter falls
+when a process is replaced.
 """
 _PARTS = {
     "Orders, queues and workers": (Source.EVENTS, Source.PLAIN),
@@ -51,7 +57,22 @@ def _details(spec: Spec) -> list[str]:
         details.append("- label `queue`: only where a worker serves several queues")
     if spec.buckets:
         details.append(f"- buckets: {', '.join(f'{bound:g}' for bound in spec.buckets)} (seconds)")
-    return ["", *details] if details else []
+    details.append(f"- several processes: {_merging(spec)}")
+    return ["", *details]
+
+
+def _merging(spec: Spec) -> str:
+    match spec.merging:
+        case Merge.SUM:
+            return "the sum of those that run" if spec.kind is Kind.GAUGE else "the sum"
+        case Merge.MAX:
+            return "the highest"
+        case Merge.NEWEST | Merge.SINCE:
+            return "as the one saw it that read the queue last"
+        case Merge.EACH:
+            return "one series for each, and for the supervisor, by the label `process`"
+        case Merge.EACH_WORKER:
+            return "one series for each, by the label `process`"
 
 
 def _label(spec: Spec, index: int) -> str:

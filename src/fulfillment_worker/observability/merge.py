@@ -1,0 +1,145 @@
+"""The metrics of several processes, merged into those of one: pure functions over snapshots.
+
+How each metric is merged is said where it is declared (`Spec.merge`). No counter ever falls:
+what a process had counted when it ended stays with its seat, and the next one adds to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from fulfillment_worker.observability.catalogue import CATALOGUE, QUEUE_SAMPLE
+from fulfillment_worker.observability.snapshot import NOW, Exemplar, Key, Series, Snapshot
+from fulfillment_worker.observability.spec import Kind, Merge, Spec
+
+LABEL = "process"
+SUPERVISOR = "supervisor"
+
+_LASTING = (Merge.MAX, Merge.NEWEST, Merge.SINCE)
+
+
+class Seat(msgspec.Struct, frozen=True):
+    """What was heard from the processes that took one seat, one after the other.
+
+    gone: what remains of those that ended. running: the last report of each that has not, the
+    newest process last: while one drains, its successor runs already.
+    """
+
+    gone: Snapshot = Snapshot()
+    running: tuple[Snapshot, ...] = ()
+
+
+def retire(gone: Snapshot, last: Snapshot, catalogue: Sequence[Spec] = CATALOGUE) -> Snapshot:
+    """What remains when the process whose last report is `last` has ended."""
+    both = (gone, last)
+    kept = {spec.family: _remains(spec, both) for spec in catalogue if _outlives(spec)}
+    return Snapshot(kept, _exemplars(both))
+
+
+def merge(
+    own: Snapshot, seats: Mapping[str, Seat], now: float, catalogue: Sequence[Spec] = CATALOGUE
+) -> Snapshot:
+    """The metrics of a supervisor and its seats. own: the supervisor's, with every series.
+
+    seats: by the value of the label `process`. now: Unix seconds.
+    """
+    families = {spec.family: _merged(spec, own, seats, now) for spec in catalogue}
+    return Snapshot(families, _exemplars(_all(own, seats.values())))
+
+
+def _outlives(spec: Spec) -> bool:
+    return spec.kind is not Kind.GAUGE or spec.merging in _LASTING
+
+
+def _remains(spec: Spec, snapshots: Sequence[Snapshot]) -> Series:
+    match spec.merging:
+        case Merge.MAX:
+            return _highest(snapshot.series(spec.family) for snapshot in snapshots)
+        case Merge.NEWEST | Merge.SINCE:
+            return _newest(spec.family, snapshots)
+        case _:
+            return _sum(snapshot.series(spec.family) for snapshot in snapshots)
+
+
+def _merged(spec: Spec, own: Snapshot, seats: Mapping[str, Seat], now: float) -> Series:
+    match spec.merging:
+        case Merge.EACH | Merge.EACH_WORKER:
+            return _side_by_side(spec, own, seats)
+        case Merge.SUM if spec.kind is Kind.GAUGE:
+            running = (each for seat in seats.values() for each in seat.running)
+            zeros = dict.fromkeys(own.series(spec.family), 0.0)
+            return _sum([zeros, *(each.series(spec.family) for each in running)])
+        case _:
+            series = _remains(spec, list(_all(own, seats.values())))
+            return {key: now if value == NOW else value for key, value in series.items()}
+
+
+def _side_by_side(spec: Spec, own: Snapshot, seats: Mapping[str, Seat]) -> Series:
+    series: Series = {}
+    if spec.merging is Merge.EACH:
+        series |= _labelled(own.series(spec.family), SUPERVISOR)
+    for name, seat in seats.items():
+        series |= _labelled(_of_seat(spec, own, seat), name)
+    return series
+
+
+def _of_seat(spec: Spec, own: Snapshot, seat: Seat) -> Series:
+    if spec.kind is not Kind.GAUGE:
+        zeros = dict.fromkeys(own.series(spec.family), 0.0)
+        counted = (each.series(spec.family) for each in (seat.gone, *seat.running))
+        return _sum([zeros, *counted])
+    if seat.running:
+        return seat.running[-1].series(spec.family)
+    # Nobody sits there now: a worker is as one that starts, and a process has no size.
+    return own.series(spec.family) if spec.merging is Merge.EACH_WORKER else {}
+
+
+def _labelled(series: Series, process: str) -> Series:
+    return {(name, (*labels, (LABEL, process))): v for (name, labels), v in series.items()}
+
+
+def _all(own: Snapshot, seats: Iterable[Seat]) -> Iterator[Snapshot]:
+    yield own
+    for seat in seats:
+        yield seat.gone
+        yield from seat.running
+
+
+def _sum(parts: Iterable[Series]) -> Series:
+    total: Series = {}
+    for part in parts:
+        for key, value in part.items():
+            total[key] = total.get(key, 0.0) + value
+    return total
+
+
+def _highest(parts: Iterable[Series]) -> Series:
+    highest: Series = {}
+    for part in parts:
+        for key, value in part.items():
+            highest[key] = max(value, highest.get(key, value))
+    return highest
+
+
+def _newest(family: str, snapshots: Iterable[Snapshot]) -> Series:
+    """Of each queue, what the process says that has surveyed it last, by the clock of Redis."""
+    newest: Series = {}
+    sampled: dict[Key, float] = {}
+    for snapshot in snapshots:
+        samples = snapshot.series(QUEUE_SAMPLE.family)
+        for key, value in snapshot.series(family).items():
+            at = samples.get((QUEUE_SAMPLE.name, key[1]), 0.0)
+            if at >= sampled.get(key, at):
+                newest[key], sampled[key] = value, at
+    return newest
+
+
+def _exemplars(snapshots: Iterable[Snapshot]) -> dict[Key, Exemplar]:
+    newest: dict[Key, Exemplar] = {}
+    for snapshot in snapshots:
+        for key, exemplar in snapshot.exemplars.items():
+            if key not in newest or exemplar.timestamp >= newest[key].timestamp:
+                newest[key] = exemplar
+    return newest
