@@ -1,0 +1,66 @@
+"""The scrape: whether these graphs can be believed."""
+
+from __future__ import annotations
+
+from fulfillment_worker.monitoring.dashboards.panel import (
+    Colour,
+    Kind,
+    Panel,
+    Query,
+    Row,
+    State,
+    Step,
+    Unit,
+    warn,
+)
+
+_UP = (State(0, "down", Colour.RED), State(1, "up", Colour.GREEN))
+
+SCRAPE = Row(
+    "Scrape",
+    "Can these graphs be believed?",
+    (
+        Panel(
+            title="Targets",
+            runbooks=(
+                "FulfillmentTargetDown",
+                "FulfillmentMetricMissing",
+            ),
+            kind=Kind.STATES,
+            unit=Unit.COUNT,
+            shows="Whether Prometheus could scrape a worker.",
+            do="Down: the worker is gone, or its port can't be reached. `curl` its `/metrics` from "
+            "Prometheus's host.",
+            queries=(Query("up{worker}", "{{instance}}"),),
+            states=_UP,
+        ),
+        Panel(
+            title="Scrape duration",
+            unit=Unit.SECONDS,
+            shows="Time that Prometheus took for one page.",
+            do="Some milliseconds are usual. Slow: the process is busy in many threads, or the "
+            "host has no processor time; see **CPU**.",
+            queries=(Query("scrape_duration_seconds{worker}", "{{instance}}"),),
+            steps=warn(1, 5),
+        ),
+        Panel(
+            title="Series",
+            runbooks=("FulfillmentTooManySeries",),
+            unit=Unit.COUNT,
+            shows="Series that a worker serves.",
+            do="It is constant: label values come from fixed lists. Growing: a metric of the "
+            "handler's own has a label without bounds.",
+            queries=(Query("scrape_samples_scraped{worker}", "{{instance}}"),),
+        ),
+        Panel(
+            title="Observer faults",
+            unit=Unit.COUNT,
+            shows="Times that a metric, a log line or a trace could not be recorded, since the "
+            "worker started. No order was affected.",
+            do="Above 0: the other numbers may be too low, and there is a bug to report, with the "
+            "worker's log.",
+            queries=(Query("fulfillment_observer_faults_total{worker}", "{{instance}}"),),
+            steps=(Step(1, Colour.YELLOW),),
+        ),
+    ),
+)
