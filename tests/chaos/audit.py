@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 
 from tests.chaos.fleet import LEASE
 from tests.chaos.ground import Ground, Injected
+from tests.chaos.handler_faults import POISONS
 from tests.chaos.load import Placed
 from tests.chaos.record import Call
+from tests.chaos.seen import Seen, look
 from tests.chaos.witness import Witness
-from tests.support.orders import Books, books, dead_letters
-from tests.support.redis_server import RedisServer
+from tests.support.orders import Books, books
 
 _SLACK = 0.02
 """Seconds between two clocks of this machine, and of rounding."""
@@ -24,6 +24,8 @@ _LATE = 6.0
 
 
 _BACK = "retrying"
+_DEAD = {"rubbish bytes": "invalid"} | dict.fromkeys(POISONS, "orphaned")
+"""The reason for which orders become dead letters, by what they do."""
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Findings:
 
     faults: texts, one for each thing that must not be. fenced: orders that ran beside a worker
     which was out of touch and lost its lease; unexplained: those where no fault kept it away.
+    forgotten: orders that a FLUSHALL found on their way; they are not among those `placed`.
     """
 
     lost: Counter[str] = field(default_factory=Counter)
@@ -41,6 +44,7 @@ class Findings:
     fenced: Counter[str] = field(default_factory=Counter)
     unexplained: int = 0
     placed: int = 0
+    forgotten: int = 0
     fulfilled: int = 0
     dead: int = 0
     calls: int = 0
@@ -55,31 +59,35 @@ class Audit:
         self._ground = ground
         self._record = ground.record
         self._placed = ground.producer.placed
+        self._settled = ground.producer.settled
+        self._forgotten = ground.producer.forgotten
         self._told = witness.told
         self._injected = injected
         self._unix = time.time() - time.monotonic()
         self._leases_lost = ground.fleet.leases_lost()
-        self._poisoned = {
-            call.pid: call.end for call in self._record.calls if call.how == "died" and call.end
-        }
+        died = {c.pid: c.end for c in self._record.calls if c.how == "died" and c.end}
+        self._poisoned = died | self._record.died
         self._deaths = ground.fleet.deaths | self._poisoned
         self._starts: dict[int, list[float]] = defaultdict(list)
         for call in self._record.calls:
             insort(self._starts[call.pid], call.start)
-        self._hashes = _read_hashes(ground.server, list(self._placed))
-        self._dead = _read_dead(ground.server)
+        self._after = look(ground.server, self._placed)
+        self._seen = ground.before
+        self._seen.add(self._after)
 
     def run(self) -> Findings:
         """Check every rule."""
         found = self.findings
-        for placed in self._placed.values():
+        for placed in (*self._placed.values(), *self._settled.values()):
             self._check_kept(placed)
         for order_id, calls in self._record.by_order.items():
             self._check_owners(order_id, calls)
-            self._check_end(order_id, calls)
+            if order_id not in self._forgotten:
+                self._check_end(order_id, calls)
             self._count_again(calls)
         self._check_books(books(self._ground.server))
-        found.placed = sum(placed.sure > 0 for placed in self._placed.values())
+        found.placed = _sure(self._placed) + _sure(self._settled)
+        found.forgotten = _sure(self._forgotten)
         found.calls = len(self._record.calls)
         found.faults += self._ground.fleet.complaints
         found.faults += [f"no recovery from {f.kind}" for f in self._injected if f.recovery is None]
@@ -97,13 +105,13 @@ class Audit:
             self._blame(self.findings.lost, last, f"{placed.order_id} ({placed.do}): {wrong}")
 
     def _what_is_wrong(self, placed: Placed) -> str:
-        ended = {"rubbish bytes": "invalid", "os_exit": "orphaned"}.get(placed.do)
+        ended = _DEAD.get(placed.do)
         if ended:
-            reasons = self._dead.get(placed.raw, set())
+            reasons = self._seen.dead.get(placed.raw, set())
             return "" if reasons == {ended} else f"dead letters {reasons}, not {ended}"
-        status, _ = self._hashes.get(placed.order_id, ("", 0))
+        status, _ = self._seen.statuses.get(placed.order_id, ("", 0))
         if status != "fulfilled":
-            return f"its status is {status!r}, dead letters {self._dead.get(placed.raw)}"
+            return f"its status is {status!r}, dead letters {self._seen.dead.get(placed.raw)}"
         if not any(call.how == "ok" for call in self._record.by_order[placed.order_id]):
             return "fulfilled, and no handler ever succeeded"
         return ""
@@ -132,7 +140,7 @@ class Audit:
     def _fenced(self, call: Call, at: float) -> bool:
         """Whether its worker was told so while it ran, or was killed before it could be."""
         until = max(self._end(call), at) + _LATE
-        lost = [told - self._unix for told in self._leases_lost.get(call.pid, [])]
+        lost = self._leases_lost.get(call.pid, [])
         if any(call.start - _SLACK <= told <= until for told in lost):
             return True
         soon_dead = self._deaths.get(call.pid, float("inf")) < at + _LATE
@@ -172,7 +180,7 @@ class Audit:
             if call.start > ends[0] + _SLACK and not self._fenced(call, call.start):
                 text = f"{order_id} was handled {call.start - ends[0]:.3f} s after it was fulfilled"
                 self._blame(self.findings.after_end, call.start, text)
-        _, holder = self._hashes.get(order_id, ("", 0))
+        _, holder = self._seen.statuses.get(order_id, ("", 0))
         owned = [c for c in calls if c.pid == holder and c.how == "ok" and c.end is not None]
         if not any(call.end and call.end <= ends[0] + _SLACK for call in owned):
             text = f"{order_id} was fulfilled before its owner's handler had ended"
@@ -188,29 +196,39 @@ class Audit:
         """The kind of the fault that made a later run necessary."""
         if earlier.end is None or earlier.how == "died":
             if earlier.pid in self._poisoned:
-                return "handler: os._exit"
+                return self._poison(earlier.pid)
             return self._kind_at(self._deaths.get(earlier.pid, later.start))
         return self._kind_at(later.start)
 
+    def _poison(self, pid: int) -> str:
+        """The kind of fault whose order ended this process."""
+        last = next((c for c in self._record.calls if c.pid == pid and c.how == "died"), None)
+        return POISONS[self._do(last.order_id) if last else "decode"]
+
     def _timed_out(self, call: Call) -> bool:
-        return self._placed[call.order_id].do == "hang" and call.attempt == 1
+        return self._do(call.order_id) == "hang" and call.attempt == 1
+
+    def _do(self, order_id: str) -> str:
+        where = (self._placed, self._settled, self._forgotten)
+        return next(some[order_id].do for some in where if order_id in some)
 
     # --- the books --------------------------------------------------------------------------
 
     def _check_books(self, now: Books) -> None:
         found = self.findings
-        found.fulfilled = sum(status == "fulfilled" for status, _ in self._hashes.values())
-        found.dead = now.dead
+        fulfilled = _fulfilled(self._after)
+        found.fulfilled = _fulfilled(self._seen)
+        found.dead = sum(len(reasons) for reasons in self._seen.dead.values())
         sure = sum(placed.sure for placed in self._placed.values())
         unsure = sum(placed.unsure for placed in self._placed.values())
-        seen = sum(status == "fulfilled" for told in self._told.values() for status, _ in told)
+        seen = sum(status == "fulfilled" for each in self._placed for status, _ in self._told[each])
         rules = {
             "nothing is left waiting, in flight or retrying": not (
                 now.waiting or now.in_flight or now.retrying
             ),
             "unaccounted is 0": now.unaccounted == 0,
-            "fulfilled is the number of fulfilled orders": now.fulfilled == found.fulfilled,
-            "every fulfilment was told as an event": seen == found.fulfilled,
+            "fulfilled is the number of fulfilled orders": now.fulfilled == fulfilled,
+            "every fulfilment was told as an event": seen == fulfilled,
             "received is what was pushed": sure <= now.received <= sure + unsure,
         }
         found.faults += [f"not so: {rule} ({now})" for rule, kept in rules.items() if not kept]
@@ -227,27 +245,9 @@ class Audit:
         return before[-1] if before else "(before the first)"
 
 
-def _read_hashes(server: RedisServer, ids: list[str]) -> dict[str, tuple[str, int]]:
-    """For each order its status, and the process that had it last."""
-    found = {}
-    with server.client(decode_responses=True) as client:
-        for some in _chunks(ids):
-            pipe = client.pipeline(transaction=False)
-            for order_id in some:
-                pipe.hmget(f"{{orders}}:order:{order_id}", "status", "worker")
-            for order_id, (status, worker) in zip(some, pipe.execute(), strict=True):
-                if status:
-                    found[order_id] = (status, int(worker.split("-")[-2]))
-    return found
+def _sure(orders: dict[str, Placed]) -> int:
+    return sum(placed.sure > 0 for placed in orders.values())
 
 
-def _read_dead(server: RedisServer) -> dict[bytes, set[str]]:
-    found: dict[bytes, set[str]] = {}
-    for letter in dead_letters(server):
-        found.setdefault(letter.raw, set()).add(letter.reason)
-    return found
-
-
-def _chunks(ids: list[str]) -> Iterator[list[str]]:
-    for first in range(0, len(ids), 2000):
-        yield ids[first : first + 2000]
+def _fulfilled(seen: Seen) -> int:
+    return sum(status == "fulfilled" for status, _ in seen.statuses.values())

@@ -5,18 +5,18 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
+from tests.chaos.clock import Clock
 from tests.chaos.proxy import Proxy
-from tests.chaos.record import HANDLER
+from tests.chaos.record import DIES_DECODING, HANDLER
 from tests.support.redis_server import RedisServer
 from tests.support.worker import RunningWorker
 
 LEASE = 1.0
 MAX_ORPHANINGS = 5
-POISONED = 9
-"""The exit code with which the poison order ends its worker."""
+POISONED = (9, -signal.SIGSEGV)
+"""The exit codes with which poison orders end their worker."""
 _USER = "shop"
 PASSWORD = "hunter2"
 SERVER_OPTIONS = ("--user", _USER, "on", f">{PASSWORD}", "~*", "+@all")
@@ -31,11 +31,14 @@ class Fleet:
     """Four workers on one Redis; the last two reach it through a proxy each.
 
     deaths: when each process that is gone was seen to be, in monotonic seconds.
-    killed: the processes that were given no time to end. complaints: exits that nobody asked for.
+    killed: the processes that were given no time to end. frail: those that may end by themselves.
+    complaints: exits that nobody asked for. clocks: those that can be set, by slot.
     """
 
     def __init__(self, folder: Path, server: RedisServer, env: dict[str, str]) -> None:
         self.proxies = {2: Proxy(server.port), 3: Proxy(server.port)}
+        self.clocks = {slot: Clock(folder / f"clock-{slot}") for slot in (1, 3)}
+        self.frail: set[int] = set()
         self.deaths: dict[int, float] = {}
         self.killed: set[int] = set()
         self.slot_of: dict[int, int] = {}
@@ -53,6 +56,7 @@ class Fleet:
         return self._in_slot[slot]
 
     def start(self) -> None:
+        (self._folder / "sitecustomize.py").write_text(DIES_DECODING)
         for slot in self:
             self.replace(slot)
         for slot in self:
@@ -62,7 +66,8 @@ class Fleet:
         """Start another in this slot; returns it, and leaves the one before to the caller."""
         port = self.proxies[slot].port if slot in self.proxies else self._server.port
         url = f"redis://{_USER}:{PASSWORD}@127.0.0.1:{port}/0"
-        worker = RunningWorker(self._folder, url, HANDLER, _OPTIONS, env=self._env)
+        clock = self.clocks[slot].env if slot in self.clocks else {}
+        worker = RunningWorker(self._folder, url, HANDLER, _OPTIONS, env=self._env | clock)
         self._started.append(worker)
         self._in_slot[slot] = worker
         self.slot_of[worker.pid] = slot
@@ -86,7 +91,7 @@ class Fleet:
         """Wait for the end of one that was told to stop."""
         code = worker.wait(15)
         self.deaths[worker.pid] = time.monotonic()
-        if code == POISONED:
+        if code in POISONED or worker.pid in self.frail:
             self.killed.add(worker.pid)
         elif code != 0:
             self.complaints.append(f"a drain ended with exit {code}: {worker.output[-500:]}")
@@ -100,19 +105,13 @@ class Fleet:
                 continue
             self.deaths[worker.pid] = time.monotonic()
             self.killed.add(worker.pid)
-            if code != POISONED:
+            if code not in POISONED and worker.pid not in self.frail:
                 self.complaints.append(f"a worker ended with {code}: {worker.output[-500:]}")
             self.replace(slot)
 
     def leases_lost(self) -> dict[int, list[float]]:
-        """When each process said that its lease was lost, in Unix seconds."""
-        return {
-            worker.pid: [
-                datetime.fromisoformat(told["timestamp"]).timestamp()
-                for told in worker.events("lease_lost")
-            ]
-            for worker in self._started
-        }
+        """When each process said that its lease was lost, in monotonic seconds."""
+        return {worker.pid: worker.told("lease_lost") for worker in self._started}
 
     def close(self) -> None:
         """End all processes and proxies, by pid. Idempotent."""

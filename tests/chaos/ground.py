@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tests.chaos.fleet import Fleet
 from tests.chaos.load import Producer
 from tests.chaos.record import Call, Record
+from tests.chaos.seen import Seen
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
 
@@ -36,12 +37,13 @@ class Injected:
 
 @dataclass(frozen=True)
 class Ground:
-    """What faults act on."""
+    """What faults act on. before: what Redis said before it was made to forget all."""
 
     server: RedisServer
     fleet: Fleet
     record: Record
     producer: Producer
+    before: Seen = field(default_factory=Seen)
 
     def wait(self, seen: Callable[[], bool], what: str, deadline: float = 10.0) -> None:
         """Wait until it is so, while what dies is replaced; AssertionError after the deadline."""

@@ -8,6 +8,14 @@ from dataclasses import dataclass
 
 from tests.chaos.ground import Ground, Injected
 from tests.chaos.record import Call
+from tests.support.orders import dead_letters
+
+POISONS = {
+    "os_exit": "handler: os._exit",
+    "segfault": "handler: segfault",
+    "decode": "worker: dies decoding",
+}
+"""The kinds of fault by what an order does."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +43,51 @@ def _did(ground: Ground, ids: list[str]) -> list[Call | None]:
 
 
 def exits(ground: Ground, rng: random.Random) -> Injected:
-    """The poison order: it ends each process that handles it, until it is a dead letter."""
-    fault = Injected("handler: os._exit", time.monotonic())
-    [poison] = ground.producer.place("os_exit")
-    calls = ground.record.by_order
-    ground.wait(lambda: any(call.how == "died" for call in calls[poison]), "the poison works")
-    call = next(call for call in calls[poison] if call.how == "died")
-    assert call.end is not None
-    fault.ended = call.end
-    fault.slots = {ground.fleet.slot_of[call.pid]}
-    fault.cut = ground.record.running(call.pid)
+    """A poison order: it ends each process that handles it, until it is a dead letter."""
+    return _poison(ground, "os_exit")
+
+
+def crashes(ground: Ground, rng: random.Random) -> Injected:
+    """A poison order that crashes the interpreter."""
+    return _poison(ground, "segfault")
+
+
+def dies_decoding(ground: Ground, rng: random.Random) -> Injected:
+    """A poison order that ends each process that only looks at its bytes."""
+    return _poison(ground, "decode")
+
+
+def _poison(ground: Ground, do: str) -> Injected:
+    ground.wait(lambda: _is_clean(ground), "the poisons before are dead letters", 30)
+    fault = Injected(POISONS[do], time.monotonic())
+    [poison] = ground.producer.place(do)
+
+    def death() -> tuple[int, float] | None:
+        if do == "decode":
+            return next(((p, at) for p, at in ground.record.died.items() if at > fault.began), None)
+        calls = ground.record.by_order[poison]
+        return next(((call.pid, call.end) for call in calls if call.end), None)
+
+    ground.wait(lambda: death() is not None, "the poison works")
+    found = death()
+    assert found is not None
+    pid, fault.ended = found
+    fault.slots = {ground.fleet.slot_of[pid]}
+    fault.cut = ground.record.running(pid)
     return fault
+
+
+def _is_clean(ground: Ground) -> bool:
+    """Whether no poison is about: two at a time would make each other's bystanders suspects."""
+    dead = {letter.raw for letter in dead_letters(ground.server)}
+    return all(
+        placed.raw in dead for placed in ground.producer.placed.values() if placed.do in POISONS
+    )
 
 
 raises = Misbehaviour("raises", "raise", 5)
 hangs = Misbehaviour("hangs", "hang", 2)
 blocks = Misbehaviour("blocks the loop for 0.3 s", "block", 2)
 calls_exit = Misbehaviour("sys.exit", "sys_exit", 3)
+leaks = Misbehaviour("leaks memory, files, tasks, threads", "leak", 5)
 returns_rubbish = Misbehaviour("returns rubbish", "rubbish", 3)

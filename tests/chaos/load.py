@@ -7,6 +7,7 @@ import json
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +37,16 @@ class Placed:
 
 
 class Producer:
-    """Pushes about PER_SECOND orders from a thread of its own, until it is told to stop."""
+    """Pushes about PER_SECOND orders from a thread of its own, until it is told to stop.
+
+    placed: the orders that must be kept. settled: those that had ended when Redis was made to
+    forget all. forgotten: those that had not.
+    """
 
     def __init__(self, server: RedisServer, rng: random.Random) -> None:
         self.placed: dict[str, Placed] = {}
+        self.settled: dict[str, Placed] = {}
+        self.forgotten: dict[str, Placed] = {}
         self._client = open_client(server)
         self._rng = rng
         self._numbers = itertools.count(1)
@@ -61,6 +68,17 @@ class Producer:
         """Push so many orders that go wrong in this way; returns their ids. Any thread may."""
         with self._lock:
             return [self._place(do) for _ in range(many)]
+
+    def held(self) -> threading.Lock:
+        """While entered, nothing is placed."""
+        return self._lock
+
+    def forget(self, has_ended: Callable[[str, bytes], bool]) -> None:
+        """Redis has forgotten all that was placed so far. Only while held."""
+        for order_id, placed in self.placed.items():
+            ended = has_ended(order_id, placed.raw)
+            (self.settled if ended else self.forgotten)[order_id] = placed
+        self.placed.clear()
 
     def _run(self) -> None:
         began = time.monotonic()

@@ -27,10 +27,10 @@ def black_hole(ground: Ground, rng: random.Random) -> Injected:
 
 
 def latency(ground: Ground, rng: random.Random) -> Injected:
-    """Each answer takes 300 ms more."""
-    fault, proxy = _begin(ground, rng, "network: 300 ms latency")
-    proxy.delay = 0.3
-    return _hold(ground, fault, proxy, rng.uniform(0.8, 1.5))
+    """Each answer takes half a second more."""
+    fault, proxy = _begin(ground, rng, "network: 500 ms latency")
+    proxy.delay = 0.5
+    return _hold(ground, fault, proxy, rng.uniform(1.0, 2.0))
 
 
 def byte_by_byte(ground: Ground, rng: random.Random) -> Injected:

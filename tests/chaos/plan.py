@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.chaos import handler_faults, network_faults, redis_faults, worker_faults
+from tests.chaos import clock_faults, handler_faults, network_faults, redis_faults, worker_faults
 from tests.chaos.ground import Ground, Injected
 
 Fault = Callable[[Ground, random.Random], Injected]
@@ -16,12 +16,18 @@ FAULTS: tuple[Fault, ...] = (
     worker_faults.stopped_past_its_lease,
     worker_faults.told_to_stop_in_a_burst,
     worker_faults.killed_while_draining,
+    worker_faults.out_of_memory,
     worker_faults.deployed,
+    clock_faults.an_hour_ahead,
+    clock_faults.an_hour_behind,
     handler_faults.raises,
     handler_faults.hangs,
     handler_faults.blocks,
     handler_faults.calls_exit,
+    handler_faults.leaks,
     handler_faults.exits,
+    handler_faults.crashes,
+    handler_faults.dies_decoding,
     handler_faults.returns_rubbish,
     redis_faults.killed,
     redis_faults.shut_down,
@@ -29,8 +35,12 @@ FAULTS: tuple[Fault, ...] = (
     redis_faults.paused,
     redis_faults.scripts_flushed,
     redis_faults.full,
+    redis_faults.disk_full,
+    redis_faults.read_only,
+    redis_faults.forgets_all,
     redis_faults.password_rotated,
     redis_faults.slow_neighbour,
+    redis_faults.slow_script,
     network_faults.cut_in_a_request,
     network_faults.cut_in_a_reply,
     network_faults.black_hole,

@@ -5,9 +5,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import redis
 
 from tests.chaos.fleet import PASSWORD
 from tests.chaos.ground import Ground, Injected
+from tests.chaos.seen import look
+from tests.support.orders import books
 
 
 def killed(ground: Ground, rng: random.Random) -> Injected:
@@ -55,6 +61,64 @@ def full(ground: Ground, rng: random.Random) -> Injected:
     return _end(fault)
 
 
+def disk_full(ground: Ground, rng: random.Random) -> Injected:
+    """It can't save, and refuses all writes therefore (MISCONF)."""
+    fault = _begin(ground, "Redis: disk full (MISCONF)")
+    obstacle = ground.server.folder / "dump.rdb"
+    with ground.server.client() as client:
+        client.config_set("save", "3600 1000000")
+        obstacle.mkdir()
+        _save(ground, client, "err")
+        ground.hold(rng.uniform(0.2, 1.0))
+        obstacle.rmdir()
+        _save(ground, client, "ok")
+        client.config_set("save", "")
+    return _end(fault)
+
+
+def _save(ground: Ground, client: Any, ends: str) -> None:
+    """Save in the background until that ends so."""
+
+    def ended() -> bool:
+        told = client.info("persistence")
+        if told["rdb_last_bgsave_status"] == ends:
+            return True
+        with suppress(redis.ResponseError):  # One is under way, or its append-only file rewritten.
+            client.bgsave()
+        return False
+
+    ground.wait(ended, f"a save that ends with {ends}")
+
+
+def read_only(ground: Ground, rng: random.Random) -> Injected:
+    """It is a replica for a while, as after a fail-over that nobody told of."""
+    fault = _begin(ground, "Redis: read-only")
+    with ground.server.client() as client:
+        client.replicaof("127.0.0.1", "1")  # Nobody is there, so it keeps what it has.
+        ground.hold(rng.uniform(0.2, 1.0))
+        client.replicaof("NO", "ONE")
+    return _end(fault)
+
+
+def forgets_all(ground: Ground, rng: random.Random) -> Injected:
+    """FLUSHALL: what it had is gone, but whatever comes afterwards is kept, and workers say so."""
+    # Workers notice that fewer orders were ever received than when they looked last.
+    ground.wait(lambda: books(ground.server).received > 1500, "there is something to forget", 30)
+    fault = _begin(ground, "Redis: FLUSHALL")
+    with ground.producer.held(), ground.server.client() as client:
+        seen = look(ground.server, ground.producer.placed)
+        client.flushall()
+        ground.producer.forget(seen.has_ended)
+        ground.before.add(seen)
+    fault.ended = time.monotonic()
+    ground.wait(lambda: all(_says_so(ground, slot, fault.began) for slot in fault.slots), "told")
+    return fault
+
+
+def _says_so(ground: Ground, slot: int, since: float) -> bool:
+    return any(at > since for at in ground.fleet[slot].told("redis_data_lost"))
+
+
 def password_rotated(ground: Ground, rng: random.Random) -> Injected:
     """Another password than the workers know, for a while."""
     fault = _begin(ground, "Redis: password rotated and back")
@@ -63,6 +127,19 @@ def password_rotated(ground: Ground, rng: random.Random) -> Injected:
         client.execute_command("CLIENT", "KILL", "USER", "shop")
         ground.hold(rng.uniform(0.2, 1.0))
         client.execute_command("ACL", "SETUSER", "shop", "resetpass", f">{PASSWORD}")
+    return _end(fault)
+
+
+def slow_script(ground: Ground, rng: random.Random) -> Injected:
+    """Somebody else's script runs and runs, and all others are told that it is BUSY."""
+    fault = _begin(ground, "Redis: a slow script (BUSY)")
+    with ground.server.client() as client, ground.server.client() as other:
+        other.ping()
+        client.config_set("lua-time-limit", "50")
+        client.connection_pool.get_connection().send_command("EVAL", "while true do end", 0)
+        ground.hold(rng.uniform(0.3, 1.0))
+        other.script_kill()
+        client.config_set("lua-time-limit", "5000")
     return _end(fault)
 
 

@@ -34,6 +34,7 @@ class Report:
     rows: list[Row]
     total: Row
     placed: int
+    forgotten: int
     fulfilled: int
     dead: int
     calls: int
@@ -74,6 +75,7 @@ def make_report(seed: int, results: list[Result]) -> Report:
             [each for some in recoveries.values() for each in some],
         ),
         placed=sum(each.placed for each in found),
+        forgotten=sum(each.forgotten for each in found),
         fulfilled=sum(each.fulfilled for each in found),
         dead=sum(each.dead for each in found),
         calls=sum(each.calls for each in found),
@@ -117,6 +119,7 @@ def as_words(report: Report) -> str:
     return (
         f"{report.total.injected} faults in {report.seconds:.0f} s, seed {report.seed}: "
         f"{report.placed} orders placed, {report.fulfilled} fulfilled, {report.dead} dead letters, "
+        f"{report.forgotten} more flushed by FLUSHALL, "
         f"{report.calls} handler calls; books {balanced}; "
         f"{report.unexplained} leases lost to nothing but a busy machine"
     )

@@ -21,11 +21,11 @@ def say(text: str) -> None:
 
 @pytest.mark.timeout(400)
 def test_a_fleet_under_faults_of_every_kind() -> None:
-    report = make_report(7, run(30, 7, say))
+    report = make_report(7, run(len(FAULTS), 7, say))
     print(as_table(report), as_words(report), sep="\n")
     assert report.faults == []
     assert len(report.rows) >= len(FAULTS)
-    assert report.total.injected == 30
+    assert report.total.injected == len(FAULTS)
     assert (report.total.lost, report.total.two_owners, report.total.after_end) == (0, 0, 0)
     assert report.placed > 3000
     assert report.good
@@ -35,8 +35,9 @@ def test_a_fleet_under_faults_of_every_kind() -> None:
 def test_a_plan_follows_from_its_seed() -> None:
     assert make_plan(250, 1) == make_plan(250, 1)
     assert make_plan(250, 1) != make_plan(250, 2)
-    steps = [step for a_round in make_plan(48, 3) for step in a_round.steps]
-    assert sorted(steps.count(step) for step in steps) == [1] * 48
+    many = 2 * len(FAULTS)
+    steps = [step for a_round in make_plan(many, 3) for step in a_round.steps]
+    assert sorted(steps.count(step) for step in steps) == [1] * many
     assert all([step.fault for step in steps].count(fault) == 2 for fault in FAULTS)
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import random
+import resource
 import signal
 import time
+from contextlib import suppress
+
+import psutil
 
 from tests.chaos.fleet import LEASE
 from tests.chaos.ground import Ground, Injected
+
+_LEFT = 4 << 20
+"""Bytes of memory that a worker may still take."""
 
 
 def killed(ground: Ground, rng: random.Random) -> Injected:
@@ -52,6 +59,32 @@ def killed_while_draining(ground: Ground, rng: random.Random) -> Injected:
     while time.monotonic() < soon:
         ground.record.refresh()
     return _kill(ground, fault, slot)
+
+
+def out_of_memory(ground: Ground, rng: random.Random) -> Injected:
+    """A limit of its memory (rlimit), and handlers that eat all that is left.
+
+    It may fail at anything, and may end: as if it had been killed.
+    """
+    slot = rng.choice(list(ground.fleet))
+    fault = Injected("worker: out of memory", time.monotonic(), slots={slot}, mute={slot})
+    pid = ground.fleet[slot].pid
+    ground.fleet.frail.add(pid)
+    _, most = resource.prlimit(pid, resource.RLIMIT_AS)
+    limit = psutil.Process(pid).memory_info().vms + _LEFT
+    resource.prlimit(pid, resource.RLIMIT_AS, (limit, most))
+
+    def is_short() -> bool:
+        fault.ids += ground.producer.place("eat", 2)
+        return pid in ground.record.short or pid in ground.fleet.deaths
+
+    ground.wait(is_short, "no memory is left")
+    fault.ids += ground.producer.place("eat", 10)
+    ground.hold(rng.uniform(0.0, 0.5))
+    with suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
+    fault.ended = time.monotonic()
+    return fault
 
 
 def deployed(ground: Ground, rng: random.Random) -> Injected:

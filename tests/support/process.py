@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -59,6 +60,7 @@ def run_cli(
 class RunningProcess:
     """A process in a session of its own, whose output (stdout and stderr) is kept line by line.
 
+    lines, and when each came, in seconds of CLOCK_MONOTONIC: its own clock may be wrong.
     As a context manager, it ends the process and all that it started, by SIGKILL if need be.
     """
 
@@ -70,6 +72,7 @@ class RunningProcess:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.lines: list[str] = []
+        self.came: list[float] = []
         self._process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -85,6 +88,7 @@ class RunningProcess:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            self.came.append(time.monotonic())
             self.lines.append(line.decode(errors="replace").rstrip("\n"))
 
     @property

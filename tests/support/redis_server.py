@@ -30,13 +30,14 @@ def binary_of(version: str) -> str:
 class RedisServer:
     """A server on a loopback port and a unix socket. Without `persistent`, it forgets on restart.
 
-    Attributes: url, unix_url, port, socket, version.
+    Attributes: url, unix_url, port, socket, version, folder.
     """
 
     def __init__(
         self, folder: Path, version: str = "redis-7", *options: str, persistent: bool = False
     ) -> None:
         self.version = version
+        self.folder = folder
         self.port = free_port()
         self.socket = folder / "redis.sock"
         self.url = f"redis://127.0.0.1:{self.port}/0"

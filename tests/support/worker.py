@@ -84,6 +84,14 @@ class RunningWorker(RunningProcess):
         """Its log lines so far that tell of the event `name`."""
         return [line for line in self.log if line.get("event") == name]
 
+    def told(self, name: str) -> list[float]:
+        """When it told of the event `name`, in seconds of CLOCK_MONOTONIC."""
+        return [
+            came
+            for line, came in zip(list(self.lines), self.came, strict=False)
+            if line.startswith("{") and json.loads(line).get("event") == name
+        ]
+
     def get(
         self,
         path: str,
