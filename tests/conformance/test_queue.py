@@ -17,7 +17,7 @@ from fulfillment_worker.core.exchange import (
     Verdict,
 )
 from fulfillment_worker.core.outcome import Dead, DeadReason, Fulfilled, Requeued, Retried
-from tests.conformance.conftest import LEASE_MS, Bench
+from tests.conformance.conftest import LEASE_MS, MAX_ORPHANINGS, Bench
 
 
 def order(n: int | str) -> bytes:
@@ -288,6 +288,43 @@ async def test_an_order_that_outlives_its_workers_is_quarantined(
     assert bench.dead() == [("orphaned", order("poison"))]
     assert bench.status("poison") == "dead"
     await Hand(queue, "heir").survey()
+
+
+async def test_the_orders_of_a_worker_that_has_ended_are_put_back_at_once(
+    bench: Bench, queue: Queue
+) -> None:
+    """Invariants 1, 2 and 4: as the reaper would, but without waiting for the lease."""
+    gone, heir = Hand(queue, "gone"), Hand(queue, "heir")
+    bench.push(order("A"), order("B"))
+    claimed = await gone.take("A")
+    await gone.claim()
+    released = await queue.release("gone")
+    assert (released.recovered, released.orphaned) == (2, 0)
+    assert bench.status("A") == "retrying"
+    reply = await heir.say(claim=5)
+    assert reply.recovered == 0, "there was nothing left to be reaped"
+    assert {(c.raw, c.failures, c.orphanings) for c in reply.claimed} == {
+        (order("A"), 0, 1),
+        (order("B"), 0, 1),
+    }
+    # What it had sent before it died, and that arrives only now.
+    for late in ({"outcomes": [Fulfilled(claimed.delivery, "A", 1)]}, {"claim": 5}):
+        assert (await gone.say(**late)).lease_lost
+    assert (await queue.release("gone")).recovered == 0
+    assert (await queue.release("never-heard-of")).recovered == 0
+    assert (await heir.survey()).in_flight == 2
+
+
+async def test_orders_whose_worker_died_too_often_are_dead_once_released(
+    bench: Bench, queue: Queue
+) -> None:
+    """Invariant 4: who kills its workers is found out under a supervisor too."""
+    bench.push(order("A"))
+    for life in range(MAX_ORPHANINGS):
+        await Hand(queue, f"worker-{life}").claim()
+        released = await queue.release(f"worker-{life}")
+        assert (released.recovered, released.orphaned) == (1, int(life == MAX_ORPHANINGS - 1))
+    assert bench.dead() == [("orphaned", order("A"))]
 
 
 async def test_orders_on_their_last_chance_come_one_at_a_time(bench: Bench, queue: Queue) -> None:

@@ -8,8 +8,9 @@ server's clock can't be set.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -35,6 +36,8 @@ from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.connection import open_client
 from fulfillment_worker.queue.operator import Operator
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
+
+T = TypeVar("T")
 
 MAX_ORPHANINGS = 3
 WORKERS = ("w0", "w1", "w2")
@@ -162,6 +165,16 @@ class QueueMachine(RuleBasedStateMachine):
         self.expire_lease(self.hands[name])
         self.hands[name].start_anew()
 
+    @rule(name=st.sampled_from(WORKERS))
+    def supervisor_releases(self, name: str) -> None:
+        """A worker's process has ended, and its supervisor has seen it."""
+        hand = self.hands[name]
+        if not hand.zombie:
+            for held in hand.held.values():
+                self.fates[held.claimed.raw].orphanings += 1
+        self.ask(self.queue.release(hand.session))
+        hand.start_anew()
+
     def expire_lease(self, hand: Hand) -> None:
         if not self.client.zadd(keys.leases("orders"), {hand.session: 1}, xx=True, ch=True):
             return
@@ -219,10 +232,7 @@ class QueueMachine(RuleBasedStateMachine):
         chosen = data.draw(st.lists(st.sampled_from(numbers), min_size=1, unique=True))
         act = self.operator.retry_dead if how == "retried" else self.operator.drop_dead
         done: list[int] = []
-        try:
-            self.runner.run(act([*chosen, max(numbers) + 1000], done.extend))
-        except QueueUnavailable as error:
-            raise AssertionError(f"the queue failed: {error}") from error
+        self.ask(act([*chosen, max(numbers) + 1000], done.extend))
         assert done == chosen, "each is told of, and no other"
         for number in done:
             raw = letters[b"%d" % number].split(b"\n", 1)[1]
@@ -235,6 +245,13 @@ class QueueMachine(RuleBasedStateMachine):
     def idle_worker_is_woken(self) -> None:
         """BLMOVE, and its worker dies before it claims."""
         self.client.lmove("orders", keys.woken("orders"), "RIGHT", "LEFT")
+
+    def ask(self, question: Coroutine[Any, Any, T]) -> T:
+        """What the queue answers; that it fails is a finding."""
+        try:
+            return self.runner.run(question)
+        except QueueUnavailable as error:
+            raise AssertionError(f"the queue failed: {error}") from error
 
     # --- how a worker speaks ------------------------------------------------------------------
 
@@ -261,10 +278,7 @@ class QueueMachine(RuleBasedStateMachine):
         )
         hand.next_delivery += claim
         before = self.snapshot()
-        try:
-            reply = self.runner.run(self.queue.exchange(trip))
-        except QueueUnavailable as error:
-            raise AssertionError(f"the queue failed: {error}") from error
+        reply = self.ask(self.queue.exchange(trip))
         self.hear(hand, reply, begin, ended, before)
 
     def outcome(self, held: Held, how: str) -> Outcome:
@@ -422,9 +436,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_books_balance(self) -> None:
-        survey = self.runner.run(
-            self.queue.exchange(Trip(worker="auditor", survey=True, leaving=True))
-        ).survey
+        trip = Trip(worker="auditor", survey=True, leaving=True)
+        survey = self.ask(self.queue.exchange(trip)).survey
         assert survey is not None
         assert survey.unaccounted == 0, f"invariant 5: {survey}"
         waiting = sum("waiting" in places for places in self.places().values())

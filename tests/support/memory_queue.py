@@ -13,6 +13,7 @@ from fulfillment_worker.core.exchange import (
     Claimed,
     Holdings,
     QueueUnavailable,
+    Released,
     Reply,
     Survey,
     Trip,
@@ -101,6 +102,10 @@ class MemoryQueue:
         return Holdings(
             store.now, generation=generation, deliveries=frozenset(held), unknown=unknown
         )
+
+    async def release(self, worker: str) -> Released:
+        self._require_presence()
+        return Released(*_Exchange(self.store, Trip(worker=worker)).reap_one(worker))
 
     async def wait(self, seconds: float) -> bytes | None:
         self._require_presence()
@@ -236,11 +241,13 @@ class _Exchange:
             for worker, lease in sorted(store.leases.items(), key=lambda item: item[1])
             if lease < store.now and worker != self.trip.worker
         ]
-        if not expired:
-            return 0, 0
-        del store.leases[expired[0]]
-        orphans = store.in_flight.pop(expired[0])
-        store.reaped.add(expired[0])
+        return self.reap_one(expired[0]) if expired else (0, 0)
+
+    def reap_one(self, worker: str) -> tuple[int, int]:
+        store = self.store
+        store.leases.pop(worker, None)
+        orphans = store.in_flight.pop(worker, {})
+        store.reaped.add(worker)
         dead = sum(self.put_back(entry) for entry in orphans.values())
         return len(orphans), dead
 

@@ -160,6 +160,16 @@ class Holdings(msgspec.Struct, frozen=True):
     unknown: list[Claimed] = []
 
 
+class Released(msgspec.Struct, frozen=True):
+    """What became of the orders of a worker that is gone.
+
+    recovered: how many were put back. orphaned: those of them that are dead now.
+    """
+
+    recovered: int
+    orphaned: int
+
+
 class QueueUnavailable(Exception):
     """The queue could not be asked, or refused; the exchange may or may not have happened.
 
@@ -185,6 +195,13 @@ class Queue(Protocol):
         """What `worker` holds beside `known`: asked after an exchange whose reply was lost.
 
         From here on a trip of an earlier generation has no effect, should it still be under way.
+        """
+        ...
+
+    async def release(self, worker: str) -> Released:
+        """Put back what `worker` holds, as if its lease had run out.
+
+        Only for who has seen the end of its process, or an order could have two owners.
         """
         ...
 

@@ -13,6 +13,7 @@ from fulfillment_worker.core.exchange import (
     Claimed,
     Holdings,
     QueueUnavailable,
+    Released,
     Reply,
     Survey,
     Trip,
@@ -28,6 +29,7 @@ PATIENCE = 2.0
 _PARTS = ("common", "outcomes", "begin", "reap", "claim", "survey")
 EXCHANGE = scripts.load("exchange", *_PARTS)
 HOLDINGS = scripts.load("holdings", "common")
+RELEASE = scripts.load("release", "common", "reap")
 PREFLIGHT = scripts.load("preflight", "common")
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -80,6 +82,14 @@ class RedisQueue:
             deliveries=frozenset(map(int, deliveries)),
             unknown=sorted(unknown, key=lambda claimed: claimed.delivery),
         )
+
+    async def release(self, worker: str) -> Released:
+        """See Queue."""
+        recovered, orphaned, left = 0, 0, 1
+        while left:
+            moved, dead, left = await self._run(RELEASE, worker)
+            recovered, orphaned = recovered + moved, orphaned + dead
+        return Released(recovered, orphaned)
 
     async def wait(self, seconds: float) -> bytes | None:
         """See Queue. The order moves to the `woken` list: one order wakes one worker."""

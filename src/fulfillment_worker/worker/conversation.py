@@ -82,6 +82,20 @@ class Conversation:
         """How many orders of this queue the worker holds."""
         return len(self._ledger)
 
+    @property
+    def queue(self) -> str:
+        """The queue's name."""
+        return self._queue.name
+
+    @property
+    def name(self) -> str:
+        """The name under which orders of this queue are held now."""
+        return self._ledger.worker
+
+    def look(self) -> None:
+        """Make a trip now, as if something had rung."""
+        self._ring(None)
+
     def nudge(self) -> None:
         """There may be something to say: see whether there is."""
         self._nudged.set()

@@ -59,6 +59,11 @@ class Worker:
         """How many orders are held, in whatever stage."""
         return sum(conversation.holding for conversation in self._conversations)
 
+    @property
+    def names(self) -> dict[str, str]:
+        """For each queue, the name under which its orders are held now."""
+        return {each.queue: each.name for each in self._conversations}
+
     async def run(self) -> None:
         """Consume until `quiet` was called and nothing is held any more."""
         async with asyncio.TaskGroup() as group:
@@ -69,6 +74,11 @@ class Worker:
         """Claim no more; what runs goes on."""
         for conversation in self._conversations:
             conversation.quiet()
+
+    def look(self) -> None:
+        """Orders may be due that nothing else tells of: ask all queues now."""
+        for conversation in self._conversations:
+            conversation.look()
 
     def abort(self) -> None:
         """Cut short what still runs; it is requeued at no cost to the orders."""

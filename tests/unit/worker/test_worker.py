@@ -335,3 +335,19 @@ async def test_data_that_redis_has_lost_is_told(shop: Shop) -> None:
     assert shop.all(QueueRolledBack)[0].before == 2
     await shop.until(lambda: "C" in shop.handled)
     assert worker.holding <= 1
+
+
+async def test_an_idle_worker_that_is_told_to_look_finds_what_was_put_back(shop: Shop) -> None:
+    """Orders that were released wake nobody by themselves."""
+    gone = MemoryQueue(shop.store)
+    shop.place("A")
+    await gone.exchange(Trip(worker="gone", claim=1))
+    queue = MemoryQueue(shop.store)
+    worker = shop.work(fulfil, queue)
+    await shop.until(lambda: len(queue.trips) >= 2)
+    assert worker.names == {"orders": queue.trips[0].worker}
+    await gone.release("gone")
+    trips = len(queue.trips)
+    worker.look()
+    await shop.until(lambda: shop.store.fulfilled == 1)
+    assert queue.trips[trips].claim == 10
