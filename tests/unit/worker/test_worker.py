@@ -344,7 +344,7 @@ async def test_an_idle_worker_that_is_told_to_look_finds_what_was_put_back(shop:
     await gone.exchange(Trip(worker="gone", claim=1))
     queue = MemoryQueue(shop.store)
     worker = shop.work(fulfil, queue)
-    await shop.until(lambda: len(queue.trips) >= 2)
+    await shop.until(lambda: queue.trips and shop.all(QueueSurveyed))
     assert worker.names == {"orders": queue.trips[0].worker}
     await gone.release("gone")
     trips = len(queue.trips)
