@@ -33,7 +33,10 @@ def program(name: str) -> str:
 
 
 class PrometheusServer(RunningProcess):
-    """Scrapes `targets` (`host:port`) as the job `fulfillment-worker`; evaluates `rule_files`."""
+    """Scrapes `targets` (`host:port`) as the job `fulfillment-worker`; evaluates `rule_files`.
+
+    flags: more of the program's own.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class PrometheusServer(RunningProcess):
         *,
         interval: str = "250ms",
         rule_files: Iterable[Path] = (),
+        flags: Iterable[str] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -66,6 +70,7 @@ class PrometheusServer(RunningProcess):
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
+                *flags,
             ],
             cwd=folder,
         )

@@ -27,7 +27,7 @@ COMMANDS = {
     "dead": "Look at dead letters, retry them or drop them.",
     "pause": "Keep all workers from claiming orders.",
     "resume": "Let workers claim orders again.",
-    "monitoring": "Write recording rules and alerts for Prometheus.",
+    "monitoring": "Write rules and alerts for Prometheus, and a dashboard for Grafana.",
 }
 
 

@@ -122,7 +122,7 @@ def monitoring(
     as_json: bool,
     **own: object,
 ) -> int:
-    """Write recording rules and alerts for this deployment into DIR.
+    """Write recording rules, alerts and a dashboard for this deployment into DIR.
 
     They need no Redis and no worker: only the names by which Prometheus knows the workers. Files
     of an earlier call are written anew; anything else is left alone, unless --force is given.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fulfillment_worker.monitoring.alerts import alerts
+from fulfillment_worker.monitoring.dashboards import as_text, dashboards
 from fulfillment_worker.monitoring.document import yaml
 from fulfillment_worker.monitoring.rules import rules
 from fulfillment_worker.monitoring.target import Target
@@ -28,7 +29,7 @@ class Foreign(Exception):
 
 def files(target: Target, *, operator: bool = False) -> dict[str, str]:
     """Relative path -> content. operator: rules as a resource of the Prometheus Operator."""
-    return _resource(target) if operator else _rule_files(target)
+    return (_resource(target) if operator else _rule_files(target)) | _dashboards(target)
 
 
 def _rule_files(target: Target) -> dict[str, str]:
@@ -36,6 +37,10 @@ def _rule_files(target: Target) -> dict[str, str]:
         "rules.yaml": _HEAD + yaml(rules(target)),
         "alerts.yaml": _HEAD + yaml(alerts(target)),
     }
+
+
+def _dashboards(target: Target) -> dict[str, str]:
+    return {f"dashboards/{name}": as_text(content) for name, content in dashboards(target).items()}
 
 
 def _resource(target: Target) -> dict[str, str]:

@@ -18,8 +18,11 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from fulfillment_worker.monitoring.alert import Severity
+from fulfillment_worker.monitoring.alerts import ALERTS
 from fulfillment_worker.monitoring.dashboards import as_text, dashboards, rows
 from fulfillment_worker.monitoring.dashboards.panel import Kind, Panel
+from fulfillment_worker.monitoring.rules import rules as recording_rules
 from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.observability.catalogue import CATALOGUE
 from fulfillment_worker.observability.spec import Kind as MetricKind
@@ -74,7 +77,7 @@ def test_the_files_are_up_to_date() -> None:
     made = {name: as_text(content) for name, content in dashboards(PLAIN).items()}
     folder = ROOT / "monitoring" / "dashboards"
     kept = {file.name: file.read_text() for file in folder.glob("*")}
-    assert kept == made, "stale; run: .venv/bin/fulfillment-worker monitoring monitoring"
+    assert kept == made, "stale; run: make monitoring"
 
 
 def test_a_process_makes_the_same_as_another() -> None:
@@ -236,13 +239,15 @@ def test_every_series_is_of_the_deployment_only(target: Target) -> None:
 
 
 def test_every_metric_that_is_read_exists() -> None:
-    known = {spec.name for spec in CATALOGUE} | OF_PROMETHEUS
+    recorded = {
+        rule["record"] for group in recording_rules(PLAIN)["groups"] for rule in group["rules"]
+    }
+    known = {spec.name for spec in CATALOGUE} | OF_PROMETHEUS | recorded
     for spec in CATALOGUE:
         if spec.kind is MetricKind.HISTOGRAM:
             known |= {f"{spec.name}_{part}" for part in ("bucket", "count", "sum")}
     for expr in expressions():
-        read = {name for name in names_in(expr) if not name.startswith("job:")}
-        assert read <= known, expr
+        assert names_in(expr) <= known, expr
 
 
 def test_every_metric_is_shown_or_left_out_on_purpose() -> None:
@@ -306,6 +311,16 @@ def test_runbooks_are_where_the_target_says() -> None:
     urls = [link["url"] for panel in graphs(fleet(OTHER)) for link in panel["links"]]
     assert len(urls) > 10
     assert all(url.startswith("https://wiki.example/runbooks#fulfillment") for url in urls)
+
+
+def test_every_alert_leads_from_a_panel_to_its_runbook() -> None:
+    found = {link["url"] for panel in graphs(fleet(OTHER)) for link in panel["links"]}
+    told = {
+        alert.rule(OTHER)["annotations"]["runbook_url"]
+        for alert in ALERTS
+        if alert.severity is not Severity.NONE
+    }
+    assert found == told
 
 
 def test_a_worker_does_not_load_the_dashboards() -> None:

@@ -110,8 +110,9 @@ def quantiles(metric: str, by: str = "", legend: str = "") -> tuple[Query, ...]:
 
 def warn(yellow: float, red: float | None = None) -> tuple[Step, ...]:
     """Steps to yellow, and to red."""
-    steps = (Step(yellow, Colour.YELLOW),)
-    return steps if red is None else (*steps, Step(red, Colour.RED))
+    # As floats, so that 300 and 300.0 make the same file.
+    steps = (Step(float(yellow), Colour.YELLOW),)
+    return steps if red is None else (*steps, Step(float(red), Colour.RED))
 
 
 FIRING = 'ALERTS{fleet, alertstate="firing", alertname!~".*Watchdog"}'
