@@ -55,7 +55,7 @@ fuzz: setup system-packages ## ENTRIES=1000000 hostile entries by SEED=1 through
 
 bench: setup system-packages ## Orders a second against the naive loop, and the pick-up of single orders
 	@$(bin)/python -m benchmarks.drain
-	@$(bin)/python -m benchmarks.pickup 200
+	@$(bin)/python -m benchmarks.pickup
 
 monitoring: setup ## Rewrite what is checked in under monitoring/
 	@$(bin)/fulfillment-worker monitoring monitoring

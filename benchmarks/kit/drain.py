@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from benchmarks.kit.figures import Figures
 from benchmarks.kit.ground import Ground
-from benchmarks.kit.machine import cpu_seconds
+from benchmarks.kit.machine import cpu_seconds, resident
 from benchmarks.kit.progress import Progress
 from benchmarks.kit.subject import Subject, Work
 
@@ -20,25 +20,35 @@ _PATIENCE = 120.0
 
 
 class Drained(NamedTuple):
-    """One run. rate: orders a second. worker_cpu, redis_cpu: microseconds an order."""
+    """One run. rate: orders a second. worker_cpu, redis_cpu: microseconds an order.
+
+    memory: MiB that the worker held at the end.
+    """
 
     rate: float
     worker_cpu: float
     redis_cpu: float
+    memory: float
 
 
 class _Sample(NamedTuple):
     progress: Progress
     worker: float
     redis: float
+    memory: int
 
 
 def drain(subject: Subject, ground: Ground, work: Work) -> Drained:
     """Fill the queue, start the worker, and measure from when it is warm until it is done."""
-    subject.fill(ground, work.many)
+    subject.fill(ground, work)
     with subject.start(ground, work) as worker:
         samples = _watch(
-            lambda: _Sample(subject.progress(ground), cpu_seconds(worker.pid), ground.redis_cpu()),
+            lambda: _Sample(
+                subject.progress(ground),
+                cpu_seconds(worker.pid),
+                ground.redis_cpu(),
+                resident(worker.pid),
+            ),
             work.many,
             lambda: worker.returncode is not None and worker.output,
         )
@@ -78,6 +88,7 @@ def _between(first: _Sample, last: _Sample) -> Drained:
         rate=done / (last.progress.at - first.progress.at),
         worker_cpu=(last.worker - first.worker) / done * 1e6,
         redis_cpu=(last.redis - first.redis) / done * 1e6,
+        memory=last.memory / 2**20,
     )
 
 
@@ -87,6 +98,7 @@ class DrainFigures(NamedTuple):
     rate: Figures
     worker_cpu: Figures
     redis_cpu: Figures
+    memory: Figures
 
 
 def gathered(runs: list[Drained]) -> DrainFigures:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,28 +13,35 @@ from benchmarks.kit import orders
 from benchmarks.kit.ground import Ground
 from benchmarks.kit.machine import WORKER_CORE, on_core
 from benchmarks.kit.progress import Progress, booked, marked
-from tests.support.process import RunningProcess
+from tests.support.process import RunningProcess, environment
 from tests.support.worker import RunningWorker
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 _MARKS_A_RUN = 50
-_EACH = ("note", "stick")
+_TELLING_EACH = ("note", "stick")
+_PRODUCER_PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
 class Work:
-    """kind: what the handler does, a function of programs/handlers.py. many: orders of the run."""
+    """kind: what the handler does, a function of programs/handlers.py. many: orders of the run.
+
+    at_once: orders in flight; None leaves it to the subject.
+    """
 
     kind: str
     many: int
+    at_once: int | None = None
 
     def env(self, ground: Ground) -> dict[str, str]:
-        """What the programs of this folder read."""
-        every = 1 if self.kind in _EACH else max(1, self.many // _MARKS_A_RUN)
+        """What the programs read."""
+        every = 1 if self.kind in _TELLING_EACH else max(1, self.many // _MARKS_A_RUN)
         return {
             "BENCH_KIND": self.kind,
             "BENCH_MARKS": str(ground.marks),
             "BENCH_EVERY": str(every),
+            "BENCH_MANY": str(self.many),
+            "BENCH_ORDER": orders.TEMPLATE,
             "BENCH_REDIS_PORT": str(ground.server.port),
         }
 
@@ -47,8 +56,14 @@ class Subject(Protocol):
     @property
     def guarantee(self) -> str: ...
 
-    def fill(self, ground: Ground, many: int) -> None:
-        """Enqueue so many orders."""
+    def fill(self, ground: Ground, work: Work) -> None:
+        """Enqueue all orders of the run."""
+
+    def place_singly(self, ground: Ground, work: Work) -> list[float]:
+        """Enqueue one after another, each when the one before has been started.
+
+        Returns when each was about to be enqueued (monotonic seconds).
+        """
 
     def start(self, ground: Ground, work: Work) -> RunningProcess:
         """A worker on its core."""
@@ -58,29 +73,47 @@ class Subject(Protocol):
 
 
 @dataclass(frozen=True)
-class Ours:
-    """`fulfillment-worker run` as users run it: statuses, events, metrics and probes on."""
+class _OnTheList:
+    """Its orders are put on the list `orders`, with nothing around them."""
+
+    def fill(self, ground: Ground, work: Work) -> None:
+        """See Subject."""
+        orders.fill(ground.client, work.many)
+
+    def place_singly(self, ground: Ground, work: Work) -> list[float]:
+        """See Subject."""
+        command = (sys.executable, str(PROGRAMS / "produce.py"), "plain", "singly")
+        return produced(command, work.env(ground))
+
+
+@dataclass(frozen=True)
+class Ours(_OnTheList):
+    """`fulfillment-worker run` as users run it: statuses, events, metrics and probes on.
+
+    url: another way to the ground's Redis.
+    """
 
     name: str = "fulfillment-worker"
     options: tuple[str, ...] = ()
     cores: tuple[int, ...] = (WORKER_CORE,)
+    url: str | None = None
+    extra_env: Mapping[str, str] = field(default_factory=dict)
     guarantee: str = "at least once; leases, retries, dead letters, a status for each order"
 
     @property
     def settings(self) -> str:
         return " ".join(self.options) or "defaults"
 
-    def fill(self, ground: Ground, many: int) -> None:
-        """See Subject."""
-        orders.fill(ground.client, many)
-
     def start(self, ground: Ground, work: Work) -> RunningWorker:
         """See Subject."""
         folder = ground.folder / "shop"
         handler = f"from handlers import {work.kind} as fulfil\n"
-        env = work.env(ground) | {"PYTHONPATH": f"{folder}:{PROGRAMS}"}
+        options = self.options
+        if work.at_once is not None:
+            options = ("--concurrency", str(work.at_once), *options)
+        env = work.env(ground) | {"PYTHONPATH": f"{folder}:{PROGRAMS}"} | dict(self.extra_env)
         with on_core(*self.cores):
-            return RunningWorker(folder, ground.server.url, handler, self.options, env)
+            return RunningWorker(folder, self.url or ground.server.url, handler, options, env)
 
     def progress(self, ground: Ground) -> Progress:
         """Recorded in Redis, not only handled."""
@@ -88,16 +121,12 @@ class Ours:
 
 
 @dataclass(frozen=True)
-class Naive:
+class Naive(_OnTheList):
     """What people write first: BRPOP, handle, again."""
 
     name: str = "naive BRPOP loop"
     settings: str = "redis-py with hiredis, one by one"
     guarantee: str = "none: an order is gone once it is popped"
-
-    def fill(self, ground: Ground, many: int) -> None:
-        """See Subject."""
-        orders.fill(ground.client, many)
 
     def start(self, ground: Ground, work: Work) -> RunningProcess:
         """See Subject."""
@@ -109,3 +138,17 @@ class Naive:
     def progress(self, ground: Ground) -> Progress:
         """See Subject."""
         return marked(ground)
+
+
+def produced(command: Sequence[str], env: Mapping[str, str]) -> list[float]:
+    """Run a producer to its end; what it printed are times in nanoseconds."""
+    done = subprocess.run(
+        command,
+        env=environment(env),
+        capture_output=True,
+        timeout=_PRODUCER_PATIENCE,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}:\n{done.stderr.decode()}")
+    return [int(line) / 1e9 for line in done.stdout.splitlines()]

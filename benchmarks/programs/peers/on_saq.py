@@ -1,0 +1,24 @@
+"""SAQ."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from saq import Queue
+from work import AT_ONCE, REDIS_URL, async_work
+
+queue = Queue.from_url(REDIS_URL)
+
+
+async def fulfil(ctx: dict[str, Any], *, order: dict[str, Any]) -> None:
+    """The handler."""
+    await async_work()
+
+
+settings = {"queue": queue, "functions": [fulfil], "concurrency": AT_ONCE}
+
+
+async def enqueue(orders: list[dict[str, Any]]) -> None:
+    """All at once; it allows itself twenty at a time. No result is kept."""
+    await asyncio.gather(*[queue.enqueue("fulfil", order=order, ttl=-1) for order in orders])
