@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -45,8 +47,8 @@ def dockerfile() -> dict[str, list[str]]:
     return found
 
 
-def test_compose_has_the_three_services(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"redis", "fulfillment-worker", "prometheus"}
+def test_compose_has_the_services(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == {"redis", "fulfillment-worker", "prometheus", "grafana"}
 
 
 def test_compose_builds_the_worker_from_here(worker: dict[str, Any]) -> None:
@@ -96,10 +98,57 @@ def test_prometheus_scrapes_the_service_of_compose(compose: dict[str, Any]) -> N
     assert set(found["names"]) <= set(compose["services"])
 
 
-def test_promtool_accepts_the_configuration() -> None:
-    command = [program("promtool"), "check", "config", str(ROOT / "deploy" / "prometheus.yml")]
+def in_container(compose: dict[str, Any], service: str, path: str) -> Path:
+    """The file or folder of this repository that is at `path` in a container."""
+    for mount in compose["services"][service]["volumes"]:
+        source, inside, *_ = mount.split(":")
+        if source.startswith("./") and (path == inside or path.startswith(f"{inside}/")):
+            return ROOT / source / path.removeprefix(inside).lstrip("/")
+    pytest.fail(f"{path} is not mounted into {service}")
+
+
+def test_promtool_accepts_the_configuration(compose: dict[str, Any], tmp_path: Path) -> None:
+    # As in the container, where the rules are mounted beside it.
+    config = "/etc/prometheus/prometheus.yml"
+    shutil.copy(in_container(compose, "prometheus", config), tmp_path)
+    rules = in_container(compose, "prometheus", "/etc/prometheus/monitoring")
+    shutil.copytree(rules, tmp_path / "monitoring")
+    command = [program("promtool"), "check", "config", str(tmp_path / "prometheus.yml")]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "2 rule files found" in checked.stdout
+    assert f"--config.file={config}" in compose["services"]["prometheus"]["command"]
+
+
+def test_grafana_gets_its_data_from_the_prometheus_of_compose(compose: dict[str, Any]) -> None:
+    folder = in_container(compose, "grafana", "/etc/grafana/provisioning/datasources")
+    (file,) = folder.iterdir()
+    (source,) = yaml.safe_load(file.read_text())["datasources"]
+    url = urlsplit(source["url"])
+    assert (source["type"], url.hostname, url.port) == ("prometheus", "prometheus", 9090)
+    assert url.hostname in compose["services"]
+    scraped = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())
+    assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]
+
+
+def test_grafana_shows_the_dashboards(compose: dict[str, Any]) -> None:
+    folder = in_container(compose, "grafana", "/etc/grafana/provisioning/dashboards")
+    (file,) = folder.iterdir()
+    (provider,) = yaml.safe_load(file.read_text())["providers"]
+    shown = in_container(compose, "grafana", provider["options"]["path"])
+    assert shown == ROOT / "monitoring" / "dashboards"
+    assert list(shown.glob("*.json"))
+    environment = compose["services"]["grafana"]["environment"]
+    home = environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert in_container(compose, "grafana", home).is_file()
+
+
+def test_grafana_is_the_version_that_the_dashboards_are_checked_with(
+    compose: dict[str, Any],
+) -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    (checked,) = re.findall(r'"grafana-foundation-sdk==\d+!(\d+\.\d+)\.', project)
+    assert f"/grafana:{checked}." in compose["services"]["grafana"]["image"]
 
 
 def test_the_image_runs_the_worker_as_process_1(dockerfile: dict[str, list[str]]) -> None:
