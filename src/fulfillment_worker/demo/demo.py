@@ -32,8 +32,8 @@ from fulfillment_worker.queue.inspector import Inspector
 from fulfillment_worker.queue.producer import Producer
 from fulfillment_worker.queue.session import connected, reachable
 from fulfillment_worker.runtime.assembly import make_worker
+from fulfillment_worker.runtime.exit_codes import DONE, FAILED, PORT_TAKEN
 from fulfillment_worker.runtime.life import Ending, live
-from fulfillment_worker.runtime.run import DONE, FAILED, PORT_TAKEN
 from fulfillment_worker.runtime.signals import StopSignals
 from fulfillment_worker.runtime.watch import PortTaken, Watch
 from fulfillment_worker.worker.worker import Worker

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from fulfillment_worker.observability.catalogue import WorkerState
+
+
+class Probed(Protocol):
+    """What the probes are answered from."""
+
+    def livez(self) -> tuple[bool, str]:
+        """Whether it turns, and one line that says so."""
+        ...
+
+    def readyz(self) -> tuple[bool, str]:
+        """Whether orders are being taken, and one line with the reason if not."""
+        ...
 
 
 class Health:

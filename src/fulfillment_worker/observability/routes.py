@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from fulfillment_worker.observability.health import Health
+from fulfillment_worker.observability.health import Probed
 from fulfillment_worker.observability.pages import Page
 
 METRICS_PATH = "/metrics"
@@ -13,7 +13,7 @@ METHODS = ("GET", "HEAD")
 Probe = Callable[[], Page]
 
 
-def probes(health: Health) -> Mapping[str, Probe]:
+def probes(health: Probed) -> Mapping[str, Probe]:
     """The paths other than the metrics', and what gives their answers."""
     return {
         "/health": lambda: text(200, "ok"),

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
 from fulfillment_worker.observability.connection import Connection, Limits, read_buffer
-from fulfillment_worker.observability.health import Health
+from fulfillment_worker.observability.health import Probed
 from fulfillment_worker.observability.listening import listen
 from fulfillment_worker.observability.pages import Pages
 from fulfillment_worker.observability.routes import Probe, probes
@@ -45,7 +45,7 @@ class MetricsServer:
         port: int,
         *,
         registry: CollectorRegistry,
-        health: Health,
+        health: Probed,
         limits: Limits | None = None,
     ) -> None:
         self.host = host

@@ -23,19 +23,13 @@ def make_worker(
     tell: Callable[[Event], None],
 ) -> Worker:
     """A worker that has not started. redis_url: where the queues are; never an embedded one."""
-    policy = QueuePolicy(
-        lease=_ms(settings.lease),
-        status_ttl=_ms(settings.status_ttl),
-        max_orphanings=settings.max_orphanings,
-        id_field=settings.id_field,
-    )
     rules = OrderRules(
         id_field=settings.id_field,
         max_bytes=settings.max_order_bytes,
         retry=RetryPolicy(settings.max_attempts, settings.retry_base, settings.retry_cap),
     )
     return Worker(
-        [RedisQueue(name, redis_url, policy, tell) for name in settings.queues],
+        make_queues(settings, redis_url, tell),
         handler,
         rules=rules,
         concurrency=settings.concurrency,
@@ -44,6 +38,19 @@ def make_worker(
         tell=tell,
         breaker=BreakerRules() if settings.breaker == "on" else None,
     )
+
+
+def make_queues(
+    settings: Settings, redis_url: RedisUrl, tell: Callable[[Event], None]
+) -> list[RedisQueue]:
+    """The queues of the settings, not connected yet."""
+    policy = QueuePolicy(
+        lease=_ms(settings.lease),
+        status_ttl=_ms(settings.status_ttl),
+        max_orphanings=settings.max_orphanings,
+        id_field=settings.id_field,
+    )
+    return [RedisQueue(name, redis_url, policy, tell) for name in settings.queues]
 
 
 class ReadinessObserver:

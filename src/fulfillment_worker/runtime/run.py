@@ -1,4 +1,4 @@
-"""`run`: one worker process, watched by Prometheus."""
+"""`run` with one process: the worker and what watches it are in it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.handlers.loader import load
 from fulfillment_worker.observability.logs import configure
 from fulfillment_worker.queue.session import reachable
-from fulfillment_worker.runtime.assembly import make_worker
-from fulfillment_worker.runtime.life import Ending, live
+from fulfillment_worker.runtime.consume import consume
+from fulfillment_worker.runtime.exit_codes import FAILED, PORT_TAKEN, WRONG_USAGE
 from fulfillment_worker.runtime.loop import run_loop
 from fulfillment_worker.runtime.signals import StopSignals
 from fulfillment_worker.runtime.watch import PortTaken, Watch
-
-DONE, FAILED, WRONG_USAGE, PORT_TAKEN = 0, 1, 2, 3
 
 
 def run(settings: Settings) -> int:
@@ -35,16 +33,16 @@ def run(settings: Settings) -> int:
             concurrency=settings.concurrency,
         )
     except HandlerError as error:
-        return _refuse(str(error), WRONG_USAGE)
+        return refuse(str(error), WRONG_USAGE)
     watch = Watch(settings)
     log_to = configure(settings.log_level, settings.log_format, on_log=watch.metrics.logged)
     try:
         with watch.serving():
             code, obstinate = run_loop(_consume(settings, handler, watch))
     except PortTaken as error:
-        return _refuse(str(error), PORT_TAKEN)
+        return refuse(str(error), PORT_TAKEN)
     except QueueUnavailable as error:
-        return _refuse(str(error), FAILED)
+        return refuse(str(error), FAILED)
     finally:
         log_to.close()
     if obstinate:
@@ -55,21 +53,11 @@ def run(settings: Settings) -> int:
 
 async def _consume(settings: Settings, handler: Handler, watch: Watch) -> int:
     with StopSignals() as signals:
-        async with reachable(settings.redis_url) as redis_url, watch.ticking():
-            worker = make_worker(settings, redis_url, handler, watch.tell)
-            watch.consuming(worker)
-            ending = await live(
-                worker,
-                asked=signals.asked,
-                demanded=signals.demanded,
-                grace=settings.shutdown_grace,
-                on_asked=watch.draining,
-            )
-            await handler.close()
-    watch.ended(ending.name.lower(), worker.holding)
-    return DONE if ending is Ending.DRAINED else FAILED
+        async with reachable(settings.redis_url) as redis_url:
+            return await consume(settings, redis_url, handler, watch, signals)
 
 
-def _refuse(why: str, code: int) -> int:
+def refuse(why: str, code: int) -> int:
+    """Say in one line why it doesn't run; returns the exit code `code`."""
     print(f"fulfillment-worker: {why}", file=sys.stderr)  # noqa: T201 - the one line for people
     return code

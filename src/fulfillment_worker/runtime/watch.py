@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from logging import INFO
 
+from prometheus_client import CollectorRegistry
+
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.observability.event_log import EventLog
-from fulfillment_worker.observability.health import Health
+from fulfillment_worker.observability.health import Health, Probed
 from fulfillment_worker.observability.hooks import Observer, Observers
 from fulfillment_worker.observability.logs import log
 from fulfillment_worker.observability.metrics import Metrics
@@ -46,14 +48,16 @@ class Watch:
         self.tell = Observers(observers, on_fault=self.metrics.faulted).observe
 
     @contextmanager
-    def serving(self) -> Iterator[None]:
-        """Serve the metrics port. Raises PortTaken."""
+    def serving(
+        self, registry: CollectorRegistry | None = None, health: Probed | None = None
+    ) -> Iterator[None]:
+        """Serve the metrics port: what is told here, unless told otherwise. Raises PortTaken."""
         host = self._settings.metrics_host
         server = MetricsServer(
             host,
             self._settings.metrics_port,
-            registry=self.metrics.registry,
-            health=self.health,
+            registry=registry or self.metrics.registry,
+            health=health or self.health,
         )
         try:
             server.bind()
