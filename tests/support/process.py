@@ -23,7 +23,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("FULFILLMENT_") and name != "REDIS_URL"
+        if not name.startswith(("FULFILLMENT_", "OTEL_")) and name != "REDIS_URL"
     }
     return kept | {"PYTHONUNBUFFERED": "1"} | dict(extra or {})
 

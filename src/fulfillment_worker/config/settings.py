@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from fulfillment_worker.config.environ import PREFIX, is_service_link, unknown_variables
+from fulfillment_worker.config.opentelemetry import wants_traces
 from fulfillment_worker.config.redact import redact, shown
 from fulfillment_worker.config.values import (
     Choice,
@@ -172,6 +173,13 @@ class Settings:
         "auto",
         "auto is console (coloured) on a terminal, and json otherwise",
     )
+    # `auto` is off; where the environment asks for traces, `load` makes it `wanted`.
+    traces: Literal["auto", "wanted", "otlp", "off"] = _setting(
+        "--traces",
+        Choice(("auto", "otlp", "off")),
+        "auto",
+        "a span for each attempt, by OpenTelemetry; auto is otlp where its variables name a place",
+    )
 
     def __repr__(self) -> str:
         # A handler's URL may carry a password; the Redis URL hides its own.
@@ -203,6 +211,8 @@ def load(
     faults += _conflicts(values, given)
     if faults:
         raise SettingsError(faults)
+    if values.get("traces") == "auto" and wants_traces(environ):
+        values["traces"] = "wanted"
     return Settings(**values)
 
 

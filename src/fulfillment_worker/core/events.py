@@ -135,6 +135,26 @@ class CommandSent(msgspec.Struct, frozen=True):
     seconds: float | None
 
 
+class SpansExported(msgspec.Struct, frozen=True):
+    """Spans were sent to the collector of traces. ended: since the last such event, sent or not."""
+
+    ended: int
+    exported: int
+    failed: int
+
+
+class CollectorLost(msgspec.Struct, frozen=True):
+    """The collector of traces can't be reached, or refuses spans."""
+
+    why: str
+
+
+class CollectorRegained(msgspec.Struct, frozen=True):
+    """The collector takes spans again. away: seconds."""
+
+    away: float
+
+
 Event = (
     OrdersReceived
     | OrderStarted
@@ -150,4 +170,7 @@ Event = (
     | QueueRolledBack
     | BreakerChanged
     | CommandSent
+    | SpansExported
+    | CollectorLost
+    | CollectorRegained
 )

@@ -260,6 +260,23 @@ OBSERVER_FAULTS = Spec(
     help="Times that a metric, log or trace could not be recorded; no order was affected.",
     why="Above 0, the other numbers may be too low, and there is a bug to report.",
 )
+SPANS_ENDED = Spec(
+    name="fulfillment_spans_ended_total",
+    kind=Kind.COUNTER,
+    source=Source.PLAIN,
+    help="Sampled spans that ended in this process, told with each batch that is exported.",
+    why="More than were exported: some wait, or were dropped because too many did "
+    "(OTEL_BSP_MAX_QUEUE_SIZE). 0 where traces are off.",
+)
+SPANS_EXPORTED = Spec(
+    name="fulfillment_spans_exported_total",
+    kind=Kind.COUNTER,
+    labels=("outcome",),
+    values=(OUTCOMES,),
+    source=Source.PLAIN,
+    help="Spans that the collector of traces took, or that were lost since it did not.",
+    why="Tells a trace that was never made from one that got lost. Orders don't depend on it.",
+)
 BUILD_INFO = Spec(
     name="fulfillment_build_info",
     kind=Kind.GAUGE,
@@ -297,6 +314,8 @@ CATALOGUE: tuple[Spec, ...] = (
     REDIS_COMMAND_DURATION,
     LOG_MESSAGES,
     OBSERVER_FAULTS,
+    SPANS_ENDED,
+    SPANS_EXPORTED,
     BUILD_INFO,
     *RUNTIME_CATALOGUE,
 )

@@ -11,6 +11,8 @@ from fulfillment_worker.core.breaker import BreakerState
 from fulfillment_worker.core.events import (
     AttemptEnded,
     BreakerChanged,
+    CollectorLost,
+    CollectorRegained,
     CommandSent,
     Event,
     LeaseLost,
@@ -63,6 +65,8 @@ class EventLog:
                 _recovered(event)
             case LeaseLost() | QueueLost() | QueueRegained() | QueueRolledBack():
                 _outage(event)
+            case CollectorLost() | CollectorRegained():
+                _collector(event)
             case BreakerChanged():
                 log(WARNING, f"breaker_{_TURNED[event.state]}", next=_AFTER[event.state])
             case _ if _logger.isEnabledFor(DEBUG):
@@ -157,6 +161,15 @@ def _outage(event: LeaseLost | QueueLost | QueueRegained | QueueRolledBack) -> N
         case QueueRegained():
             name = "redis_connected" if event.first else "redis_regained"
             log(INFO, name, queue=event.queue, away=event.away, next="claiming")
+
+
+def _collector(event: CollectorLost | CollectorRegained) -> None:
+    match event:
+        case CollectorLost():
+            hint = "spans are dropped until the collector is back; orders are not affected"
+            log(WARNING, "traces_lost", error=event.why, next=hint)
+        case CollectorRegained():
+            log(INFO, "traces_regained", away=event.away, next="spans are sent again")
 
 
 def _detail(event: Event) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import Any, Literal, TextIO
 
@@ -23,7 +23,7 @@ _LOGGER = logging.getLogger("fulfillment_worker")
 _MOST_WAITING = 10_000
 _FLUSH_SECONDS = 2.0
 # These name each request's URL at info: one line per order, and URLs may hold secrets.
-_CHATTY = ("httpx", "httpcore", "asyncio", "redis")
+_CHATTY = ("httpx", "httpcore", "asyncio", "redis", "urllib3")
 
 
 def log(level: int, event: str, **fields: object) -> None:
@@ -78,6 +78,12 @@ def _ignore(level: str) -> None:
     pass
 
 
+def _add(record: logging.LogRecord, fields: Mapping[str, object]) -> None:
+    if fields:
+        own = getattr(record, "fields", None)
+        record.fields = {**fields, **own} if isinstance(own, dict) else dict(fields)
+
+
 class LogHandler(logging.Handler):
     """Formats in the thread that logs, writes in its own. Never raises, never waits."""
 
@@ -85,10 +91,15 @@ class LogHandler(logging.Handler):
         super().__init__()
         self._stream = stream
         self._on_log = on_log
+        self._also: Callable[[], Mapping[str, object]] | None = None
         # Safe also where a destructor logs while this thread is in the middle of `put`.
         self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
         self._dropped = 0
         self._thread: threading.Thread | None = None
+
+    def add_fields(self, fields: Callable[[], Mapping[str, object]]) -> None:
+        """Ask for more fields for each line, in the thread that logs; its own come first."""
+        self._also = fields
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count the message, and hand its line to the writer."""
@@ -97,6 +108,8 @@ class LogHandler(logging.Handler):
             if self._lines.qsize() >= _MOST_WAITING:
                 self._dropped += 1
                 return
+            if self._also is not None:
+                _add(record, self._also())
             self._lines.put(self.format(record) + "\n")
             self._ensure_writer()
         except Exception:  # noqa: BLE001 - a log line must never fail what it tells of

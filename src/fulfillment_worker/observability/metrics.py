@@ -15,6 +15,8 @@ from fulfillment_worker.core.breaker import BreakerState
 from fulfillment_worker.core.events import (
     AttemptEnded,
     BreakerChanged,
+    CollectorLost,
+    CollectorRegained,
     CommandSent,
     Event,
     LeaseLost,
@@ -28,6 +30,7 @@ from fulfillment_worker.core.events import (
     QueueRegained,
     QueueRolledBack,
     QueueSurveyed,
+    SpansExported,
 )
 from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
@@ -88,8 +91,10 @@ class Metrics:
             oldest.set_function(partial(_oldest, gauges, clock))
         self._messages = PlainCounter(c.LOG_MESSAGES)
         self._faults = PlainCounter(c.OBSERVER_FAULTS)
-        self.registry.register(self._messages)
-        self.registry.register(self._faults)
+        self._spans_ended = PlainCounter(c.SPANS_ENDED)
+        self._spans_exported = PlainCounter(c.SPANS_EXPORTED)
+        for plain in (self._messages, self._faults, self._spans_ended, self._spans_exported):
+            self.registry.register(plain)
         self.runtime = RuntimeMetrics(self.registry, on_fault=self.faulted)
 
     def _bind_attempts(self, made: Instruments) -> None:
@@ -207,8 +212,12 @@ class Metrics:
                 self._dead[DeadReason.ORPHANED](event.orphaned)
             case BreakerChanged():
                 self._breaker(event.state)
+            case SpansExported():
+                self._spans_sent(event)
             case LeaseLost() | QueueLost() | QueueRegained() | QueueRolledBack():
                 pass  # the orders that it concerns are told one by one; probes and logs tell why
+            case CollectorLost() | CollectorRegained():
+                pass  # the counts of spans tell
             case _:
                 assert_never(event)
 
@@ -236,6 +245,11 @@ class Metrics:
         took = self._command_took.get(operation)
         if took is not None:
             self._observe(took, event.seconds)
+
+    def _spans_sent(self, event: SpansExported) -> None:
+        self._spans_ended.add(count=event.ended)
+        self._spans_exported.add("ok", event.exported)
+        self._spans_exported.add("error", event.failed)
 
     @staticmethod
     def _observe(histogram: Callable[[float], None], value: float | None) -> None:

@@ -24,10 +24,10 @@ class PlainCounter(Collector):
         self._spec = spec
         self._counts: dict[str, int] = dict.fromkeys(spec.values[0] if spec.values else ("",), 0)
 
-    def add(self, label: str = "") -> None:
-        """Count one. Never raises, takes no lock."""
+    def add(self, label: str = "", count: int = 1) -> None:
+        """Count one, or more. Never raises, takes no lock."""
         if label in self._counts:
-            self._counts[label] += 1
+            self._counts[label] += count
 
     def collect(self) -> Iterator[Metric]:
         """The family, for the registry."""

@@ -16,6 +16,7 @@ from fulfillment_worker.runtime.consume import consume
 from fulfillment_worker.runtime.exit_codes import FAILED, PORT_TAKEN, WRONG_USAGE
 from fulfillment_worker.runtime.loop import run_loop
 from fulfillment_worker.runtime.signals import StopSignals
+from fulfillment_worker.runtime.traces import TracesUnavailable, traced
 from fulfillment_worker.runtime.watch import PortTaken, Watch
 
 
@@ -37,10 +38,12 @@ def run(settings: Settings) -> int:
     watch = Watch(settings)
     log_to = configure(settings.log_level, settings.log_format, on_log=watch.metrics.logged)
     try:
-        with watch.serving():
-            code, obstinate = run_loop(_consume(settings, handler, watch))
+        with watch.serving(), traced(settings, handler, watch, log_to) as wrapped:
+            code, obstinate = run_loop(_consume(settings, wrapped, watch))
     except PortTaken as error:
         return refuse(str(error), PORT_TAKEN)
+    except TracesUnavailable as error:
+        return refuse(str(error), WRONG_USAGE)
     except QueueUnavailable as error:
         return refuse(str(error), FAILED)
     finally:

@@ -30,6 +30,9 @@ _BREATH = 0.03
 _STOPPING_GRACE = 5.0
 """Seconds at most that a handler which was told to stop may go on before it is given up."""
 _LONGEST_ERROR = 1000
+_LOST = Failed(FailureReason.LEASE_LOST, "the lease ran out while the handler ran")
+"""Said to handlers that are stopped without a report, as CancelledError's argument. Those that are
+cut short are told the result that they have now. Tracing reads it."""
 
 
 class Executor:
@@ -75,7 +78,7 @@ class Executor:
             self._running.pop(delivery, None)
             self._stopping.pop(delivery, None)
             if delivery.task:
-                delivery.task.cancel()
+                delivery.task.cancel(_LOST)
 
     def _launch(self, delivery: Delivery, ended: Ended) -> None:
         delivery.started = time.monotonic()
@@ -111,7 +114,7 @@ class Executor:
         assert delivery.task is not None
         self._stopping[delivery] = ended
         delivery.cut_short = why
-        delivery.task.cancel()
+        delivery.task.cancel(why)
         asyncio.get_running_loop().call_later(self._grace, self._report, delivery, why)
 
     def _set_timer(self, seconds: float) -> None:

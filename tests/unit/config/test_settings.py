@@ -33,6 +33,7 @@ CONTRACT = {
     "FULFILLMENT_STATUS_TTL": ("--status-ttl", "7d"),
     "FULFILLMENT_LOG_LEVEL": ("--log-level", "info"),
     "FULFILLMENT_LOG_FORMAT": ("--log-format", "auto"),
+    "FULFILLMENT_TRACES": ("--traces", "auto"),
 }
 
 

@@ -1,0 +1,123 @@
+"""One attempt and its span: how what happened to the attempt shows in the span."""
+
+from __future__ import annotations
+
+import traceback
+from asyncio import CancelledError
+from collections.abc import Callable
+
+from opentelemetry.trace import Span, Status, StatusCode
+
+from fulfillment_worker.core.order import Reject, Retry
+from fulfillment_worker.core.outcome import Failed, FailureReason
+
+REASON = "fulfillment.failure.reason"
+INTERRUPTED = "fulfillment.interrupted"
+_LONGEST_TEXT = 1_000
+_LONGEST_TRACEBACK = 20_000
+_OURS = ("fulfillment_worker.tracing", "fulfillment_worker.handlers")
+
+Redact = Callable[[str], str]
+
+
+class Attempt:
+    """The span of an attempt that is recorded. It ends exactly once.
+
+    redact: blots out what looks like a credential. on_end: called when the span has ended.
+    """
+
+    __slots__ = ("_on_end", "_redact", "_span")
+
+    def __init__(self, span: Span, redact: Redact, on_end: Callable[[Attempt], None]) -> None:
+        self._span: Span | None = span
+        self._redact = redact
+        self._on_end = on_end
+
+    def cancelled(self, error: CancelledError) -> None:
+        """The attempt is being cut short. The executor's message says as what it counts.
+
+        A handler may never end after this, so where its end can't change the result, the span
+        ends now.
+        """
+        why = error.args[0] if error.args else None
+        if isinstance(why, Failed):
+            self._fail(why.reason, str(why.reason), why.error)
+            self._end()
+
+    def ended(self, error: BaseException | None = None) -> None:
+        """The handler returned, or raised this."""
+        if isinstance(error, CancelledError):
+            self.interrupted()
+            return
+        if error is not None and self._span is not None:
+            text = _one_line(self._redact(_text(error)))
+            self._fail(_reason(error), _type(error), text)
+            self._record(self._span, error, text)
+        self._end()
+
+    def interrupted(self) -> None:
+        """The worker stops, and the order is given back: nobody's error."""
+        if self._span is not None:
+            self._span.set_attribute(INTERRUPTED, True)
+        self._end()
+
+    def _fail(self, reason: FailureReason, type_: str, text: str) -> None:
+        if self._span is not None:
+            self._span.set_attributes({REASON: str(reason), "error.type": type_})
+            self._span.set_status(Status(StatusCode.ERROR, text))
+
+    def _record(self, span: Span, error: BaseException, text: str) -> None:
+        # Not `record_exception`: its texts would go out as they are, secrets and all.
+        trace = self._redact(_traceback(error))
+        span.add_event(
+            "exception",
+            {
+                "exception.type": _type(error),
+                "exception.message": text,
+                # The end names the exception: that is what must not be lost.
+                "exception.stacktrace": trace[-_LONGEST_TRACEBACK:],
+            },
+        )
+
+    def _end(self) -> None:
+        span, self._span = self._span, None
+        if span is not None:
+            span.end()
+            self._on_end(self)
+
+
+def _reason(error: BaseException) -> FailureReason:
+    """As the executor has it."""
+    if isinstance(error, Retry):
+        return FailureReason.DEPENDENCY
+    return FailureReason.REJECTED if isinstance(error, Reject) else FailureReason.HANDLER
+
+
+def _type(error: BaseException) -> str:
+    kind = type(error)
+    if kind in (Retry, Reject):
+        return f"fulfillment_worker.{kind.__name__}"  # as the shop imports it
+    return kind.__qualname__ if kind.__module__ == "builtins" else _qualified(kind)
+
+
+def _qualified(kind: type[BaseException]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _traceback(error: BaseException) -> str:
+    """Without the frames of ours that lead to the shop's code: they are the same each time."""
+    trace = error.__traceback__
+    while trace and trace.tb_frame.f_globals.get("__package__", "") in _OURS:
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a handler's exception may fail even at this
+        return "(its text could not be had)"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST_TEXT]

@@ -1,0 +1,161 @@
+"""The loaded handler, with a span around each call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context, copy_context
+from typing import Any, Protocol
+
+import msgspec
+from opentelemetry.context import Context as TraceContext
+from opentelemetry.context import attach
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Tracer,
+    set_span_in_context,
+)
+
+from fulfillment_worker.core.order import Order
+from fulfillment_worker.tracing import w3c
+from fulfillment_worker.tracing.attempt import Attempt, Redact
+from fulfillment_worker.tracing.within import Within
+
+_EMPTY = TraceContext()
+_Attributes = dict[str, str | int]
+
+
+class _Handler(Protocol):
+    """See handlers.handler."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def blocking(self) -> bool: ...
+
+    def __call__(self, order: Order) -> Coroutine[Any, Any, None]: ...
+
+    async def close(self) -> None: ...
+
+
+class TracedHandler:
+    """Calls `handler` within a CONSUMER span, and hands that span on as the order's trace context.
+
+    The span is a child of the producer's span, and linked to it as well: so an order is one trace
+    from the click to the parcel, and tools that follow links find the way too. (The messaging
+    conventions ask for the link, and allow the parent where a span is about one message.)
+
+    always: attributes that all spans have. on_fault: called where tracing itself failed; the order
+    then runs without a span.
+    """
+
+    def __init__(
+        self,
+        handler: _Handler,
+        tracer: Tracer,
+        *,
+        always: Mapping[str, str | int],
+        redact: Redact,
+        on_fault: Callable[[], None],
+    ) -> None:
+        self._handler = handler
+        self._tracer = tracer
+        self._always = dict(always)
+        self._redact = redact
+        self._on_fault = on_fault
+        self._open: set[Attempt] = set()
+
+    @property
+    def name(self) -> str:
+        """See Handler."""
+        return self._handler.name
+
+    @property
+    def blocking(self) -> bool:
+        """See Handler."""
+        return self._handler.blocking
+
+    async def close(self) -> None:
+        """See Handler."""
+        await self._handler.close()
+
+    def stop(self) -> None:
+        """End the spans of attempts that go on though they were told to stop."""
+        for attempt in list(self._open):
+            attempt.interrupted()
+
+    async def __call__(self, order: Order) -> None:
+        """See Handler."""
+        try:
+            context, attempt = self._begin(order)
+        except Exception:  # noqa: BLE001 - watching must never hurt an order
+            self._on_fault()
+            await self._handler(order)
+            return
+        if attempt is None:
+            await Within(self._handler(order), context, _ignore)
+            return
+        try:
+            await Within(self._handler(order), context, self._guarded(attempt.cancelled))
+        except BaseException as error:
+            self._guarded(attempt.ended)(error)
+            raise
+        self._guarded(attempt.ended)(None)
+
+    def _begin(self, order: Order) -> tuple[Context, Attempt | None]:
+        """The context in which the handler is to run; and the attempt, if it is recorded."""
+        producer = w3c.producer_context(order)
+        span = self._span(order, producer)
+        context = copy_context()
+        context.run(attach, set_span_in_context(span))
+        recorded = span.is_recording()
+        if recorded or (producer is not None and producer.trace_flags.sampled):
+            _hand_on(order, span.get_span_context())
+        if not recorded:
+            return context, None
+        attempt = Attempt(span, self._redact, self._open.discard)
+        self._open.add(attempt)
+        return context, attempt
+
+    def _span(self, order: Order, producer: SpanContext | None) -> Span:
+        parent, links = _EMPTY, None
+        if producer is not None:
+            parent = set_span_in_context(NonRecordingSpan(producer), _EMPTY)
+            links = (Link(producer),)
+        attributes: _Attributes = {
+            **self._always,
+            "messaging.destination.name": order.queue,
+            "messaging.message.id": order.id,
+            "messaging.message.body.size": len(order.raw),
+            "fulfillment.order.attempt": order.attempt,
+        }
+        return self._tracer.start_span(
+            f"process {order.queue}", parent, SpanKind.CONSUMER, attributes, links
+        )
+
+    def _guarded(self, tell: Callable[[Any], None]) -> Callable[[Any], None]:
+        def guarded(what: Any) -> None:
+            try:
+                tell(what)
+            except Exception:  # noqa: BLE001 - watching must never hurt an order
+                self._on_fault()
+
+        return guarded
+
+
+def _hand_on(order: Order, context: SpanContext) -> None:
+    """What the order's handler sends on is a child of the attempt's span, not of the producer's.
+
+    The record is frozen for handlers, and nobody else has it yet: each delivery decodes its own.
+    From it, the worker takes the trace id of logs and exemplars, too.
+    """
+    msgspec.structs.force_setattr(order, "traceparent", w3c.traceparent(context))
+    msgspec.structs.force_setattr(order, "tracestate", w3c.tracestate(context))
+
+
+def _ignore(_error: BaseException) -> None:
+    """Nothing is recorded."""
