@@ -62,5 +62,17 @@ SCRAPE = Row(
             queries=(Query("fulfillment_observer_faults_total{worker}", "{{instance}}"),),
             steps=(Step(1, Colour.YELLOW),),
         ),
+        Panel(
+            title="Spans",
+            unit=Unit.COUNT,
+            shows="Spans of traces that ended, and those that the collector took (ok) or that were "
+            "lost (error), since the worker started. 0 where traces are off.",
+            do="Errors, or far more ended than exported: the collector is away or too slow. The "
+            "log's `traces_lost` names the cause. No order depends on it.",
+            queries=(
+                Query("fulfillment_spans_ended_total{worker}", "{{instance}} ended"),
+                Query("fulfillment_spans_exported_total{worker}", "{{instance}} {{outcome}}"),
+            ),
+        ),
     ),
 )
