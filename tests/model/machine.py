@@ -63,7 +63,7 @@ class Hand:
 
     name: str
     incarnation: int = 0
-    generation: int = 0
+    trips: int = 0
     next_delivery: int = 1
     zombie: bool = False
     held: dict[int, Held] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Hand:
 
     def start_anew(self) -> None:
         self.incarnation += 1
-        self.generation = 0
+        self.trips = 0
         self.zombie = False
         self.held.clear()
 
@@ -208,7 +208,7 @@ class QueueMachine(RuleBasedStateMachine):
             del hand.held[number]
         holdings = self.runner.run(self.queue.holdings(hand.session, known))
         assert not holdings.lease_lost
-        hand.generation = holdings.generation
+        hand.trips = holdings.number
         for claimed in holdings.unknown:
             self.hold(hand, claimed)
         assert holdings.deliveries == set(hand.held)
@@ -266,7 +266,7 @@ class QueueMachine(RuleBasedStateMachine):
         begin, ended = begin or [], ended or []
         trip = Trip(
             worker=hand.session,
-            generation=hand.generation,
+            number=hand.trips + 1,
             holding=len(hand.held),
             outcomes=[self.outcome(held, how) for held, how in ended],
             begins=[
@@ -310,7 +310,7 @@ class QueueMachine(RuleBasedStateMachine):
             hand.start_anew()
             return
         hand.zombie = False
-        assert not reply.refused
+        hand.trips += 1
         for held, how in ended:
             self.note_end(hand, held, how)
         for held, verdict in zip(begin, reply.verdicts, strict=True):

@@ -56,15 +56,19 @@ CRASH = "if redis.call('INCR', '{orders}:crashes') % 2 == 0 then error('crashed'
 MUTANTS: dict[str, list[tuple[str, str]]] = {
     "an ack before its status": [
         (
-            "  if call('HEXISTS', IN_FLIGHT, delivery) == 0 then return false end\n",
-            "  if call('HDEL', IN_FLIGHT, delivery) == 0 then return false end\n" + CRASH,
+            "    call('HSET', key, 'status', 'fulfilled', 'finished_at', now)\n",
+            f"    call('HDEL', IN_FLIGHT, fulfilled[i])\n{CRASH}"
+            "    call('HSET', key, 'status', 'fulfilled', 'finished_at', now)\n",
         )
     ],
     "an ack that ignores the lease": [
         ("  if not lease or tonumber(lease) < NOW then return {LEASE_LOST, NOW} end\n", ""),
         ("if book(6) >= REAPED then return {LEASE_LOST, NOW} end\n", ""),
-        ("if book(6) > trip.generation then return {STALE, NOW} end\n", ""),
-        ("if call('HLEN', IN_FLIGHT) ~= trip.holding then return {STALE, NOW} end\n", ""),
+        ("if book(6) ~= trip.number - 1 then return {STALE, NOW} end\n", ""),
+        (
+            "if trip.holding > 0 and call('HLEN', IN_FLIGHT) ~= trip.holding then",
+            "if false then",
+        ),
     ],
     "a reaper without a fence": [
         (
@@ -90,12 +94,12 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     ],
     "a begin that doesn't look for another copy": [
         (
-            "if status == 'processing' and held_elsewhere(delivery, holder, held) then",
+            "if held_elsewhere(delivery, holding[1], holding[2]) then",
             "if false then",
         )
     ],
     "a begin that handles the fulfilled again": [
-        ("if status == 'fulfilled' then\n    call('HDEL'", "if false then\n    call('HDEL'")
+        ("if status == 'fulfilled' then\n", "if false then\n")
     ],
     "claims that are not booked": [("      booked.received = booked.received + 1\n", "")],
     "an orphan that is not counted": [("  entry.orphanings = entry.orphanings + 1\n", "")],

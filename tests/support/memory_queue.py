@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from fulfillment_worker.core.exchange import (
@@ -18,6 +18,7 @@ from fulfillment_worker.core.exchange import (
     Survey,
     Trip,
     Verdict,
+    nothing,
 )
 from fulfillment_worker.core.outcome import Dead, Fulfilled, Outcome, Requeued, Retried
 
@@ -45,7 +46,7 @@ class Store:
     suspects: deque[Entry] = field(default_factory=deque)
     in_flight: dict[str, dict[int, Entry]] = field(default_factory=dict)
     leases: dict[str, int] = field(default_factory=dict)
-    generations: dict[str, int] = field(default_factory=dict)
+    trip_numbers: dict[str, int] = field(default_factory=dict)
     reaped: set[str] = field(default_factory=set)
     orders: dict[str, dict[str, object]] = field(default_factory=dict)
     dead: list[tuple[str, bytes]] = field(default_factory=list)
@@ -81,10 +82,11 @@ class MemoryQueue:
         self.store = store
         self.trips: list[Trip] = []
 
-    async def exchange(self, trip: Trip) -> Reply:
+    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
         await asyncio.sleep(0)
         self._require_presence()
         self.trips.append(trip)
+        meanwhile()
         return _Exchange(self.store, trip).run()
 
     async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
@@ -97,11 +99,9 @@ class MemoryQueue:
             return Holdings(store.now, lease_lost=True)
         if held:
             store.leases[worker] = store.now + store.lease
-        generation = store.generations[worker] = store.generations.get(worker, 0) + 1
+        number = store.trip_numbers[worker] = store.trip_numbers.get(worker, 0) + 1
         unknown = [_claimed(store, number, held[number]) for number in sorted(held.keys() - known)]
-        return Holdings(
-            store.now, generation=generation, deliveries=frozenset(held), unknown=unknown
-        )
+        return Holdings(store.now, number=number, deliveries=frozenset(held), unknown=unknown)
 
     async def release(self, worker: str) -> Released:
         self._require_presence()
@@ -149,13 +149,15 @@ class _Exchange:
         store, trip = self.store, self.trip
         if trip.worker in store.reaped:
             return Reply(now=store.now, lease_lost=True)
-        if store.generations.get(trip.worker, 0) > trip.generation:
+        if store.trip_numbers.get(trip.worker, 0) != trip.number - 1:
             return Reply(now=store.now, stale=True)
         if trip.holding and store.leases.get(trip.worker, 0) < store.now:
             return Reply(now=store.now, lease_lost=True)
         if len(self.held) != trip.holding:
             return Reply(now=store.now, stale=True)
-        refused = [o.delivery for o in trip.outcomes if not self.apply(o)]
+        store.trip_numbers[trip.worker] = trip.number
+        for outcome in trip.outcomes:
+            self.apply(outcome)
         verdicts = [self.begin(begin) for begin in trip.begins]
         recovered, orphaned = self.reap()
         claimed = self.claim() if trip.claim and not store.paused else []
@@ -165,13 +167,12 @@ class _Exchange:
         else:
             store.leases.pop(trip.worker, None)
         if trip.leaving:
-            store.generations.pop(trip.worker, None)
+            store.trip_numbers.pop(trip.worker, None)
         retry_due = any(due <= store.now for due, _ in store.retry.values())
         return Reply(
             now=store.now,
             verdicts=verdicts,
             begun=begun,
-            refused=refused,
             claimed=claimed,
             first_claims=self.first_claims,
             recovered=recovered,
@@ -182,10 +183,8 @@ class _Exchange:
             survey=self.survey() if trip.survey else None,
         )
 
-    def apply(self, outcome: Outcome) -> bool:
-        entry = self.held.pop(outcome.delivery, None)
-        if entry is None:
-            return False
+    def apply(self, outcome: Outcome) -> None:
+        entry = self.held.pop(outcome.delivery)
         order = self.store.orders.get(outcome.order_id, {})
         match outcome:
             case Fulfilled():
@@ -200,15 +199,12 @@ class _Exchange:
             case Dead(reason=reason):
                 self.store.dead.append((str(reason), entry.raw))
                 order["status"] = "dead"
-        return True
 
     def wait_until(self, due: int, entry: Entry) -> None:
         self.store.retry[entry.copy] = (due, entry)
 
     def begin(self, begin: Begin) -> Verdict:
-        store, entry = self.store, self.held.get(begin.delivery)
-        if entry is None:
-            return Verdict.REFUSED
+        store, entry = self.store, self.held[begin.delivery]
         order = store.orders.setdefault(begin.order_id, {})
         if order.get("status") == "fulfilled":
             del self.held[begin.delivery]

@@ -15,6 +15,10 @@ import msgspec
 
 from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected, Result, Succeeded
 
+_MOST_RECENT = 1000
+"""Attempts that a conclusion is drawn from, so that a burst of failures shows at once."""
+_ONE_RUN = 0.1
+"""Seconds of attempts with the same end that are counted as one run."""
 _LOOKS_LIKE_A_DEPENDENCY = (
     FailureReason.HANDLER,
     FailureReason.TIMEOUT,
@@ -52,8 +56,7 @@ class Breaker:
         self.state = BreakerState.CLOSED
         self._rules = rules or BreakerRules()
         self._enabled = rules is not None
-        self._recent: deque[tuple[float, bool]] = deque(maxlen=1000)
-        self._failures = 0
+        self._recent = _Window(self._rules.window)
         self._successes = 0
         self._pause = self._rules.first_pause
         self._opened_at = 0.0
@@ -78,7 +81,7 @@ class Breaker:
             return
         match self.state:
             case BreakerState.CLOSED:
-                self._note(failed, now)
+                self._recent.note(failed, now)
                 if failed and self._is_bad():
                     self._open(now, self._rules.first_pause)
             case BreakerState.HALF_OPEN if failed:
@@ -90,17 +93,9 @@ class Breaker:
             case BreakerState.OPEN:
                 pass  # It began before the breaker opened, and tells nothing new.
 
-    def _note(self, failed: bool, now: float) -> None:
-        if len(self._recent) == self._recent.maxlen:
-            self._failures -= self._recent.popleft()[1]
-        self._recent.append((now, failed))
-        self._failures += failed
-        while now - self._recent[0][0] > self._rules.window:
-            self._failures -= self._recent.popleft()[1]
-
     def _is_bad(self) -> bool:
-        many = len(self._recent)
-        return many >= self._rules.at_least and self._failures >= self._rules.share * many
+        recent, rules = self._recent, self._rules
+        return recent.many >= rules.at_least and recent.failures >= rules.share * recent.many
 
     def _open(self, now: float, pause: float) -> None:
         self.state = BreakerState.OPEN
@@ -108,8 +103,42 @@ class Breaker:
 
     def _close(self) -> None:
         self.state = BreakerState.CLOSED
-        self._recent.clear()
-        self._failures = 0
+        self._recent = _Window(self._rules.window)
+
+
+class _Window:
+    """The attempts of late: the last 1,000, and none older than `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.many = self.failures = 0
+        self._seconds = seconds
+        # Of attempts with the same end, close in time: when the first was, the end, how many.
+        self._runs: deque[_Run] = deque()
+
+    def note(self, failed: bool, now: float) -> None:
+        last = self._runs[-1] if self._runs else None
+        if last is None or last.failed is not failed or now - last.since > _ONE_RUN:
+            last = _Run(now, failed, 0)
+            self._runs.append(last)
+        last.many += 1
+        self.many += 1
+        self.failures += failed
+        while self.many > _MOST_RECENT or now - self._runs[0].since > self._seconds:
+            self._forget(1 if self.many > _MOST_RECENT else self._runs[0].many)
+
+    def _forget(self, many: int) -> None:
+        first = self._runs[0]
+        first.many -= many
+        self.many -= many
+        self.failures -= many * first.failed
+        if not first.many:
+            self._runs.popleft()
+
+
+class _Run(msgspec.Struct):
+    since: float
+    failed: bool
+    many: int
 
 
 def _is_failure(result: Result) -> bool | None:

@@ -16,17 +16,25 @@ class OrdersReceived(msgspec.Struct, frozen=True):
     count: int
 
 
-class OrderStarted(msgspec.Struct, frozen=True):
+class OrderStarted(msgspec.Struct, frozen=True, gc=False):
     """A first attempt begins. wait: seconds since it was enqueued, None where not known."""
 
-    queue: str
     order_id: str
     attempt: int
     wait: float | None
 
 
-class AttemptEnded(msgspec.Struct, frozen=True, kw_only=True):
+class OrdersStarted(msgspec.Struct, frozen=True):
+    """First attempts begin: all those that one trip cleared."""
+
+    queue: str
+    orders: list[OrderStarted]
+
+
+class AttemptEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An attempt ended and Redis recorded it, or refused to (`lease_lost`).
+
+    As an event of its own it tells of a failure; successes come together, in OrdersFulfilled.
 
     duration: seconds of the handler and of the recording. reason: None for a success.
     end_to_end: seconds from enqueued to fulfilled, where known.
@@ -46,6 +54,17 @@ class AttemptEnded(msgspec.Struct, frozen=True, kw_only=True):
     retry_in: float | None = None
     dead: DeadReason | None = None
     trace_id: str | None = None
+
+
+class OrdersFulfilled(msgspec.Struct, frozen=True):
+    """Attempts succeeded, and Redis recorded it: all those of one trip, in the order of their end.
+
+    One event, since these are nearly all that happens: what can be done for many at once is.
+    """
+
+    queue: str
+    worker: str
+    attempts: list[AttemptEnded]
 
 
 class OrderInvalid(msgspec.Struct, frozen=True):
@@ -157,7 +176,8 @@ class CollectorRegained(msgspec.Struct, frozen=True):
 
 Event = (
     OrdersReceived
-    | OrderStarted
+    | OrdersStarted
+    | OrdersFulfilled
     | AttemptEnded
     | OrderInvalid
     | OrdersRequeued

@@ -6,7 +6,7 @@ A reply says: these may start, here are new deliveries, and here is how the queu
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from enum import IntEnum
 from typing import Protocol
 
@@ -39,7 +39,6 @@ class Expected(msgspec.Struct, frozen=True, array_like=True):
 class Verdict(IntEnum):
     """The queue's answer to a Begin; all but GO end the delivery."""
 
-    REFUSED = 0  # the delivery is no longer this worker's
     GO = 1
     DUPLICATE = 2  # fulfilled already: acknowledged, and counted
     BUSY = 3  # another copy of the order is being handled now: this one waits its turn
@@ -49,8 +48,10 @@ class Trip(msgspec.Struct, kw_only=True):
     """What a worker says in one exchange.
 
     worker: the name under which it holds orders; a new one after each lost lease.
-    generation: as told by the last Holdings (0 before any), so that a trip whose reply the worker
-        gave up on can have no effect once the worker has asked what it holds.
+    number: 1 for the first trip of a worker, and one more for each that follows. The queue does
+        nothing unless it is the one that comes next. So a trip that arrives twice has one effect,
+        a trip whose reply the worker gave up on has none once the worker has asked what it holds,
+        and both always agree on which deliveries are in flight.
     holding: how many deliveries it believes to hold before this trip.
     expected: the order that rang, which needs no trip of its own to begin.
     claim: how many orders it has room for; 0 also hands on what it was woken for.
@@ -62,7 +63,7 @@ class Trip(msgspec.Struct, kw_only=True):
     """
 
     worker: str
-    generation: int = 0
+    number: int = 1
     holding: int = 0
     outcomes: list[Outcome] = []
     begins: list[Begin] = []
@@ -118,12 +119,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What the queue answers.
 
     lease_lost: nothing was done, since the worker's lease had run out; its orders are others' now.
-    stale: nothing was done, since the trip is of an earlier generation, or the worker doesn't hold
-        what it believes to hold: let it ask.
+    stale: nothing was done, since the trip is not the one that comes next, or the worker doesn't
+        hold what it believes to hold: let it ask.
     now: Redis time, Unix ms.
     verdicts: one for each Begin, in order.
     begun: the delivery of the expected order and its verdict, where it was claimed.
-    refused: outcomes' deliveries that were not this worker's any more.
     first_claims: how many of `claimed` were taken from the public list.
     recovered: orphans put back from workers that are gone; orphaned: those of them now dead.
     backlog: whether more orders could have been claimed.
@@ -135,7 +135,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     stale: bool = False
     verdicts: list[Verdict] = []
     begun: tuple[int, Verdict] | None = None
-    refused: list[int] = []
     claimed: list[Claimed] = []
     first_claims: int = 0
     recovered: int = 0
@@ -149,13 +148,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 class Holdings(msgspec.Struct, frozen=True):
     """What a worker holds according to the queue.
 
-    lease_lost: nothing any more, since its lease ran out. generation: for its trips from now on.
+    lease_lost: nothing any more, since its lease ran out. number: of its last trip, as it were; the
+        next is one more.
     deliveries: all that it holds. unknown: those of them that it didn't name.
     """
 
     now: int
     lease_lost: bool = False
-    generation: int = 0
+    number: int = 0
     deliveries: frozenset[int] = frozenset()
     unknown: list[Claimed] = []
 
@@ -182,19 +182,27 @@ class QueueUnavailable(Exception):
         self.sent = sent
 
 
+def nothing() -> None:
+    """What there is to do meanwhile, when there is nothing."""
+
+
 class Queue(Protocol):
     """A queue of orders. Every method raises QueueUnavailable where the queue can't be asked."""
 
     name: str
 
-    async def exchange(self, trip: Trip) -> Reply:
-        """One trip, atomically: either all of it happened, or nothing."""
+    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
+        """One trip, atomically: either all of it happened, or nothing.
+
+        meanwhile: called once the trip is on its way, so that both sides work at the same time; not
+            called where it could not be sent.
+        """
         ...
 
     async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
         """What `worker` holds beside `known`: asked after an exchange whose reply was lost.
 
-        From here on a trip of an earlier generation has no effect, should it still be under way.
+        From here on an earlier trip has no effect, should it still be under way.
         """
         ...
 

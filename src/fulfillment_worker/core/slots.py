@@ -34,6 +34,10 @@ class Slots:
         """Note how many slots `queue` takes now."""
         self._occupied[queue] = orders
 
+    def release(self, queue: int) -> None:
+        """Note that one order of `queue` has ended."""
+        self._occupied[queue] -= 1
+
     def waits(self, queue: int, waits: bool) -> None:
         """Note whether `queue` has more orders than it was given room for."""
         self._waiting[queue] = waits

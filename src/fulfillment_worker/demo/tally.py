@@ -15,6 +15,7 @@ from fulfillment_worker.core.events import (
     LeaseLost,
     OrderDuplicated,
     OrderInvalid,
+    OrdersFulfilled,
     OrdersRecovered,
     QueueLost,
     QueueRegained,
@@ -100,6 +101,9 @@ class Tally:
     def observe(self, event: Event) -> None:
         """See Observer."""
         match event:
+            case OrdersFulfilled(attempts=attempts):
+                for attempt in attempts:
+                    self._attempt_ended(attempt)
             case AttemptEnded():
                 self._attempt_ended(event)
             case OrderInvalid(why=why):

@@ -18,10 +18,11 @@ from fulfillment_worker.core.events import (
     LeaseLost,
     OrderDuplicated,
     OrderInvalid,
+    OrdersFulfilled,
     OrdersReceived,
     OrdersRecovered,
     OrdersRequeued,
-    OrderStarted,
+    OrdersStarted,
     QueueLost,
     QueueRegained,
     QueueRolledBack,
@@ -53,10 +54,10 @@ class EventLog:
     def observe(self, event: Event) -> None:  # noqa: C901 - one flat case per event
         """Log an event, or leave it: commands and surveys are for metrics alone."""
         match event:
-            case AttemptEnded(reason=None):
-                # Once per order: nothing but this test may be spent on it at `info`.
+            case OrdersFulfilled():
                 if _logger.isEnabledFor(DEBUG):
-                    _attempt(DEBUG, "order_fulfilled", event)
+                    for attempt in event.attempts:
+                        _attempt(DEBUG, "order_fulfilled", attempt)
             case AttemptEnded():
                 _failed(event)
             case OrderInvalid():
@@ -176,8 +177,10 @@ def _detail(event: Event) -> None:
     match event:
         case OrdersReceived():
             log(DEBUG, "orders_received", queue=event.queue, count=event.count)
-        case OrderStarted(order_id=order_id, attempt=attempt):
-            log(DEBUG, "order_started", order_id=order_id, attempt=attempt, queue=event.queue)
+        case OrdersStarted():
+            for order in event.orders:
+                told = {"order_id": order.order_id, "attempt": order.attempt}
+                log(DEBUG, "order_started", **told, queue=event.queue)
         case OrdersRequeued():
             log(
                 DEBUG,

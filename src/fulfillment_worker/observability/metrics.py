@@ -22,10 +22,11 @@ from fulfillment_worker.core.events import (
     LeaseLost,
     OrderDuplicated,
     OrderInvalid,
+    OrdersFulfilled,
     OrdersReceived,
     OrdersRecovered,
     OrdersRequeued,
-    OrderStarted,
+    OrdersStarted,
     QueueLost,
     QueueRegained,
     QueueRolledBack,
@@ -188,10 +189,11 @@ class Metrics:
     def _record(self, event: Event) -> None:  # noqa: C901, PLR0912 - one flat case per event
         # In order of frequency: a pattern costs some 40 ns to miss.
         match event:
-            case AttemptEnded(reason=None):
-                self._attempt_succeeded(event)
-            case OrderStarted():
-                self._observe(self._waited, event.wait)
+            case OrdersFulfilled():
+                self._orders_fulfilled(event.attempts)
+            case OrdersStarted():
+                for order in event.orders:
+                    self._observe(self._waited, order.wait)
             case CommandSent():
                 self._command_sent(event)
             case OrdersReceived():
@@ -221,12 +223,13 @@ class Metrics:
             case _:
                 assert_never(event)
 
-    def _attempt_succeeded(self, event: AttemptEnded) -> None:
-        self._succeeded()
-        self._success_took(_duration(event.duration), _exemplar(event.trace_id))
+    def _orders_fulfilled(self, attempts: list[AttemptEnded]) -> None:
+        self._succeeded(len(attempts))
         self._last_succeeded(self._clock())
-        if event.end_to_end is not None:
-            self._observe(self._end_to_end, event.end_to_end)
+        for attempt in attempts:
+            self._success_took(_duration(attempt.duration), _exemplar(attempt.trace_id))
+            if attempt.end_to_end is not None:
+                self._observe(self._end_to_end, attempt.end_to_end)
 
     def _attempt_failed(self, event: AttemptEnded) -> None:
         self._failed()

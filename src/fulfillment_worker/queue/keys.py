@@ -69,7 +69,7 @@ def dead(queue: str) -> str:
 
 def books(queue: str) -> str:
     """Hash: counters (received, fulfilled, duplicates, dropped, buried), the `paused` flag and
-    for some workers `generation:<worker>` (it had to ask what it holds) and `breaker:<worker>`.
+    for workers `trips:<worker>` (how many it has made) and `breaker:<worker>`.
     """
     return f"{{{queue}}}:books"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.decode import enqueued_unix
 from fulfillment_worker.core.exchange import (
     Claimed,
+    Expected,
     Holdings,
     QueueUnavailable,
     Released,
@@ -18,7 +19,9 @@ from fulfillment_worker.core.exchange import (
     Survey,
     Trip,
     Verdict,
+    nothing,
 )
+from fulfillment_worker.core.outcome import Fulfilled, Outcome
 from fulfillment_worker.queue import keys, scripts
 from fulfillment_worker.queue.line import Line, Listener
 
@@ -33,7 +36,7 @@ RELEASE = scripts.load("release", "common", "reap")
 PREFLIGHT = scripts.load("preflight", "common")
 
 _pack = msgspec.msgpack.Encoder().encode
-_VERDICTS = tuple(Verdict)
+_VERDICTS = {int(verdict): verdict for verdict in Verdict}
 
 
 class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,23 +65,23 @@ class RedisQueue:
         self._talk = Line(url, listener, on_connect=self.try_rights)
         self._bell = Line(url, listener)
 
-    async def exchange(self, trip: Trip) -> Reply:
+    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
         """See Queue."""
-        reply = await self._run(EXCHANGE, trip.worker, _pack(trip))
+        reply = await self._run(EXCHANGE, trip.worker, _pack(_wire(trip)), meanwhile)
         if reply[0] != 0:
             return Reply(now=reply[1], lease_lost=reply[0] == 1, stale=reply[0] == 2)
         return self._read_reply(trip, *reply[1:])
 
     async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
         """See Queue."""
-        reply = await self._run(HOLDINGS, worker, _pack(list(known)))
+        reply = await self._run(HOLDINGS, worker, _pack(list(known)), nothing)
         if reply[0] != 0:
             return Holdings(reply[1], lease_lost=True)
-        _, now, generation, deliveries, pairs = reply
+        _, now, number, deliveries, pairs = reply
         unknown = [self._read_entry(int(pairs[i]), pairs[i + 1]) for i in range(0, len(pairs), 2)]
         return Holdings(
             now,
-            generation=generation,
+            number=number,
             deliveries=frozenset(map(int, deliveries)),
             unknown=sorted(unknown, key=lambda claimed: claimed.delivery),
         )
@@ -122,16 +125,18 @@ class RedisQueue:
         await client.execute_command("BLMOVE", scratch, scratch, "RIGHT", "LEFT", 1)
         await client.execute_command("DEL", scratch)
 
-    async def _run(self, script: scripts.Script, worker: str, *args: bytes) -> Any:
+    async def _run(
+        self, script: scripts.Script, worker: str, said: bytes, meanwhile: Callable[[], None]
+    ) -> Any:
         names = [*self._keys, keys.in_flight(self.name, worker)]
-        return await self._talk.run(script, names, self._policy, worker, *args, patience=PATIENCE)
+        args = (self._policy, worker, said)
+        return await self._talk.run(script, names, *args, patience=PATIENCE, meanwhile=meanwhile)
 
     def _read_reply(
         self,
         trip: Trip,
         now: int,
         verdicts: list[int],
-        refused: list[int],
         packed: list[bytes],
         first_claims: int,
         recovered: int,
@@ -140,17 +145,13 @@ class RedisQueue:
         paused: int,
         next_due: int,
         survey: list[Any],
-        begun: list[int],
+        begun: list[Any],
     ) -> Reply:
         return Reply(
             now=now,
             verdicts=[_VERDICTS[verdict] for verdict in verdicts],
-            begun=(begun[0], _VERDICTS[begun[1]]) if begun else None,
-            refused=refused,
-            claimed=[
-                self._read_entry(delivery, entry)
-                for delivery, entry in enumerate(packed, trip.first_delivery)
-            ],
+            begun=(int(begun[0]), _VERDICTS[begun[1]]) if begun else None,
+            claimed=self._read_entries(trip.first_delivery, packed, now),
             first_claims=first_claims,
             recovered=recovered,
             orphaned=orphaned,
@@ -159,6 +160,18 @@ class RedisQueue:
             next_due=None if next_due < 0 else next_due,
             survey=_read_survey(now, *survey) if survey else None,
         )
+
+    def _read_entries(self, first: int, packed: list[bytes], now: int) -> list[Claimed]:
+        claimed = []
+        fresh = b" 0 0 %d" % now
+        for delivery, entry in enumerate(packed, first):
+            header, _, raw = entry.partition(b"\n")
+            if header.endswith(fresh):
+                # Never claimed before, as nearly all: its header needs no reading.
+                claimed.append(Claimed(delivery, raw, 0, 0, now, False))
+            else:
+                claimed.append(self._read_entry(delivery, entry))
+        return claimed
 
     def _read_entry(self, delivery: int, packed: bytes) -> Claimed:
         header, _, raw = packed.partition(b"\n")
@@ -171,6 +184,58 @@ class RedisQueue:
             int(first_seen),
             int(orphanings) >= self._last_chance,
         )
+
+
+class _Wire(msgspec.Struct):
+    """A trip as `exchange.lua` reads it.
+
+    Numbers that become arguments of commands are in digits here already. What comes in hundreds is
+    one flat array: a table for each order would cost Redis more than what is done with it.
+    """
+
+    number: int
+    holding: int
+    fulfilled: list[str]
+    outcomes: list[Outcome]
+    begins: list[str]
+    expected: tuple[str, ...] | None
+    claim: int
+    first_delivery: int
+    suspects: int
+    breaker_open: bool
+    survey: bool
+    leaving: bool
+
+
+def _wire(trip: Trip) -> _Wire:
+    fulfilled: list[str] = []
+    others: list[Outcome] = []
+    for outcome in trip.outcomes:
+        if type(outcome) is Fulfilled:
+            fulfilled += (str(outcome.delivery), outcome.order_id, str(outcome.attempt))
+        else:
+            others.append(outcome)
+    begins: list[str] = []
+    for ask in trip.begins:
+        begins += (str(ask.delivery), ask.order_id, str(ask.attempt), str(ask.queued_at))
+    return _Wire(
+        number=trip.number,
+        holding=trip.holding,
+        fulfilled=fulfilled,
+        outcomes=others,
+        begins=begins,
+        expected=_expected(trip.expected) if trip.expected else None,
+        claim=trip.claim,
+        first_delivery=trip.first_delivery,
+        suspects=trip.suspects,
+        breaker_open=trip.breaker_open,
+        survey=trip.survey,
+        leaving=trip.leaving,
+    )
+
+
+def _expected(order: Expected) -> tuple[str, ...]:
+    return order.raw, order.order_id, str(order.attempt), str(order.queued_at)
 
 
 SCRIPT_KEYS = (

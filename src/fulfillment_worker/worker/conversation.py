@@ -27,6 +27,10 @@ from fulfillment_worker.worker.ledger import Ledger, OrderRules, Tell
 
 _MOST_CLAIMS = 500
 """Orders claimed in one trip, so that Redis is never busy with one worker for long."""
+_MANY = 50
+"""Orders in one reply, from which on the next trip is sent first and the reply worked off then."""
+_STAGES = 4
+"""Trips that an order goes through when trips and work overlap: claimed, read, begun, handled."""
 _BUSY_SILENCE = 1.0
 """Seconds at most between two trips of a worker that holds orders, or that may not claim."""
 _SETTLING = 0.25
@@ -76,6 +80,10 @@ class Conversation:
         self._talked_at = self._surveyed_at = float("-inf")
         # Whether the last survey shows the queue as the worker's last deed left it.
         self._surveyed = False
+        capacity = terms.slots.capacity
+        # Whether there are so many that both sides can work at once, each on a part of them.
+        self._overlapping = capacity >= _STAGES * _MANY
+        self._most_claims = capacity // _STAGES if self._overlapping else capacity
 
     @property
     def holding(self) -> int:
@@ -175,10 +183,12 @@ class Conversation:
     async def _talk(self) -> None:
         try:
             if self._unsure:
+                self._catch_up()
                 await self._make_sure()
             trip = self._compose()
-            reply = await self._queue.exchange(trip)
+            reply = await self._queue.exchange(trip, self._catch_up)
         except QueueUnavailable as unavailable:
+            self._catch_up()
             await self._lost(unavailable)
         else:
             self._regained()
@@ -188,7 +198,7 @@ class Conversation:
         """Learn whether the trip whose reply was lost took place."""
         holdings = await self._queue.holdings(self._ledger.worker, self._ledger.deliveries)
         if holdings.lease_lost:
-            self._lose(holdings.now)
+            self._lose()
         else:
             self._terms.executor.discard(self._ledger.reconcile(holdings))
         self._unsure = False
@@ -199,7 +209,8 @@ class Conversation:
         if self._quiet:
             self._ledger.requeue_unbegun()
         self._occupy()
-        claim = self._slots.grant(self._rank, _MOST_CLAIMS) if self._room() else 0
+        most = min(_MOST_CLAIMS, self._most_claims)
+        claim = self._slots.grant(self._rank, most) if self._room() else 0
         self._occupy(claim)
         now = time.monotonic()
         settling = not (self._surveyed or self._ledger)
@@ -219,23 +230,32 @@ class Conversation:
         if reply.stale:
             self._unsure = True
         elif reply.lease_lost:
-            self._lose(reply.now)
+            self._lose()
         else:
-            cleared = self._ledger.absorb(trip, reply)
-            if self._aborted:
-                for delivery in cleared:
-                    self._ledger.end(delivery, INTERRUPTED)
-            else:
-                self._terms.executor.start(cleared, self._ended)
+            self._ledger.note(trip, reply)
         self._occupy()
         claims = not (self._quiet or reply.paused)
         self._slots.waits(self._rank, reply.backlog and claims)
         self._terms.room_freed()
+        if not (self._is_large(reply) and self._something_to_say()):
+            self._catch_up()
+
+    def _is_large(self, reply: Reply) -> bool:
+        return self._overlapping and len(reply.claimed) + len(reply.verdicts) >= _MANY
+
+    def _catch_up(self) -> None:
+        """Work off the last reply: at once, or while the next trip is on its way."""
+        cleared = self._ledger.catch_up()
+        if self._aborted:
+            for delivery in cleared:
+                self._ledger.end(delivery, INTERRUPTED)
+        else:
+            self._terms.executor.start(cleared, self._ended)
 
     def _ended(self, delivery: Delivery, result: Result) -> None:
         self._ledger.end(delivery, result)
         self._terms.guard.attempt_ended(result)
-        self._occupy()
+        self._slots.release(self._rank)
         self._terms.room_freed()
         self.nudge()
 
@@ -251,9 +271,9 @@ class Conversation:
 
     # --- when it goes wrong -------------------------------------------------------------------
 
-    def _lose(self, now: int) -> None:
+    def _lose(self) -> None:
         """Others have the orders now: stop working on them."""
-        self._terms.executor.discard(self._ledger.lose(now))
+        self._terms.executor.discard(self._ledger.lose())
 
     async def _lost(self, unavailable: QueueUnavailable) -> None:
         why = str(unavailable)

@@ -12,27 +12,30 @@ from fulfillment_worker.core.outcome import Outcome, Result
 class Delivery:
     """What the worker knows of an order that it holds.
 
-    order: None where the entry is no order. started: monotonic seconds, 0.0 before.
+    id: unique in one worker under one name. attempt: 1 for the first; crashes and shutdowns don't
+    count. order: None where the entry is no order. started: monotonic seconds, 0.0 before.
     cut_short: how the attempt ends if it was told to stop. result, outcome: once it has ended.
     """
 
-    __slots__ = ("claimed", "cut_short", "order", "outcome", "result", "started", "task")
+    __slots__ = (
+        "attempt",
+        "claimed",
+        "cut_short",
+        "id",
+        "order",
+        "outcome",
+        "result",
+        "started",
+        "task",
+    )
 
     def __init__(self, claimed: Claimed) -> None:
         self.claimed = claimed
+        self.id = claimed.delivery
+        self.attempt = claimed.failures + 1
         self.order: Order | None = None
         self.started = 0.0
         self.task: Task[None] | None = None
         self.cut_short: Result | None = None
         self.result: Result | None = None
         self.outcome: Outcome | None = None
-
-    @property
-    def id(self) -> int:
-        """The delivery's id; unique in one worker under one name."""
-        return self.claimed.delivery
-
-    @property
-    def attempt(self) -> int:
-        """1 for the first attempt; crashes and shutdowns don't count."""
-        return self.claimed.failures + 1

@@ -1,11 +1,10 @@
-"""Runs the handler on orders: many at once, each within its time, whatever the handler does."""
+"""Attempts: the handler run on an order, within its time, whatever the handler does."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 from fulfillment_worker.core.order import Order, Reject, Retry
@@ -17,16 +16,9 @@ from fulfillment_worker.core.outcome import (
     Rejected,
     Result,
 )
+from fulfillment_worker.worker.carriers import Carriers, Ended
 from fulfillment_worker.worker.delivery import Delivery
 
-Ended = Callable[[Delivery, Result], None]
-
-_SLOW_TURN = 0.05
-"""Seconds of one turn of the loop above which handlers are taken to block it."""
-_FIRST_GROUP, _LARGEST_GROUP = 8, 1024
-"""Attempts started in one turn of the loop: at first, and while turns stay quick."""
-_BREATH = 0.03
-"""Seconds in which the loop is left free after a slow turn."""
 _STOPPING_GRACE = 5.0
 """Seconds at most that a handler which was told to stop may go on before it is given up."""
 _LONGEST_ERROR = 1000
@@ -36,18 +28,18 @@ cut short are told the result that they have now. Tracing reads it."""
 
 
 class Executor:
-    """Starts attempts and reports how each ended, exactly once.
+    """Runs attempts and reports how each ended, exactly once.
 
-    The duties of one attempt: 1. start it in a task of its own; 2. cut it short when its time is
-    up or the worker stops; 3. wait a little for it to end; 4. report the result, and never let
-    anything else out: not even `sys.exit`.
+    The duties of one attempt: 1. run the handler; 2. cut it short when its time is up or the
+    worker stops; 3. wait a little for it to end; 4. report the result, and never let anything else
+    out: not even `sys.exit`.
     """
 
     def __init__(self, handler: Callable[[Order], Awaitable[None]], order_timeout: float) -> None:
         self._handler = handler
         self._timeout = order_timeout
         self._grace = min(order_timeout, _STOPPING_GRACE)
-        self._starter = _Starter(self._launch)
+        self._carriers = Carriers(self._attempt)
         # In the order of their start, which is the order of their deadlines, since the time-out is
         # the same for all: one timer, for the first, does for all of them.
         self._running: dict[Delivery, Ended] = {}
@@ -61,11 +53,11 @@ class Executor:
 
     def start(self, deliveries: list[Delivery], ended: Ended) -> None:
         """Start an attempt at each; `ended` is called in the loop, once for each."""
-        self._starter.add([(delivery, ended) for delivery in deliveries])
+        self._carriers.add([(delivery, ended) for delivery in deliveries])
 
     def abort(self, deliveries: list[Delivery]) -> None:
         """Cut these short: they end as interrupted, unless they succeed first."""
-        for delivery, ended in self._starter.drop(deliveries):
+        for delivery, ended in self._carriers.drop(deliveries):
             ended(delivery, INTERRUPTED)
         for delivery in deliveries:
             if delivery in self._running:
@@ -73,21 +65,19 @@ class Executor:
 
     def discard(self, deliveries: list[Delivery]) -> None:
         """Stop these without a report: they are not this worker's any more."""
-        self._starter.drop(deliveries)
+        self._carriers.drop(deliveries)
         for delivery in deliveries:
             self._running.pop(delivery, None)
             self._stopping.pop(delivery, None)
             if delivery.task:
                 delivery.task.cancel(_LOST)
 
-    def _launch(self, delivery: Delivery, ended: Ended) -> None:
-        delivery.started = time.monotonic()
+    async def _attempt(self, delivery: Delivery, ended: Ended, task: asyncio.Task[None]) -> None:
+        """Never raises."""
+        delivery.started, delivery.task = time.monotonic(), task
         self._running[delivery] = ended
-        delivery.task = asyncio.get_running_loop().create_task(self._attempt(delivery))
         if self._timer is None:
             self._set_timer(self._timeout)
-
-    async def _attempt(self, delivery: Delivery) -> None:
         assert delivery.order is not None
         result: Result
         try:
@@ -131,50 +121,6 @@ class Executor:
             error = f"no result within {self._timeout:g} s"
             why = Failed(FailureReason.TIMEOUT, error)
             self._cut_short(delivery, self._running.pop(delivery), why)
-
-
-class _Starter:
-    """Starts attempts one by one while handlers block the loop, and all at once otherwise.
-
-    A hundred handlers which each block the loop for 0.3 s, started in one turn, would silence the
-    worker for half a minute: longer than its lease. So between two that block, the loop is left
-    free for as long as a trip to Redis takes.
-    """
-
-    def __init__(self, launch: Callable[[Delivery, Ended], None]) -> None:
-        self._launch = launch
-        self._waiting: deque[tuple[Delivery, Ended]] = deque()
-        self._turning = False
-        self._breathing = False
-        self._many = 1
-
-    def add(self, attempts: list[tuple[Delivery, Ended]]) -> None:
-        self._waiting.extend(attempts)
-        if self._waiting and not self._turning:
-            self._many = min(self._many, _FIRST_GROUP)
-            self._turn(time.monotonic())
-
-    def drop(self, deliveries: list[Delivery]) -> list[tuple[Delivery, Ended]]:
-        """Forget those of `deliveries` that have not started; returns them."""
-        unwanted = set(deliveries)
-        dropped = [pair for pair in self._waiting if pair[0] in unwanted]
-        self._waiting = deque(pair for pair in self._waiting if pair[0] not in unwanted)
-        return dropped
-
-    def _turn(self, last: float) -> None:
-        now = time.monotonic()
-        loop = asyncio.get_running_loop()
-        if now - last > _SLOW_TURN and not self._breathing:
-            self._many, self._breathing = 1, True
-            loop.call_later(_BREATH, self._turn, now)
-            return
-        # One more turn than there is work for: it sees how long the last group took.
-        self._turning, self._breathing = bool(self._waiting), False
-        for _ in range(min(self._many, len(self._waiting))):
-            self._launch(*self._waiting.popleft())
-        if self._turning:
-            self._many = min(2 * self._many, _LARGEST_GROUP)
-            loop.call_soon(self._turn, now)
 
 
 def _after(error: Retry) -> float | None:

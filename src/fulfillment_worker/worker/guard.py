@@ -28,7 +28,8 @@ class Guard:
     def attempt_ended(self, result: Result) -> None:
         """Take an attempt's result into account."""
         self._breaker.record(result, time.monotonic())
-        self.look()
+        if self._breaker.state is not self._told:
+            self.look()
 
     def look(self) -> None:
         """Let what the breaker allows by now take effect."""

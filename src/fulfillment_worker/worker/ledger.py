@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,11 +30,20 @@ from fulfillment_worker.core.exchange import (
     Expected,
     Holdings,
     Reply,
+    Survey,
     Trip,
     Verdict,
 )
 from fulfillment_worker.core.order import Order
-from fulfillment_worker.core.outcome import Dead, DeadReason, Outcome, Requeued, Result
+from fulfillment_worker.core.outcome import (
+    SUCCEEDED,
+    Dead,
+    DeadReason,
+    Fulfilled,
+    Outcome,
+    Requeued,
+    Result,
+)
 from fulfillment_worker.worker import report
 from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.names import worker_name
@@ -50,12 +60,17 @@ class OrderRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger:
-    """The deliveries of one queue: those that ask to begin, those under way, those that ended."""
+    """The deliveries of one queue: those that ask to begin, those under way, those that ended.
+
+    A reply is taken in two steps. `note` does what the next trip must know, and is quick.
+    `catch_up` does the rest (telling, reading the orders), maybe while the next trip is under way.
+    """
 
     def __init__(self, queue: str, rules: OrderRules, tell: Tell) -> None:
         self.queue = queue
         self.worker = worker_name()
-        self._generation = 0
+        # Of the last trip whose reply was heard, or as the queue told.
+        self._trips = 0
         self._rules = rules
         self._tell = tell
         self._next_delivery = 1
@@ -65,21 +80,26 @@ class Ledger:
         self._held: dict[int, Delivery] = {}
         # Both keep what a trip carries until its reply is there; what comes meanwhile is behind it.
         self._unbegun: list[Delivery] = []
-        self._expected: Expected | None = None
         self._ended: list[Delivery] = []
+        self._expected: Expected | None = None
+        self._noted: _Noted | None = None
 
     def __len__(self) -> int:
         """How many orders are held."""
-        return len(self._held)
+        return len(self._held) + self._unread
+
+    @property
+    def _unread(self) -> int:
+        return len(self._noted.reply.claimed) if self._noted else 0
 
     @property
     def occupying(self) -> int:
         """How many slots are taken: an order frees its slot when it has ended."""
-        return len(self._held) - len(self._ended)
+        return len(self) - len(self._ended)
 
     @property
     def deliveries(self) -> Collection[int]:
-        """The ids of all deliveries that are held."""
+        """The ids of all deliveries that are held and known."""
         return self._held.keys()
 
     @property
@@ -98,9 +118,9 @@ class Ledger:
         first_delivery, self._next_delivery = self._next_delivery, self._next_delivery + claim
         return Trip(
             worker=self.worker,
-            generation=self._generation,
-            holding=len(self._held),
-            outcomes=[held.outcome for held in self._ended if held.outcome],
+            number=self._trips + 1,
+            holding=len(self),
+            outcomes=[held.outcome or self._decide(held) for held in self._ended],
             begins=[_begin(held, held.order) for held in self._unbegun if held.order],
             expected=expected,
             claim=claim,
@@ -120,64 +140,76 @@ class Ledger:
 
     def farewell(self) -> Trip:
         """The last trip, when nothing is held any more."""
-        return Trip(worker=self.worker, generation=self._generation, leaving=True)
+        return Trip(worker=self.worker, number=self._trips + 1, leaving=True)
 
-    def absorb(self, trip: Trip, reply: Reply) -> list[Delivery]:
-        """Act on a reply; returns the deliveries whose attempt starts now."""
-        self._record(len(trip.outcomes), set(reply.refused), reply.now)
-        many = len(reply.verdicts)
-        asked, self._unbegun = self._unbegun[:many], self._unbegun[many:]
-        cleared = self._hear(asked, reply.verdicts, reply.now)
+    def note(self, trip: Trip, reply: Reply) -> None:
+        """Take from a reply what the next trip must know."""
+        sent, asked = len(trip.outcomes), len(trip.begins)
+        recorded, self._ended = self._ended[:sent], self._ended[sent:]
+        answered, self._unbegun = self._unbegun[:asked], self._unbegun[asked:]
+        self._trips = trip.number
+        for delivery in recorded:
+            self._drop(delivery)
+        if reply.first_claims < len(reply.claimed):
+            self._suspects |= {each.delivery for each in reply.claimed if each.last_chance}
+        self._noted = _Noted(reply, recorded, self._hear(answered, reply.verdicts))
+
+    def catch_up(self) -> list[Delivery]:
+        """Do the rest of what was noted; returns the deliveries whose attempt starts now."""
+        if self._noted is None:
+            return []
+        noted, self._noted = self._noted, None
+        reply, cleared = noted.reply, noted.cleared
+        self._tell_recorded(noted.recorded, reply.now)
         if reply.first_claims:
             self._tell(OrdersReceived(self.queue, reply.first_claims))
         if reply.recovered:
             self._tell(OrdersRecovered(self.queue, reply.recovered, reply.orphaned))
         if reply.survey:
-            self._tell(QueueSurveyed(self.queue, reply.survey))
-            if reply.survey.received < self._received:
-                self._tell(QueueRolledBack(self.queue, self._received, reply.survey.received))
-            self._received = reply.survey.received
+            self._take_survey(reply.survey)
         for claimed in reply.claimed:
             self._hold(claimed)
         if reply.begun:
             delivery = self._held[reply.begun[0]]
             self._unbegun.remove(delivery)
-            cleared += self._hear([delivery], [reply.begun[1]], reply.now)
+            cleared += self._hear([delivery], [reply.begun[1]])
+        started = report.started(self.queue, cleared, reply.now)
+        if started:
+            self._tell(started)
         return cleared
 
     def end(self, delivery: Delivery, result: Result) -> None:
-        """An attempt ended so."""
-        order = delivery.order
-        assert order is not None
+        """An attempt ended so. What becomes of the order is decided when the next trip is made."""
         delivery.result = result
-        outcome = decide(
-            delivery.id, order.id, order.attempt, result, self._rules.retry, random.random()
-        )
-        self._end(delivery, outcome)
+        self._ended.append(delivery)
+        # By the time that the trip claims, it is in flight no more.
+        self._suspects.discard(delivery.id)
 
     def requeue_unbegun(self) -> None:
         """Give back what has not begun. Not while a trip is under way: it may carry these."""
         for delivery in self._unbegun:
-            self._end(delivery, Requeued(delivery.id, "", delivery.attempt))
+            self._give_up(delivery, Requeued(delivery.id, "", delivery.attempt))
         self._unbegun.clear()
 
     def reconcile(self, holdings: Holdings) -> list[Delivery]:
-        """A reply was lost: take from the queue what is true.
+        """A reply was lost: take from the queue what is true. To be called when caught up.
 
         What ended and is not in flight any more was recorded. What asked to begin and is not in
         flight any more was a duplicate, or another copy was busy. What is in flight and not known
         here was claimed by the lost trip. What is under way and not in flight, Redis has forgotten:
         it came back with an older state; returns these, to be stopped.
         """
-        self._generation = holdings.generation
+        self._trips = holdings.number
         in_flight = holdings.deliveries
         forgotten = [held for held in self.underway() if held.id not in in_flight]
         for delivery in forgotten:
             self._drop(delivery)
-            self._tell_ended(delivery, holdings.now, kept=False)
+            self._tell_failed(delivery, kept=False)
         recorded = [held for held in self._ended if held.id not in in_flight]
         self._ended = [held for held in self._ended if held.id in in_flight]
-        self._close(recorded, frozenset(), holdings.now)
+        for delivery in recorded:
+            self._drop(delivery)
+        self._tell_recorded(recorded, holdings.now)
         for delivery in [held for held in self._unbegun if held.id not in in_flight]:
             self._unbegun.remove(delivery)
             self._drop(delivery)
@@ -185,52 +217,74 @@ class Ledger:
         if first:
             self._tell(OrdersReceived(self.queue, first))
         for claimed in holdings.unknown:
+            if claimed.last_chance:
+                self._suspects.add(claimed.delivery)
             self._hold(claimed)
         return forgotten
 
-    def lose(self, now: int) -> list[Delivery]:
-        """The lease ran out: everything held is others' now. Returns what was under way."""
+    def lose(self) -> list[Delivery]:
+        """The lease ran out: everything held is others' now. Returns what was under way.
+
+        To be called when caught up.
+        """
         underway = self.underway()
         self._tell(LeaseLost(self.queue, self.worker, len(self._held)))
         for delivery in (*self._ended, *underway):
             if delivery.started:
-                self._tell_ended(delivery, now, kept=False)
+                self._tell_failed(delivery, kept=False)
         self._held.clear()
         self._unbegun.clear()
         self._ended.clear()
         self._suspects.clear()
-        self.worker, self._generation = worker_name(), 0
+        self.worker, self._trips = worker_name(), 0
         return underway
 
-    def _record(self, sent: int, refused: set[int], now: int) -> None:
-        recorded, self._ended = self._ended[:sent], self._ended[sent:]
-        self._close(recorded, refused, now)
+    def _decide(self, delivery: Delivery) -> Outcome:
+        order, result = delivery.order, delivery.result
+        assert order is not None
+        assert result is not None
+        if result is SUCCEEDED:
+            # Nearly always: the shortest way to what `decide` says of it.
+            outcome: Outcome = Fulfilled(delivery.id, order.id, order.attempt)
+        else:
+            retry, jitter = self._rules.retry, random.random()
+            outcome = decide(delivery.id, order.id, order.attempt, result, retry, jitter)
+        delivery.outcome = outcome
+        return outcome
 
-    def _close(
-        self, recorded: list[Delivery], refused: set[int] | frozenset[int], now: int
-    ) -> None:
+    def _tell_recorded(self, recorded: list[Delivery], now: int) -> None:
+        fulfilled = report.fulfilled(self.queue, self.worker, recorded, now)
+        if fulfilled:
+            self._tell(fulfilled)
+            if len(fulfilled.attempts) == len(recorded):
+                return
         requeued = 0
         for delivery in recorded:
-            self._drop(delivery)
             requeued += isinstance(delivery.outcome, Requeued)
-            self._tell_ended(delivery, now, kept=delivery.id not in refused)
+            if not isinstance(delivery.outcome, Fulfilled):
+                self._tell_failed(delivery, kept=True)
         if requeued:
             self._tell(OrdersRequeued(self.queue, self.worker, requeued))
 
-    def _tell_ended(self, delivery: Delivery, now: int, *, kept: bool) -> None:
-        event = report.ended(self.queue, self.worker, delivery, now, kept=kept)
+    def _tell_failed(self, delivery: Delivery, *, kept: bool) -> None:
+        event = report.failed(self.queue, self.worker, delivery, kept=kept)
         if event:
             self._tell(event)
 
-    def _hear(self, asked: list[Delivery], verdicts: list[Verdict], now: int) -> list[Delivery]:
+    def _take_survey(self, survey: Survey) -> None:
+        self._tell(QueueSurveyed(self.queue, survey))
+        if survey.received < self._received:
+            self._tell(QueueRolledBack(self.queue, self._received, survey.received))
+        self._received = survey.received
+
+    def _hear(self, asked: list[Delivery], verdicts: list[Verdict]) -> list[Delivery]:
         """Those that may start; the others are gone."""
+        if verdicts.count(Verdict.GO) == len(asked):
+            return asked
         cleared = []
         for delivery, verdict in zip(asked, verdicts, strict=True):
             if verdict is Verdict.GO:
                 cleared.append(delivery)
-                event = report.started(self.queue, delivery, now)
-                if event:
-                    self._tell(event)
                 continue
             self._drop(delivery)
             if verdict is Verdict.DUPLICATE and delivery.order:
@@ -240,11 +294,9 @@ class Ledger:
     def _hold(self, claimed: Claimed) -> None:
         delivery = Delivery(claimed)
         self._held[claimed.delivery] = delivery
-        if claimed.last_chance:
-            self._suspects.add(claimed.delivery)
         read = self._read(claimed.raw)
         if isinstance(read, Undecodable):
-            self._end(delivery, Dead(claimed.delivery, "", 0, read.why, DeadReason.INVALID))
+            self._give_up(delivery, Dead(claimed.delivery, "", 0, read.why, DeadReason.INVALID))
             return
         delivery.order = Order(
             id=read.id,
@@ -265,11 +317,19 @@ class Ledger:
         del self._held[delivery.id]
         self._suspects.discard(delivery.id)
 
-    def _end(self, delivery: Delivery, outcome: Outcome) -> None:
+    def _give_up(self, delivery: Delivery, outcome: Outcome) -> None:
+        """It ends without an attempt."""
         delivery.outcome = outcome
         self._ended.append(delivery)
-        # By the time that the trip claims, it is in flight no more.
         self._suspects.discard(delivery.id)
+
+
+class _Noted(NamedTuple):
+    """What `note` leaves to `catch_up`."""
+
+    reply: Reply
+    recorded: list[Delivery]
+    cleared: list[Delivery]
 
 
 def _begin(delivery: Delivery, order: Order) -> Begin:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import time
 
-from fulfillment_worker.core.events import AttemptEnded, Event, OrderInvalid, OrderStarted
+from fulfillment_worker.core.events import (
+    AttemptEnded,
+    Event,
+    OrderInvalid,
+    OrdersFulfilled,
+    OrdersStarted,
+    OrderStarted,
+)
+from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import (
     Dead,
     Failed,
     FailureReason,
+    Fulfilled,
     Rejected,
     Requeued,
     Retried,
@@ -18,16 +27,47 @@ from fulfillment_worker.worker.delivery import Delivery
 _LOST_LEASE = "the lease had run out before the result could be recorded"
 
 
-def started(queue: str, delivery: Delivery, now: int) -> OrderStarted | None:
-    """A first attempt starts, at Redis's time `now` in ms. None for a later one."""
-    order, claimed = delivery.order, delivery.claimed
-    if order is None or claimed.failures or claimed.orphanings:
-        return None
-    return OrderStarted(queue, order.id, order.attempt, _since(order.enqueued_unix, now))
+def started(queue: str, cleared: list[Delivery], now: int) -> OrdersStarted | None:
+    """Attempts start at Redis's time `now` in ms. None where none of them is a first one."""
+    first = [
+        OrderStarted(order.id, order.attempt, _since(order.enqueued_unix, now))
+        for delivery in cleared
+        if (order := delivery.order)
+        and not (delivery.claimed.failures or delivery.claimed.orphanings)
+    ]
+    return OrdersStarted(queue, first) if first else None
 
 
-def ended(queue: str, worker: str, delivery: Delivery, now: int, *, kept: bool) -> Event | None:
-    """An outcome was recorded at Redis's time `now` in ms, or (not kept) refused.
+def fulfilled(
+    queue: str, worker: str, recorded: list[Delivery], now: int
+) -> OrdersFulfilled | None:
+    """Successes were recorded at Redis's time `now` in ms. None where there are none."""
+    clock = time.monotonic()
+    attempts = [
+        _success(queue, worker, delivery, delivery.order, clock, now)
+        for delivery in recorded
+        if delivery.order and type(delivery.outcome) is Fulfilled
+    ]
+    return OrdersFulfilled(queue, worker, attempts) if attempts else None
+
+
+def _success(
+    queue: str, worker: str, delivery: Delivery, order: Order, clock: float, now: int
+) -> AttemptEnded:
+    return AttemptEnded(
+        queue=queue,
+        worker=worker,
+        order_id=order.id,
+        delivery=delivery.id,
+        attempt=order.attempt,
+        duration=clock - delivery.started,
+        end_to_end=_since(order.enqueued_unix, now),
+        trace_id=_sampled_trace(order.traceparent),
+    )
+
+
+def failed(queue: str, worker: str, delivery: Delivery, *, kept: bool) -> Event | None:
+    """Another outcome was recorded, or (not kept) any was refused, since the lease was lost.
 
     None for an order that was given back: nothing was attempted.
     """
@@ -47,7 +87,6 @@ def ended(queue: str, worker: str, delivery: Delivery, now: int, *, kept: bool) 
         duration=time.monotonic() - delivery.started,
         reason=reason,
         error=error,
-        end_to_end=None if reason else _since(order.enqueued_unix, now),
         retry_in=outcome.delay_ms / 1000 if kept and isinstance(outcome, Retried) else None,
         dead=outcome.reason if kept and isinstance(outcome, Dead) else None,
         trace_id=_sampled_trace(order.traceparent),

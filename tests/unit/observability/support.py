@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition
 
-from fulfillment_worker.core.events import AttemptEnded
+from fulfillment_worker.core.events import AttemptEnded, OrdersFulfilled
 from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.observability.connection import Limits
@@ -54,8 +54,8 @@ def attempt(
     dead: DeadReason | None = None,
     trace_id: str | None = None,
     order_id: str = "A-1",
-) -> AttemptEnded:
-    return AttemptEnded(
+) -> AttemptEnded | OrdersFulfilled:
+    ended = AttemptEnded(
         queue="orders",
         worker="host-1",
         order_id=order_id,
@@ -69,6 +69,7 @@ def attempt(
         dead=dead,
         trace_id=trace_id,
     )
+    return OrdersFulfilled("orders", "host-1", [ended]) if reason is None else ended
 
 
 def survey(**given: int) -> Survey:

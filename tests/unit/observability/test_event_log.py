@@ -16,6 +16,7 @@ from fulfillment_worker.core.events import (
     OrdersReceived,
     OrdersRecovered,
     OrdersRequeued,
+    OrdersStarted,
     OrderStarted,
     QueueLost,
     QueueRegained,
@@ -27,6 +28,10 @@ from tests.unit.observability.support import attempt, survey
 
 Logged = tuple[str, str, dict[str, Any]]
 _NAMES = {"order_id": "A-1", "delivery_id": "host-1/7", "attempt": 2, "queue": "orders"}
+
+
+def started(wait: float | None) -> OrdersStarted:
+    return OrdersStarted("orders", [OrderStarted("A-1", 1, wait)])
 
 
 @pytest.fixture
@@ -84,7 +89,7 @@ _FAILED = FailureReason.HANDLER
         (QueueLost("orders", "refused"), "error", "redis_lost", {"error": "refused"}),
         (QueueRegained("orders", 1.5), "info", "redis_regained", {"away": 1.5}),
         (OrdersReceived("orders", 9), "debug", "orders_received", {"count": 9}),
-        (OrderStarted("orders", "A-1", 1, None), "debug", "order_started", {"order_id": "A-1"}),
+        (started(None), "debug", "order_started", {"order_id": "A-1"}),
         (OrdersRequeued("orders", "host-1", 2), "debug", "orders_requeued", {"count": 2}),
         (OrderDuplicated("orders", "A-1"), "debug", "order_duplicated", {"order_id": "A-1"}),
         (
@@ -115,7 +120,7 @@ def test_what_is_for_metrics_alone(told: Any, event: Event) -> None:
     [
         attempt(),
         OrdersReceived("orders", 9),
-        OrderStarted("orders", "A-1", 1, 0.5),
+        started(0.5),
         OrdersRequeued("orders", "host-1", 2),
         OrderDuplicated("orders", "A-1"),
     ],

@@ -16,9 +16,11 @@ from fulfillment_worker.core.events import (
     LeaseLost,
     OrderDuplicated,
     OrderInvalid,
+    OrdersFulfilled,
     OrdersReceived,
     OrdersRecovered,
     OrdersRequeued,
+    OrdersStarted,
     OrderStarted,
     QueueLost,
     QueueRegained,
@@ -95,8 +97,8 @@ def test_orders_that_come_and_go(metrics: Metrics) -> None:
 
 
 def test_waits_are_never_negative_and_only_of_those_that_tell(metrics: Metrics) -> None:
-    for wait in (None, -5.0, 0.5, nan, inf):
-        metrics.observe(OrderStarted("orders", "A-1", 1, wait))
+    waits = (None, -5.0, 0.5, nan, inf)
+    metrics.observe(OrdersStarted("orders", [OrderStarted("A-1", 1, wait) for wait in waits]))
     assert value(metrics, "order_queue_wait_seconds_count") == 2
     assert value(metrics, "order_queue_wait_seconds_sum") == 0.5
 
@@ -221,9 +223,11 @@ _attempts = st.builds(
     dead=st.none() | st.sampled_from(DeadReason) | st.text(),
     trace_id=st.none() | st.text(max_size=300),
 )
+_starts = st.builds(OrderStarted, st.text(), st.integers(), _numbers)
 _events = st.one_of(
     _attempts,
-    st.builds(OrderStarted, st.text(), st.text(), st.integers(), _numbers),
+    st.builds(OrdersFulfilled, st.text(), st.text(), st.lists(_attempts)),
+    st.builds(OrdersStarted, st.text(), st.lists(_starts)),
     st.builds(OrdersReceived, st.text(), st.integers()),
     st.builds(OrdersRecovered, st.text(), st.integers(), st.integers()),
     st.builds(OrderInvalid, st.text(), st.text(), st.integers(), st.text()),

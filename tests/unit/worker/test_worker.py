@@ -25,7 +25,7 @@ from fulfillment_worker.core.events import (
     QueueRolledBack,
     QueueSurveyed,
 )
-from fulfillment_worker.core.exchange import Holdings, QueueUnavailable, Reply, Trip
+from fulfillment_worker.core.exchange import Holdings, QueueUnavailable, Reply, Trip, nothing
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.worker.ledger import OrderRules
 from tests.support.memory_queue import MemoryQueue, Store
@@ -200,8 +200,8 @@ class Cut(MemoryQueue):
         self._when = when
         self.asked: list[Holdings] = []
 
-    async def exchange(self, trip: Trip) -> Reply:
-        reply = await super().exchange(trip)
+    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
+        reply = await super().exchange(trip, meanwhile)
         if not self.asked and self._when(trip):
             raise QueueUnavailable("the line was cut")
         return reply

@@ -21,7 +21,7 @@ local function has_room(room)
 end
 
 local function take(first_delivery, packed)
-  unstored[#unstored + 1] = first_delivery + #claimed
+  unstored[#unstored + 1] = whole(first_delivery + #claimed)
   unstored[#unstored + 1] = packed
   claimed[#claimed + 1] = packed
   bytes = bytes + #packed

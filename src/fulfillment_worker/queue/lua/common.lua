@@ -15,14 +15,22 @@ local PUBLIC, EVENTS, WOKEN, RETRY, SUSPECTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4
 local LEASES, WORKERS, DEAD, BOOKS, ARRIVALS = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local IN_FLIGHT, WORKER = KEYS[11], ARGV[2]
 
-local REAPED = 1000000000 -- the generation of a worker whose orders were given to others
+local REAPED = 1000000000000000 -- the trip number of a worker whose orders were given to others
+local MOST_ARGUMENTS = 1000 -- of one command; Lua's stack holds some more
 local call = redis.call
 local policy = cmsgpack.unpack(ARGV[1])
+
+-- A whole number in digits. Redis would make them itself where a number is an argument, but takes
+-- thrice as long for it.
+local function whole(number)
+  return string.format('%d', number)
+end
 
 -- Only Redis's clock counts here, so the hosts' clocks may be wrong.
 local clock = call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local now = string.format('%d', NOW)
+local now = whole(NOW)
+local status_ttl, max_events = whole(policy.status_ttl), whole(policy.max_events)
 
 -- How this script changes the counters; written once, by `close_books`.
 local booked = {received = 0, fulfilled = 0, duplicates = 0}
@@ -48,7 +56,7 @@ local function unpack_entry(packed)
 end
 
 local function emit(order_id, status, attempt)
-  call('XADD', EVENTS, 'MAXLEN', '~', policy.max_events, '*',
+  call('XADD', EVENTS, 'MAXLEN', '~', max_events, '*',
     'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now)
 end
 
@@ -74,5 +82,5 @@ local function mark_dead(order_id, err)
   local key = policy.order_prefix .. order_id
   call('HSET', key, 'status', 'dead', 'error', err, 'finished_at', now)
   call('HDEL', key, 'next_attempt_at')
-  call('PEXPIRE', key, policy.status_ttl)
+  call('PEXPIRE', key, status_ttl)
 end

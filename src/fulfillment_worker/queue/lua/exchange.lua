@@ -2,8 +2,8 @@
 --
 -- ARGV     3 trip, MessagePack: the fields of core/exchange.py, Trip
 -- returns  {1, now}  the lease had run out: nothing was done
---          {2, now}  the trip is of an earlier generation: nothing was done
---          {0, now, verdicts, refused, packed entries, first claims, recovered, orphaned,
+--          {2, now}  it is not the trip that comes next: nothing was done
+--          {0, now, verdicts, packed entries, first claims, recovered, orphaned,
 --           backlog, paused, next due (-1 for none), survey (empty unless asked for),
 --           delivery and verdict of the expected order (empty where it was not claimed)}
 
@@ -12,17 +12,19 @@ local SILENT_FOR = 3600000 -- ms after which a worker that holds nothing is forg
 local trip = cmsgpack.unpack(ARGV[3])
 
 local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
-  'generation:' .. WORKER, 'breaker:' .. WORKER)
+  'trips:' .. WORKER, 'breaker:' .. WORKER)
 local function book(i) return tonumber(books[i] or 0) end
 
 if book(6) >= REAPED then return {LEASE_LOST, NOW} end
-if book(6) > trip.generation then return {STALE, NOW} end
+if book(6) ~= trip.number - 1 then return {STALE, NOW} end
 if trip.holding > 0 then
   local lease = call('ZSCORE', LEASES, WORKER)
   if not lease or tonumber(lease) < NOW then return {LEASE_LOST, NOW} end
 end
 -- Redis may have come back with an older state, or a reply was lost without the worker's notice.
-if call('HLEN', IN_FLIGHT) ~= trip.holding then return {STALE, NOW} end
+if trip.holding > 0 and call('HLEN', IN_FLIGHT) ~= trip.holding then
+  return {STALE, NOW}
+end
 -- Asked before anything is changed: a key of the wrong type ends the script here.
 local listed = call('LLEN', PUBLIC)
 
@@ -30,7 +32,8 @@ received_before = book(1)
 rang = trip.expected and trip.expected[1]
 local paused = books[5] == '1'
 
-local refused = apply_outcomes(trip.outcomes)
+fulfil_all(trip.fulfilled)
+apply_outcomes(trip.outcomes)
 local verdicts = begin_all(trip.begins)
 
 -- One worker's orphans a trip; the rest of the expired come with the next.
@@ -50,7 +53,7 @@ if room > 0 then
   suspect, empty = claim(room, trip.suspects, trip.first_delivery, retry_due, listed)
   if retry_due then retry_due, next_due = next_retry() end
   if rang_at then
-    local delivery = trip.first_delivery + rang_at - 1
+    local delivery = whole(trip.first_delivery + rang_at - 1)
     begun = {delivery, begin(delivery, unpack(trip.expected, 2))}
   end
 else
@@ -61,7 +64,7 @@ local own = 0
 if trip.holding > 0 or #claimed > 0 then
   own = call('HLEN', IN_FLIGHT)
   if own > 0 then
-    call('ZADD', LEASES, string.format('%d', NOW + policy.lease), WORKER)
+    call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)
   else
     call('ZREM', LEASES, WORKER)
   end
@@ -90,6 +93,7 @@ if trip.breaker_open ~= (books[7] == '1') then
     call('HDEL', BOOKS, 'breaker:' .. WORKER)
   end
 end
+call('HSET', BOOKS, 'trips:' .. WORKER, whole(trip.number))
 if trip.leaving then forget(WORKER) end
 
 close_books()
@@ -104,6 +108,6 @@ local backlog = retry_due
   or (not empty and call('LLEN', PUBLIC) + call('LLEN', WOKEN) > 0)
   or (not suspect and not no_suspects and call('LLEN', SUSPECTS) > 0)
 return {
-  OK, NOW, verdicts, refused, claimed, booked.received, recovered, orphaned,
+  OK, NOW, verdicts, claimed, booked.received, recovered, orphaned,
   backlog and 1 or 0, paused and 1 or 0, next_due or -1, surveyed, begun,
 }

@@ -1,10 +1,10 @@
 -- What a worker holds: asked when the reply to a trip was lost.
 --
 -- ARGV     3 the deliveries that it knows of, MessagePack
--- returns  {0, now, generation, all deliveries, {delivery, packed entry, ...} for those that it
+-- returns  {0, now, number of the last trip, all deliveries, {delivery, packed entry, ...} for those that it
 --          doesn't know}, or {1, now} where the lease has run out
 
-if tonumber(call('HGET', BOOKS, 'generation:' .. WORKER) or 0) >= REAPED then return {1, NOW} end
+if tonumber(call('HGET', BOOKS, 'trips:' .. WORKER) or 0) >= REAPED then return {1, NOW} end
 local lease = call('ZSCORE', LEASES, WORKER)
 local deliveries = call('HKEYS', IN_FLIGHT)
 if #deliveries > 0 and (not lease or tonumber(lease) < NOW) then return {1, NOW} end
@@ -18,4 +18,4 @@ for _, delivery in ipairs(deliveries) do
     unknown[#unknown + 1] = call('HGET', IN_FLIGHT, delivery)
   end
 end
-return {0, NOW, call('HINCRBY', BOOKS, 'generation:' .. WORKER, 1), deliveries, unknown}
+return {0, NOW, call('HINCRBY', BOOKS, 'trips:' .. WORKER, 1), deliveries, unknown}

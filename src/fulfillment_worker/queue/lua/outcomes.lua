@@ -1,10 +1,28 @@
--- What an outcome does to an order: one function each. It does nothing where the delivery is not
--- in flight (false): it is not this worker's. The delivery leaves its place last, when the order is
--- where it goes: should the script end in between, it is there twice rather than lost.
--- The arguments are the fields of core/outcome.py, in their order.
+-- What an outcome does to an order. That the deliveries are in flight, and this worker's, is what
+-- the number of the trip vouches for. A delivery leaves its place last, when the order is where it
+-- goes: should the script end in between, it is there twice rather than lost.
 
+-- fulfilled: delivery, order id, attempt; and so on, all in digits or text.
+local function fulfil_all(fulfilled)
+  local gone = {}
+  for i = 1, #fulfilled, 3 do
+    local order_id = fulfilled[i + 1]
+    local key = policy.order_prefix .. order_id
+    call('HSET', key, 'status', 'fulfilled', 'finished_at', now)
+    call('PEXPIRE', key, status_ttl)
+    emit(order_id, 'fulfilled', fulfilled[i + 2])
+    gone[#gone + 1] = fulfilled[i]
+    if #gone == MOST_ARGUMENTS or i + 3 > #fulfilled then
+      booked.fulfilled = booked.fulfilled + call('HDEL', IN_FLIGHT, unpack(gone))
+      gone = {}
+    end
+  end
+end
+
+-- The others, one function each; the arguments are the fields of core/outcome.py, in their order.
 local outcome = {}
 
+-- nil where somebody took it out by hand: then there is nothing left to move.
 local function entry_of(delivery)
   local packed = call('HGET', IN_FLIGHT, delivery)
   return packed and unpack_entry(packed)
@@ -25,41 +43,28 @@ local function wait_until(due, entry, order_id, attempt)
   emit(order_id, 'retrying', attempt)
 end
 
-function outcome.fulfilled(delivery, order_id, attempt)
-  if call('HEXISTS', IN_FLIGHT, delivery) == 0 then return false end
-  local key = policy.order_prefix .. order_id
-  call('HSET', key, 'status', 'fulfilled', 'finished_at', now)
-  call('PEXPIRE', key, policy.status_ttl)
-  emit(order_id, 'fulfilled', attempt)
-  call('HDEL', IN_FLIGHT, delivery)
-  booked.fulfilled = booked.fulfilled + 1
-  return true
-end
-
 function outcome.retried(delivery, order_id, attempt, err, delay)
   local entry = entry_of(delivery)
-  if not entry then return false end
+  if not entry then return end
   local key = policy.order_prefix .. order_id
   remember_failure(key, attempt, err)
   call('HSET', key, 'error', err)
   entry.failures = attempt
-  wait_until(string.format('%d', NOW + delay), entry, order_id, attempt)
+  wait_until(whole(NOW + delay), entry, order_id, attempt)
   call('HDEL', IN_FLIGHT, delivery)
-  return true
 end
 
 -- A requeued order is due at once, and before those that came after it.
 function outcome.requeued(delivery, order_id, attempt)
   local entry = entry_of(delivery)
-  if not entry then return false end
-  wait_until(string.format('%d', entry.first_seen), entry, order_id, attempt)
+  if not entry then return end
+  wait_until(whole(entry.first_seen), entry, order_id, attempt)
   call('HDEL', IN_FLIGHT, delivery)
-  return true
 end
 
 function outcome.dead(delivery, order_id, attempt, err, reason)
   local entry = entry_of(delivery)
-  if not entry then return false end
+  if not entry then return end
   entry.failures = attempt
   bury(entry, order_id, reason, err, WORKER)
   if order_id ~= '' then
@@ -67,16 +72,8 @@ function outcome.dead(delivery, order_id, attempt, err, reason)
     mark_dead(order_id, err)
   end
   call('HDEL', IN_FLIGHT, delivery)
-  return true
 end
 
--- The deliveries that were not this worker's any more.
 local function apply_outcomes(outcomes)
-  local refused = {}
-  for _, fields in ipairs(outcomes) do
-    if not outcome[fields[1]](unpack(fields, 2)) then
-      refused[#refused + 1] = fields[2]
-    end
-  end
-  return refused
+  for _, fields in ipairs(outcomes) do outcome[fields[1]](unpack(fields, 2)) end
 end

@@ -53,7 +53,7 @@ end
 -- Worker names are never used again, so nothing of a worker is needed that is long silent.
 local function forget(worker)
   call('ZREM', WORKERS, worker)
-  call('HDEL', BOOKS, 'generation:' .. worker, 'breaker:' .. worker)
+  call('HDEL', BOOKS, 'trips:' .. worker, 'breaker:' .. worker)
 end
 
 -- How many orphans of `worker` were put back, and how many of them are dead now. The lease stays,
@@ -71,7 +71,7 @@ local function reap(worker)
   end
   if moved == #deliveries then
     -- Kept until it is forgotten: should it not be dead, it is told so, whatever it believes.
-    call('HSET', BOOKS, 'generation:' .. worker, REAPED)
+    call('HSET', BOOKS, 'trips:' .. worker, REAPED)
     call('ZREM', LEASES, worker)
   end
   return moved, dead

@@ -1,0 +1,98 @@
+"""The tasks in which attempts run: as few as will do.
+
+Most of what a task costs is its making and its first turn in the loop. So one task carries order
+after order, as long as the handlers end without waiting for anything. When one waits, the task is
+that order's alone from then on, and another carries on with the rest: so waiting handlers run side
+by side, each in a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+
+from fulfillment_worker.core.outcome import Result
+from fulfillment_worker.worker.delivery import Delivery
+
+Ended = Callable[[Delivery, Result], None]
+Attempt = Callable[[Delivery, Ended, asyncio.Task[None]], Awaitable[None]]
+
+_LONG_TURN = 0.005
+"""Seconds of one turn of the loop after which no further attempt is started in it: trips and
+probes have their turn, too."""
+_SLOW_TURN = 0.05
+"""Seconds above which a handler is taken to block the loop."""
+_BREATH = 0.03
+"""Seconds in which the loop is left free after a slow turn, for a trip to Redis and back. A hundred
+handlers that block for 0.3 s each would else silence the worker for longer than its lease."""
+_MOST_AT_ONCE = 1024
+
+
+class Carriers:
+    """Starts attempts, in the order in which they were given.
+
+    attempt: runs one in the task that it is given, and never raises.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._waiting: deque[tuple[Delivery, Ended]] = deque()
+        self._turning = self._breathing = False
+        self._turn_number = 0
+        self._turn_began = 0.0
+        # Tasks made in this turn, and attempts started in it.
+        self._at_once, self._started = 1, 0
+
+    def add(self, attempts: list[tuple[Delivery, Ended]]) -> None:
+        """Start these as soon as it is their turn."""
+        self._waiting.extend(attempts)
+        if self._waiting and not self._turning:
+            self._turning = True
+            self._turn()
+
+    def drop(self, deliveries: list[Delivery]) -> list[tuple[Delivery, Ended]]:
+        """Forget those of `deliveries` that have not started; returns them."""
+        unwanted = set(deliveries)
+        dropped = [pair for pair in self._waiting if pair[0] in unwanted]
+        self._waiting = deque(pair for pair in self._waiting if pair[0] not in unwanted)
+        return dropped
+
+    def _turn(self) -> None:
+        """Once in each turn of the loop while attempts wait, behind those started in the last."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            self._turning = False
+            return
+        self._turn_began = time.monotonic()
+        self._turn_number += 1
+        self._started = 0
+        for _ in range(min(self._at_once, len(self._waiting))):
+            # The loop keeps it until it starts, and the delivery that it carries from then on.
+            loop.create_task(self._carry())  # noqa: RUF006
+        loop.call_soon(self._look_back)
+
+    def _look_back(self) -> None:
+        """The turn is over: did its handlers wait, were they quick, or did they block the loop?"""
+        if time.monotonic() - self._turn_began > _SLOW_TURN:
+            self._at_once = 1
+            asyncio.get_running_loop().call_later(_BREATH, self._turn)
+            return
+        if self._started > self._at_once:
+            self._at_once = 1
+        elif self._waiting:
+            self._at_once = min(2 * self._at_once, _MOST_AT_ONCE)
+        self._turn()
+
+    async def _carry(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        turn, context = self._turn_number, copy_context()
+        while self._waiting and time.monotonic() - self._turn_began <= _LONG_TURN:
+            self._started += 1
+            await self._attempt(*self._waiting.popleft(), task)
+            if self._turn_number != turn or task.cancelling() or copy_context() != context:
+                # It waited, or left traces that the next order must not find.
+                return
