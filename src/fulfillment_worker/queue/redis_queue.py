@@ -67,14 +67,14 @@ class RedisQueue:
 
     async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
         """See Queue."""
-        reply = await self._run(EXCHANGE, trip.worker, _pack(_wire(trip)), meanwhile)
+        reply = await self._run(EXCHANGE, trip.worker, _pack(_wire(trip)), meanwhile=meanwhile)
         if reply[0] != 0:
             return Reply(now=reply[1], lease_lost=reply[0] == 1, stale=reply[0] == 2)
         return self._read_reply(trip, *reply[1:])
 
     async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
         """See Queue."""
-        reply = await self._run(HOLDINGS, worker, _pack(list(known)), nothing)
+        reply = await self._run(HOLDINGS, worker, _pack(list(known)))
         if reply[0] != 0:
             return Holdings(reply[1], lease_lost=True)
         _, now, number, deliveries, pairs = reply
@@ -126,10 +126,14 @@ class RedisQueue:
         await client.execute_command("DEL", scratch)
 
     async def _run(
-        self, script: scripts.Script, worker: str, said: bytes, meanwhile: Callable[[], None]
+        self,
+        script: scripts.Script,
+        worker: str,
+        *said: bytes,
+        meanwhile: Callable[[], None] = nothing,
     ) -> Any:
         names = [*self._keys, keys.in_flight(self.name, worker)]
-        args = (self._policy, worker, said)
+        args = (self._policy, worker, *said)
         return await self._talk.run(script, names, *args, patience=PATIENCE, meanwhile=meanwhile)
 
     def _read_reply(
