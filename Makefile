@@ -11,11 +11,12 @@ ARGS ?=
 FAULTS ?= 100
 SEED ?= 1
 ENTRIES ?= 1000000
+HEALTHY ?= 60s
 bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz bench monitoring format image prove-image lock
+.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz bench prove-alerts monitoring format image prove-image lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ fuzz: setup system-packages ## ENTRIES=1000000 hostile entries by SEED=1 through
 bench: setup system-packages ## Orders a second against the naive loop, and the pick-up of single orders
 	@$(bin)/python -m benchmarks.drain
 	@$(bin)/python -m benchmarks.pickup
+
+prove-alerts: setup system-packages ## The fault that each alert is for, by real notifications; then HEALTHY=60s without any
+	@$(bin)/python -m tests.monitoring --healthy $(HEALTHY) $(ARGS)
 
 monitoring: setup ## Rewrite what is checked in under monitoring/
 	@$(bin)/fulfillment-worker monitoring monitoring

@@ -32,7 +32,47 @@ def program(name: str) -> str:
     return found
 
 
-class PrometheusServer(RunningProcess):
+class PrometheusApi(RunningProcess):
+    """A running Prometheus, to be asked. port: where it listens on loopback."""
+
+    port: int
+
+    def api(self, path: str, **parameters: str) -> Any:
+        """The `data` of an answer of /api/v1/PATH."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", f"/api/v1/{path}?{urlencode(parameters)}")
+            answer = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    def query(self, expression: str) -> list[Sample]:
+        """The instant vector of a PromQL expression."""
+        found = self.api("query", query=expression)
+        assert found["resultType"] == "vector", found
+        return [Sample(each["metric"], float(each["value"][1])) for each in found["result"]]
+
+    def value(self, expression: str) -> float | None:
+        """The value of an expression that gives one sample; None where it gives none."""
+        samples = self.query(expression)
+        assert len(samples) <= 1, samples
+        return samples[0].value if samples else None
+
+    def wait_for_scrape(self, *, deadline: float = 20.0) -> None:
+        """Return when every target was scraped without a fault."""
+
+        def healthy() -> bool:
+            targets = self.api("targets", state="active")["activeTargets"]
+            faults = [target for target in targets if target["health"] != "up"]
+            assert not faults, [(fault["scrapeUrl"], fault["lastError"]) for fault in faults]
+            return bool(targets)
+
+        eventually(healthy, deadline=deadline, what="all targets up")
+
+
+class PrometheusServer(PrometheusApi):
     """Scrapes `targets` (`host:port`) as the job `fulfillment-worker`; evaluates `rule_files`.
 
     flags: more of the program's own.
@@ -75,37 +115,3 @@ class PrometheusServer(RunningProcess):
             cwd=folder,
         )
         self.wait_for("Server is ready to receive web requests")
-
-    def api(self, path: str, **parameters: str) -> Any:
-        """The `data` of an answer of /api/v1/PATH."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", f"/api/v1/{path}?{urlencode(parameters)}")
-            answer = json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-        assert answer["status"] == "success", answer
-        return answer["data"]
-
-    def query(self, expression: str) -> list[Sample]:
-        """The instant vector of a PromQL expression."""
-        found = self.api("query", query=expression)
-        assert found["resultType"] == "vector", found
-        return [Sample(each["metric"], float(each["value"][1])) for each in found["result"]]
-
-    def value(self, expression: str) -> float | None:
-        """The value of an expression that gives one sample; None where it gives none."""
-        samples = self.query(expression)
-        assert len(samples) <= 1, samples
-        return samples[0].value if samples else None
-
-    def wait_for_scrape(self, *, deadline: float = 20.0) -> None:
-        """Return when every target was scraped without a fault."""
-
-        def healthy() -> bool:
-            targets = self.api("targets", state="active")["activeTargets"]
-            faults = [target for target in targets if target["health"] != "up"]
-            assert not faults, [(fault["scrapeUrl"], fault["lastError"]) for fault in faults]
-            return bool(targets)
-
-        eventually(healthy, deadline=deadline, what="all targets up")

@@ -95,13 +95,26 @@ def _held(target: Target) -> str:
 
 
 def _dead(target: Target) -> str:
-    dead = target.of("orders_dead_lettered_total")
-    return f"sum without ({A}) (increase({dead}[{target.window('30m')}])) > 0"
+    return happened(target, "orders_dead_lettered_total", "30m")
 
 
 def _orphaned(target: Target) -> str:
-    recovered = target.of("orders_recovered_total")
-    return f"sum without ({A}) (increase({recovered}[{target.window('30m')}])) > 0"
+    return happened(target, "orders_recovered_total", "30m")
+
+
+def happened(target: Target, counter: str, window: str) -> str:
+    """Whether it was counted in the window, also by a worker that Prometheus has met only since.
+
+    `increase` starts at the first scrape, and what a worker counts before that would be missed:
+    one that has just started is the very one to find the orders of another that died.
+    """
+    counted = target.of(counter)
+    started = target.of("process_start_time_seconds")
+    age = f"time() - {started} < {target.seconds(window)}"
+    return (
+        f"sum without ({A}) (increase({counted}[{target.window(window)}])) > 0\nor\n"
+        f"sum without ({A}) ({counted} and on (job, instance) {age}) > 0"
+    )
 
 
 def _redis_errors(target: Target) -> str:
