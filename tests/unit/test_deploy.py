@@ -101,7 +101,7 @@ def test_prometheus_scrapes_the_service_of_compose(compose: dict[str, Any]) -> N
 def in_container(compose: dict[str, Any], service: str, path: str) -> Path:
     """The file or folder of this repository that is at `path` in a container."""
     for mount in compose["services"][service]["volumes"]:
-        source, inside, *_ = mount.split(":")
+        source, inside = str(mount).split(":")[:2]
         if source.startswith("./") and (path == inside or path.startswith(f"{inside}/")):
             return ROOT / source / path.removeprefix(inside).lstrip("/")
     pytest.fail(f"{path} is not mounted into {service}")
