@@ -299,7 +299,9 @@ def _survey(gauges: _QueueGauges, survey: Survey) -> None:
     gauges.in_flight.set(survey.in_flight)
     gauges.retrying.set(survey.retrying)
     gauges.dead.set(survey.dead)
-    gauges.since = survey.oldest / 1000 if survey.oldest < survey.at else None
+    # An order that came this very moment must begin to age, too, should Redis be away from now on.
+    waits = survey.waiting > 0 or survey.oldest < survey.at
+    gauges.since = survey.oldest / 1000 if waits else None
     gauges.sampled.set(survey.at / 1000)
     gauges.unaccounted.set(survey.unaccounted)
 

@@ -137,6 +137,14 @@ def test_while_no_order_waits_none_is_old() -> None:
     assert later > earlier >= 3000
 
 
+def test_an_order_that_came_with_the_survey_ages_from_then_on() -> None:
+    now = [2000.0]
+    metrics = new_metrics(clock=lambda: now[0])
+    metrics.observe(QueueSurveyed("orders", survey(waiting=1)))
+    now[0] += 60
+    assert value(metrics, "fulfillment_queue_oldest_order_timestamp_seconds") == 2000
+
+
 def test_before_the_first_survey_nothing_looks_old() -> None:
     metrics = new_metrics(clock=lambda: 5000.0)
     assert value(metrics, "fulfillment_queue_oldest_order_timestamp_seconds") == 5000

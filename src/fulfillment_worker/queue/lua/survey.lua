@@ -5,6 +5,14 @@
 -- is one above those received, so the first note that reaches it tells when it was there.
 local function waiting_since(received, waiting)
   call('ZREMRANGEBYSCORE', ARRIVALS, '-inf', received)
+  -- More than ever arrived by now: orders have vanished from the list, by another consumer's or
+  -- by an operator's hand. What is left was there when the first of these notes was made.
+  local beyond = '(' .. received + waiting
+  local vanished = call('ZRANGEBYSCORE', ARRIVALS, beyond, '+inf', 'LIMIT', 0, 1)[1]
+  if vanished then
+    call('ZREMRANGEBYSCORE', ARRIVALS, beyond, '+inf')
+    call('ZADD', ARRIVALS, received + waiting, vanished)
+  end
   local first = tonumber(call('ZRANGE', ARRIVALS, 0, 0)[1])
   local last = tonumber(call('ZREVRANGE', ARRIVALS, 0, 0)[1])
   -- Notes get sparser the longer the head waits, so that a backlog of days costs no memory.
@@ -34,6 +42,10 @@ local function survey(received, nothing_waits)
       since = waiting_since(received, waiting)
       head = call('LINDEX', WOKEN, -1) or call('LINDEX', PUBLIC, -1)
     end
+    local suspect = call('LINDEX', SUSPECTS, -1)
+    if suspect then since = math.min(since, unpack_entry(suspect).first_seen) end
   end
+  -- All that was noted has gone, however it went.
+  if waiting == 0 then call('DEL', ARRIVALS) end
   return waiting, retrying, call('HLEN', DEAD), since, head
 end
