@@ -54,9 +54,12 @@ chaos: setup system-packages ## FAULTS=100 faults by SEED=1 on a fleet under loa
 fuzz: setup system-packages ## ENTRIES=1000000 hostile entries by SEED=1 through a worker
 	@$(bin)/python -m tests.fuzz $(ENTRIES) $(SEED)
 
-bench: setup system-packages ## Orders a second against the naive loop, and the pick-up of single orders
-	@$(bin)/python -m benchmarks.drain
-	@$(bin)/python -m benchmarks.pickup
+bench: setup system-packages ## How fast, how soon and how cheap, within 3 minutes; the figures go to .benchmarks/results
+	@$(bin)/python -m benchmarks.suite
+
+bench-peers: setup system-packages ## The same against other workers over Redis, within 30 minutes
+	@$(bin)/python -m benchmarks.peers.install
+	@$(bin)/python -m benchmarks.peers.compare
 
 prove-alerts: setup system-packages ## The fault that each alert is for, by real notifications; then HEALTHY=60s without any
 	@$(bin)/python -m tests.monitoring --healthy $(HEALTHY) $(ARGS)

@@ -1,6 +1,6 @@
 """Redis's own limit for this worker's scripts: recorded trips, said again as fast as it listens.
 
-    .venv/bin/python -m benchmarks.ceiling [--orders N] [--rounds N] [--concurrency N]
+    .venv/bin/python -m benchmarks.ceiling [--orders N] [--rounds N] [--at-once N]
 
 What redis-benchmark sends can't depend on what was sent before, and each trip does: it ends the
 deliveries that earlier ones claimed. So a worker's own trips are recorded while it drains a full
@@ -10,39 +10,34 @@ for replies, from another core. Redis does all that it does for a worker, and is
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from functools import partial
 
 from benchmarks.kit import orders
 from benchmarks.kit.drain import Drained, drain
-from benchmarks.kit.figures import Figures, save, table
+from benchmarks.kit.figures import save, table
 from benchmarks.kit.ground import Ground, ground
 from benchmarks.kit.recorder import Recorder, name_of, replay
-from benchmarks.kit.rounds import in_turns
+from benchmarks.kit.runs import arguments, as_json, drains
 from benchmarks.kit.subject import Ours, Work
 
+NAME = "the scripts alone (Redis's limit)"
 _TRIPS = (b"EVALSHA", b"EVAL", b"FCALL")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="benchmarks.ceiling")
-    parser.add_argument("--orders", type=int, default=60_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--concurrency", type=int, default=1000)
-    given = parser.parse_args(arguments)
-    work = Work("noop", given.orders, given.concurrency)
-    found = in_turns({"ceiling": partial(ceiling, work)}, given.rounds)["ceiling"]
-    rate = Figures(tuple(each.rate for each in found))
-    cpu = Figures(tuple(each.redis_cpu for each in found))
+    told = arguments("ceiling", given, orders=60_000, at_once=1000, rounds=3)
+    work = Work("noop", told.orders, told.at_once)
+    figures = drains({NAME: partial(ceiling, work)}, told.rounds)
+    found = figures[NAME]
     print(
         table(
-            ["script ceiling", "orders/s", "Redis CPU µs/order"],
-            [[f"{given.concurrency} at once", rate.shown(), cpu.shown(1)]],
+            ["script ceiling", "orders/s", "Redis CPU µs"],
+            [[f"{told.at_once} at once", found.rate.shown(), found.redis_cpu.shown(1)]],
         )
     )
-    save("ceiling", {"orders": given.orders, "rate": rate.values, "redis_cpu": cpu.values})
+    save("ceiling", {"orders": told.orders, "rows": as_json(figures)})
 
 
 def ceiling(work: Work) -> Drained:

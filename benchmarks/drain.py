@@ -1,6 +1,6 @@
 """How many no-op orders a second: this worker, and the naive BRPOP loop, in turns.
 
-    .venv/bin/python -m benchmarks.drain [--orders N] [--concurrency N,N] [--rounds N]
+    .venv/bin/python -m benchmarks.drain [--orders N] [--at-once N,N] [--rounds N]
 
 The worker (or the loop) runs on one core and Redis on another; metrics, statuses and events are
 on. The rate is that of orders recorded as fulfilled, from a tenth of the way to nearly the end.
@@ -9,76 +9,39 @@ CPU per order is the steadier figure where the machine is noisy.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
-from benchmarks.kit.drain import Drained, DrainFigures, drain, gathered
-from benchmarks.kit.figures import save, table
-from benchmarks.kit.ground import ground
-from benchmarks.kit.rounds import in_turns
-from benchmarks.kit.subject import Naive, Ours, Subject, Work
+from benchmarks.kit.drain import Drained
+from benchmarks.kit.figures import save
+from benchmarks.kit.runs import DURABLE, arguments, as_json, drain_run, drain_table, drains
+from benchmarks.kit.subject import Naive, Ours, Work
+
+NAIVE = Naive().name
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Measure and print medians, with the least and the most."""
-    given = _parser().parse_args(arguments)
-    subjects: list[Subject] = [
-        *[
-            Ours(f"fulfillment-worker, {each} at once", ("--concurrency", each))
-            for each in given.concurrency.split(",")
-        ],
-        Naive(),
-    ]
-    figures = measure(subjects, given.orders, given.rounds)
-    print(shown(figures))
-    save("drain", {"orders": given.orders, "rows": as_json(figures)})
-
-
-def measure(subjects: Sequence[Subject], orders: int, rounds: int) -> dict[str, DrainFigures]:
-    """By the name of the subject. The naive loop gets a quarter of the orders."""
-    runs = {subject.name: partial(_once, subject, orders) for subject in subjects}
-    return {name: gathered(found) for name, found in in_turns(runs, rounds).items()}
-
-
-def _once(subject: Subject, orders: int) -> Drained:
-    many = orders // 4 if isinstance(subject, Naive) else orders
-    with ground() as here:
-        return drain(subject, here, Work("noop", many))
-
-
-def shown(figures: dict[str, DrainFigures]) -> str:
-    """The table; ratios are to the last row."""
-    base = list(figures.values())[-1].rate.median
-    return table(
-        ["no-op drain", "orders/s", "x naive", "worker CPU µs/order", "Redis CPU µs/order"],
-        [
-            [
-                name,
-                each.rate.shown(),
-                f"{each.rate.median / base:.1f}",
-                each.worker_cpu.shown(1),
-                each.redis_cpu.shown(1),
-            ]
-            for name, each in figures.items()
-        ],
+    told = arguments("drain", given, orders=60_000, at_once="50,1000", rounds=3)
+    figures = drains(
+        runs(told.orders, [int(each) for each in told.at_once.split(",")]), told.rounds
     )
+    print(drain_table("no-op drain", figures, NAIVE))
+    save("drain", {"orders": told.orders, "rows": as_json(figures)})
 
 
-def as_json(figures: dict[str, DrainFigures]) -> dict[str, dict[str, tuple[float, ...]]]:
-    """All values of all rounds."""
+def runs(orders: int, at_once: Sequence[int]) -> dict[str, Callable[[], Drained]]:
+    """This worker with so many at once, the last also on a durable Redis; and the naive loop."""
+    best = Work("noop", orders, at_once[-1])
     return {
-        name: {column: found.values for column, found in each._asdict().items()}
-        for name, each in figures.items()
+        **{label(each): drain_run(Ours(), Work("noop", orders, each)) for each in at_once},
+        f"{label(at_once[-1])}, appendonly everysec": drain_run(Ours(), best, *DURABLE),
+        NAIVE: drain_run(Naive(), Work("noop", orders // 4)),
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="benchmarks.drain")
-    parser.add_argument("--orders", type=int, default=60_000)
-    parser.add_argument("--concurrency", default="50,1000")
-    parser.add_argument("--rounds", type=int, default=3)
-    return parser
+def label(at_once: int) -> str:
+    """The row's name."""
+    return f"fulfillment-worker, {at_once} at once"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
-from benchmarks.kit.figures import Figures
 from benchmarks.kit.ground import Ground
 from benchmarks.kit.machine import cpu_seconds, resident
 from benchmarks.kit.progress import Progress
@@ -49,10 +48,10 @@ def drain(subject: Subject, ground: Ground, work: Work) -> Drained:
                 ground.redis_cpu(),
                 resident(worker.pid),
             ),
-            work.many,
+            work.last_told,
             lambda: worker.returncode is not None and worker.output,
         )
-    return _between(*_window(samples, work.many))
+    return _between(*_window(samples, work.last_told))
 
 
 def _watch(
@@ -90,17 +89,3 @@ def _between(first: _Sample, last: _Sample) -> Drained:
         redis_cpu=(last.redis - first.redis) / done * 1e6,
         memory=last.memory / 2**20,
     )
-
-
-class DrainFigures(NamedTuple):
-    """Several runs of one subject."""
-
-    rate: Figures
-    worker_cpu: Figures
-    redis_cpu: Figures
-    memory: Figures
-
-
-def gathered(runs: list[Drained]) -> DrainFigures:
-    """One Figures for each column."""
-    return DrainFigures(*(Figures(tuple(column)) for column in zip(*runs, strict=True)))

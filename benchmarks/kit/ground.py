@@ -34,11 +34,11 @@ class Ground:
 
 
 @contextmanager
-def ground(*redis_options: str) -> Iterator[Ground]:
-    """A fresh one, taken away at the end."""
+def ground(*redis_options: str, cores: tuple[int, ...] = (REDIS_CORE,)) -> Iterator[Ground]:
+    """A fresh one, taken away at the end. cores: those that Redis may run on."""
     with TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        with on_core(REDIS_CORE):
+        with on_core(*cores):
             server = RedisServer(folder, "redis-7", *redis_options).start()
         try:
             with server.client() as client:

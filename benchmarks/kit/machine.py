@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 
 _PAGE = os.sysconf("SC_PAGESIZE")
-_CORES = sorted(os.sched_getaffinity(0))
-WORKER_CORE, REDIS_CORE = _CORES[0], _CORES[-1]
+CORES = tuple(sorted(os.sched_getaffinity(0)))
+WORKER_CORE, REDIS_CORE = CORES[0], CORES[-1]
 """The worker has one core and Redis another, so that neither can take the other's time."""
 
 
@@ -41,7 +41,7 @@ def resident(pid: int) -> int:
 def described() -> dict[str, object]:
     """What the figures depend on, for the record."""
     return {
-        "cores": len(_CORES),
+        "cores": len(CORES),
         "cpu": _cpu_model(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "kernel": platform.release().split("-")[0],

@@ -10,13 +10,19 @@ T = TypeVar("T")
 
 
 def in_turns(runs: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """What each gave in each round."""
+    """What each gave in each round. One that fails is told, and left out of all."""
     found: dict[str, list[T]] = {name: [] for name in runs}
     for number in range(rounds):
-        for name, run in runs.items():
-            _tell(f"round {number + 1}/{rounds}: {name}")
-            found[name].append(run())
+        for name in list(found):
+            _tell(f"round {number + 1} of {rounds}: {name}")
+            try:
+                found[name].append(runs[name]())
+            except (RuntimeError, AssertionError, OSError) as error:
+                del found[name]
+                print(f"\n{name} is left out: {error}", file=sys.stderr)
     _tell("")
+    if not found:
+        raise SystemExit("nothing is left to show")
     return found
 
 

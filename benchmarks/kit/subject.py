@@ -33,13 +33,22 @@ class Work:
     many: int
     at_once: int | None = None
 
+    @property
+    def every(self) -> int:
+        """Handlers tell how far they are once in so many orders."""
+        return 1 if self.kind in _TELLING_EACH else max(1, self.many // _MARKS_A_RUN)
+
+    @property
+    def last_told(self) -> int:
+        """The number of the last order that handlers tell of."""
+        return self.many - self.many % self.every
+
     def env(self, ground: Ground) -> dict[str, str]:
         """What the programs read."""
-        every = 1 if self.kind in _TELLING_EACH else max(1, self.many // _MARKS_A_RUN)
         return {
             "BENCH_KIND": self.kind,
             "BENCH_MARKS": str(ground.marks),
-            "BENCH_EVERY": str(every),
+            "BENCH_EVERY": str(self.every),
             "BENCH_MANY": str(self.many),
             "BENCH_ORDER": orders.TEMPLATE,
             "BENCH_REDIS_PORT": str(ground.server.port),

@@ -6,7 +6,7 @@ import json
 import os
 
 import redis
-from marks import mark
+from work import work
 
 
 def main() -> None:
@@ -18,8 +18,8 @@ def main() -> None:
 
 
 def fulfil(order: object) -> None:
-    """Nothing."""
-    mark()
+    """What the order takes."""
+    work()
 
 
 main()

@@ -1,0 +1,116 @@
+"""`make bench`: this worker against the naive loop, its scripts' own limit, and BullMQ.
+
+    .venv/bin/python -m benchmarks.suite [--rounds N] [--scale N]
+
+BullMQ takes part where it can be installed (Node and npm), Sidekiq where it is installed.
+--scale multiplies the numbers of orders, in percent.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+
+from benchmarks import ceiling, drain, waits
+from benchmarks.kit.figures import save
+from benchmarks.kit.recovery import recoveries, recovery_table
+from benchmarks.kit.runs import (
+    DrainFigures,
+    arguments,
+    as_json,
+    drain_run,
+    drain_table,
+    drains,
+    pickup_run,
+    pickup_table,
+    pickups,
+)
+from benchmarks.kit.subject import Naive, Ours, Subject, Work
+from benchmarks.peers.peer import Peer
+from benchmarks.peers.peers import PEERS
+
+DEFAULT, BEST = 50, 1000
+ORDERS, PICKUPS = 50_000, 20
+_PROGRAMS = {"BullMQ": ("node", "npm"), "Sidekiq": ("sidekiq",)}
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Measure and print; the figures of all rounds go to suite.json."""
+    told = arguments("suite", given, rounds=3, scale=100)
+    peers = at_hand()
+    orders = max(2000, ORDERS * told.scale // 100)
+    found = {
+        "noop": _noop(peers, orders, told.rounds),
+        "wait": _wait(peers, orders, told.rounds),
+        "pickup": _pickup(peers, told.rounds),
+        "recovery": _recovery(),
+    }
+    save("suite", {"orders": orders, **found})
+
+
+def at_hand() -> list[Peer]:
+    """The peers whose programs are on this machine."""
+    return [
+        peer
+        for peer in PEERS
+        if all(shutil.which(program) for program in _PROGRAMS.get(peer.name, ("",)))
+    ]
+
+
+def _noop(peers: Sequence[Peer], orders: int, rounds: int) -> dict[str, object]:
+    figures = drains(
+        {
+            **drain.runs(orders, (DEFAULT, BEST)),
+            ceiling.NAME: partial(ceiling.ceiling, Work("noop", orders, BEST)),
+            **{peer.name: drain_run(peer, Work("noop", _fewer(peer, orders))) for peer in peers},
+        },
+        rounds,
+    )
+    print(drain_table("no-op drain", figures, drain.NAIVE))
+    print(_of_ceiling(figures), end="\n\n", flush=True)
+    return as_json(figures)
+
+
+def _of_ceiling(figures: dict[str, DrainFigures]) -> str:
+    share = figures[drain.label(BEST)].rate.median / figures[ceiling.NAME].rate.median
+    return f"{share:.0%} of what Redis can do with the same scripts"
+
+
+def _wait(peers: Sequence[Peer], orders: int, rounds: int) -> dict[str, object]:
+    ours = Ours()
+    figures = drains(
+        {
+            ours.name: drain_run(ours, Work("wait", orders // 3, waits.AT_ONCE)),
+            **{
+                peer.name: drain_run(peer, Work("wait", _fewer(peer, orders // 3), waits.AT_ONCE))
+                for peer in peers
+            },
+        },
+        rounds,
+    )
+    print(drain_table("10 ms of waiting, 100 at once", figures))
+    print(waits.of_ideal(figures[ours.name]), end="\n\n", flush=True)
+    return as_json(figures)
+
+
+def _pickup(peers: Sequence[Peer], rounds: int) -> dict[str, object]:
+    subjects: list[Subject] = [Ours(), Naive(), *peers]
+    figures = pickups({each.name: pickup_run(each, PICKUPS) for each in subjects}, rounds)
+    print(pickup_table(figures), end="\n\n", flush=True)
+    return as_json(figures)
+
+
+def _recovery() -> dict[str, float | None]:
+    found = recoveries([Ours()])
+    print(recovery_table(found), flush=True)
+    return found
+
+
+def _fewer(peer: Peer, orders: int) -> int:
+    """As many as take about as long."""
+    return min(peer.many, orders // 3)
+
+
+if __name__ == "__main__":
+    main()
