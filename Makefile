@@ -66,6 +66,7 @@ prove-alerts: setup system-packages ## The fault that each alert is for, by real
 
 monitoring: setup ## Rewrite what is checked in under monitoring/
 	@$(bin)/fulfillment-worker monitoring monitoring
+	@$(bin)/python -m tests.monitoring.rule_tests
 
 format: setup ## Put the code into the project's style
 	$(bin)/ruff check --fix .
