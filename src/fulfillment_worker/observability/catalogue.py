@@ -253,6 +253,14 @@ LOG_MESSAGES = Spec(
     help="Messages logged, by level, also those that could not be written.",
     why="A burst of errors can be seen, and alerted on, without a log system.",
 )
+LOG_LINES_DROPPED = Spec(
+    name="fulfillment_log_lines_dropped_total",
+    kind=Kind.COUNTER,
+    source=Source.PLAIN,
+    help="Log lines that were not written, since whoever reads the log was too slow or is gone.",
+    why="Above 0, the log is incomplete. The worker never waits for its reader: up to 10,000 lines "
+    "or 8 MiB wait for it, and what comes then is dropped.",
+)
 OBSERVER_FAULTS = Spec(
     name="fulfillment_observer_faults_total",
     kind=Kind.COUNTER,
@@ -313,6 +321,7 @@ CATALOGUE: tuple[Spec, ...] = (
     REDIS_COMMANDS,
     REDIS_COMMAND_DURATION,
     LOG_MESSAGES,
+    LOG_LINES_DROPPED,
     OBSERVER_FAULTS,
     SPANS_ENDED,
     SPANS_EXPORTED,

@@ -14,9 +14,13 @@ from math import isfinite
 
 _LONGEST_VALUE = 2_000
 _LONGEST_TRACEBACK = 20_000
-# userinfo of a URL; and a parameter whose name says that its value is secret.
+# userinfo of a URL; a parameter, or a key of JSON or of a dict, whose name says that its value is
+# secret; and the token of an Authorization header.
 _USERINFO = re.compile(r"(?<=://)[^/\s]*@")
-_SECRET = re.compile(r"(?i)\b(\w*(?:password|passwd|secret|token|api_?key))=[^&\s'\"]+")
+_SECRET_NAME = r"[\w-]*(?:password|passwd|secret|token|api[_-]?key|authorization)"
+_SECRET = re.compile(rf"(?i)\b({_SECRET_NAME})=[^&\s'\"]+")
+_SECRET_KEY = re.compile(rf"(?i)((['\"]){_SECRET_NAME}\2\s*:\s*)(['\"]).*?\3")
+_BEARER = re.compile(r"(?i)\bbearer\s+(?=\S*\d)[\w\-.=+/~]{12,}")
 _COLOURS = {
     "debug": "\x1b[2m",
     "info": "\x1b[32m",
@@ -42,7 +46,11 @@ def redact(text: str) -> str:
     """The text without what looks like credentials."""
     if "://" in text:
         text = _USERINFO.sub("***@", text)
-    return _SECRET.sub(r"\1=***", text) if "=" in text else text
+    if "=" in text:
+        text = _SECRET.sub(r"\1=***", text)
+    if ":" in text:
+        text = _SECRET_KEY.sub(r"\1\3***\3", text)
+    return _BEARER.sub("Bearer ***", text) if "earer " in text else text
 
 
 class JsonFormatter(logging.Formatter):

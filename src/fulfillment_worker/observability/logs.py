@@ -8,6 +8,8 @@ fit into the queue meanwhile is dropped, and counted.
 from __future__ import annotations
 
 import logging
+import os
+import select
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -21,6 +23,7 @@ Format = Literal["auto", "console", "json"]
 
 _LOGGER = logging.getLogger("fulfillment_worker")
 _MOST_WAITING = 10_000
+_MOST_CHARACTERS = 8 * 1024 * 1024
 _FLUSH_SECONDS = 2.0
 # These name each request's URL at info: one line per order, and URLs may hold secrets.
 _CHATTY = ("httpx", "httpcore", "asyncio", "redis", "urllib3")
@@ -37,16 +40,18 @@ def configure(
     format: Format = "auto",
     stream: TextIO | None = None,
     on_log: Callable[[str], None] | None = None,
+    on_drop: Callable[[], None] | None = None,
 ) -> LogHandler:
     """Send every logger of the process to `stream` (default: stderr), from `level` up.
 
     format: "auto" is "console" on a terminal, else "json". on_log: called with the level's name
-    for each message, in the thread that logs. Replaces what a former call has set up.
+    for each message, in the thread that logs. on_drop: called for each line that is not written.
+    Replaces what a former call has set up.
     Returns the handler: `close` it at the end, to have all lines written.
     Raises ValueError for an unknown level.
     """
     stream = sys.stderr if stream is None else stream
-    handler = LogHandler(stream, on_log or _ignore)
+    handler = LogHandler(stream, on_log or _ignore, on_drop or _ignore)
     handler.setFormatter(_formatter(format, stream))
     root = logging.getLogger()
     for former in root.handlers[:]:
@@ -74,8 +79,16 @@ def _is_terminal(stream: TextIO) -> bool:
         return False
 
 
-def _ignore(level: str) -> None:
+def _ignore(*_level: str) -> None:
     pass
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    """Of the file behind it; None where there is none."""
+    try:
+        return stream.fileno()
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def _add(record: logging.LogRecord, fields: Mapping[str, object]) -> None:
@@ -87,14 +100,22 @@ def _add(record: logging.LogRecord, fields: Mapping[str, object]) -> None:
 class LogHandler(logging.Handler):
     """Formats in the thread that logs, writes in its own. Never raises, never waits."""
 
-    def __init__(self, stream: TextIO, on_log: Callable[[str], None]) -> None:
+    def __init__(
+        self, stream: TextIO, on_log: Callable[[str], None], on_drop: Callable[[], None]
+    ) -> None:
         super().__init__()
         self._stream = stream
+        # Past the stream's own buffer, whose lock a write that stalls would hold at the very end.
+        self._descriptor = _descriptor(stream)
         self._on_log = on_log
+        self._on_drop = on_drop
         self._also: Callable[[], Mapping[str, object]] | None = None
         # Safe also where a destructor logs while this thread is in the middle of `put`.
         self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
+        # Each is changed by one side alone: the loggers, in the handler's lock, and the writer.
+        self._put = self._taken = 0
         self._dropped = 0
+        self._stalled = False
         self._thread: threading.Thread | None = None
 
     def add_fields(self, fields: Callable[[], Mapping[str, object]]) -> None:
@@ -105,30 +126,40 @@ class LogHandler(logging.Handler):
         """Count the message, and hand its line to the writer."""
         try:
             self._on_log(level_name(record.levelno))
-            if self._lines.qsize() >= _MOST_WAITING:
-                self._dropped += 1
+            if self._is_full():
+                self._drop()
                 return
             if self._also is not None:
                 _add(record, self._also())
-            self._lines.put(self.format(record) + "\n")
+            line = self.format(record) + "\n"
+            self._put += len(line)
+            self._lines.put(line)
             self._ensure_writer()
         except Exception:  # noqa: BLE001 - a log line must never fail what it tells of
-            self._dropped += 1
+            self._drop()
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Nothing: there is nowhere left to say it."""
 
     def flush(self) -> None:
-        """Wait until all lines so far were written, but not for ever."""
-        if self._thread is not None and self._thread.is_alive():
+        """Wait until all lines so far were written, but not for ever; once, if nobody reads."""
+        if self._thread is not None and self._thread.is_alive() and not self._stalled:
             written = threading.Event()
             self._lines.put(written)
-            written.wait(_FLUSH_SECONDS)
+            self._stalled = not written.wait(_FLUSH_SECONDS)
 
     def close(self) -> None:
         """Write what waits. The handler can go on being used. Idempotent."""
         self.flush()
         super().close()
+
+    def _is_full(self) -> bool:
+        waiting = self._put - self._taken
+        return self._lines.qsize() >= _MOST_WAITING or waiting >= _MOST_CHARACTERS
+
+    def _drop(self) -> None:
+        self._dropped += 1
+        self._on_drop()
 
     def _ensure_writer(self) -> None:
         # A fork keeps the object but not the thread.
@@ -143,7 +174,9 @@ class LogHandler(logging.Handler):
             if isinstance(line, threading.Event):
                 line.set()
                 continue
+            self._taken += len(line)
             self._write_line(line)
+            self._stalled = False
             if self._dropped and self._lines.empty():
                 self._tell_dropped()
 
@@ -157,7 +190,19 @@ class LogHandler(logging.Handler):
 
     def _write_line(self, line: str) -> None:
         try:
-            self._stream.write(line)
-            self._stream.flush()
+            if self._descriptor is None:
+                self._stream.write(line)
+                self._stream.flush()
+            else:
+                encoding = getattr(self._stream, "encoding", None) or "utf-8"
+                _write_all(self._descriptor, line.encode(encoding, "backslashreplace"))
         except (OSError, ValueError):  # the reader has gone, or the stream was closed
-            self._dropped += 1
+            self._drop()
+
+
+def _write_all(descriptor: int, line: bytes) -> None:
+    while line:
+        try:
+            line = line[os.write(descriptor, line) :]
+        except BlockingIOError:  # somebody who shares the terminal or pipe made it so
+            select.select((), (descriptor,), ())

@@ -91,10 +91,17 @@ class Metrics:
             oldest = instruments.queue_gauge(c.QUEUE_OLDEST_ORDER, queue)
             oldest.set_function(partial(_oldest, gauges, clock))
         self._messages = PlainCounter(c.LOG_MESSAGES)
+        self._dropped = PlainCounter(c.LOG_LINES_DROPPED)
         self._faults = PlainCounter(c.OBSERVER_FAULTS)
         self._spans_ended = PlainCounter(c.SPANS_ENDED)
         self._spans_exported = PlainCounter(c.SPANS_EXPORTED)
-        for plain in (self._messages, self._faults, self._spans_ended, self._spans_exported):
+        for plain in (
+            self._messages,
+            self._dropped,
+            self._faults,
+            self._spans_ended,
+            self._spans_exported,
+        ):
             self.registry.register(plain)
         self.runtime = RuntimeMetrics(self.registry, on_fault=self.faulted)
 
@@ -185,6 +192,10 @@ class Metrics:
     def logged(self, level: str) -> None:
         """Count a log message. level: one of `LOG_LEVELS`, others are ignored. Takes no lock."""
         self._messages.add(level)
+
+    def log_line_dropped(self) -> None:
+        """Count a log line that was not written. Never raises, takes no lock."""
+        self._dropped.add()
 
     def _record(self, event: Event) -> None:  # noqa: C901, PLR0912 - one flat case per event
         # In order of frequency: a pattern costs some 40 ns to miss.

@@ -36,7 +36,12 @@ def run(settings: Settings) -> int:
     except HandlerError as error:
         return refuse(str(error), WRONG_USAGE)
     watch = Watch(settings)
-    log_to = configure(settings.log_level, settings.log_format, on_log=watch.metrics.logged)
+    log_to = configure(
+        settings.log_level,
+        settings.log_format,
+        on_log=watch.metrics.logged,
+        on_drop=watch.metrics.log_line_dropped,
+    )
     try:
         with watch.serving(), traced(settings, handler, watch, log_to) as wrapped:
             code, obstinate = run_loop(_consume(settings, wrapped, watch))

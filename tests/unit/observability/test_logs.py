@@ -142,6 +142,11 @@ def test_tracebacks() -> None:
         ("https://x.test/?token=hunter2&a=1", "https://x.test/?token=***&a=1"),
         ("redis_password=hunter2", "redis_password=***"),
         ("http://host/path@home", "http://host/path@home"),
+        ('{"api-key": "hunter2", "id": "A-1"}', '{"api-key": "***", "id": "A-1"}'),
+        ("{'Authorization': 'Basic aHVudGVyMg=='}", "{'Authorization': '***'}"),
+        ("Authorization: Bearer eyJhbGciOi.J9.hunter2", "Authorization: Bearer ***"),
+        ("the bearer of bad-tidings-and-more", "the bearer of bad-tidings-and-more"),
+        ("unexpected token: ']'", "unexpected token: ']'"),
         ("a@b.test", "a@b.test"),
     ],
 )
@@ -234,7 +239,8 @@ def test_a_reader_that_stalls_stops_nobody_and_what_was_dropped_is_told(
 ) -> None:
     monkeypatch.setattr(logs, "_MOST_WAITING", 10)
     stream = Stalled()
-    configure("info", "json", stream)
+    dropped: list[None] = []
+    configure("info", "json", stream, on_drop=lambda: dropped.append(None))
     for number in range(100):
         log(logging.INFO, "it_happened", number=number)
     stream.go_on.set()
@@ -244,6 +250,41 @@ def test_a_reader_that_stalls_stops_nobody_and_what_was_dropped_is_told(
     written = sum(line["event"] == "it_happened" for line in lines)
     assert written + told == 100
     assert told >= 89
+    assert len(dropped) == told
+
+
+def test_long_lines_are_dropped_before_they_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "_MOST_CHARACTERS", 5000)
+    stream = Stalled()
+    dropped: list[None] = []
+    handler = configure("info", "json", stream, on_drop=lambda: dropped.append(None))
+    for _ in range(20):
+        log(logging.INFO, "it_happened", body="x" * 900)
+    assert 10 < len(dropped) < 16
+    stream.go_on.set()
+    handler.flush()
+    log(logging.INFO, "all_is_well")
+    handler.flush()
+    assert "all_is_well" in stream.getvalue()
+
+
+def test_a_pipe_that_does_not_wait_gets_every_line() -> None:
+    """Somebody who shares the pipe may have made it so."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with open(writer, "w") as stream:  # noqa: PTH123 - a descriptor
+        handler = configure("info", "json", stream)
+        for number in range(1000):
+            log(logging.INFO, "it_happened", number=number)
+        received = b""
+        while received.count(b"\n") < 1000:
+            received += os.read(reader, 65536)
+        handler.close()
+    os.close(reader)
+    numbers = [json.loads(line)["number"] for line in received.splitlines()]
+    assert numbers == list(range(1000))
 
 
 class Failing(io.StringIO):
@@ -268,6 +309,17 @@ def test_a_count_that_fails_never_raises() -> None:
     handler = configure("info", "json", io.StringIO(), fail)
     log(logging.INFO, "it_happened")
     handler.close()
+
+
+def test_more_fields_can_be_asked_for_in_the_thread_that_logs() -> None:
+    stream = io.StringIO()
+    handler = configure("info", "json", stream)
+    handler.add_fields(lambda: {"trace_id": "ab", "why": "never"})
+    log(logging.INFO, "it_happened", why="because")
+    logging.getLogger("shop").info("packed")
+    ours, theirs = (json.loads(line) for line in _lines(handler, stream))
+    assert (ours["trace_id"], ours["why"]) == ("ab", "because")
+    assert theirs["trace_id"] == "ab"
 
 
 def test_an_unknown_level_is_an_error() -> None:

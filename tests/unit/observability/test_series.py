@@ -120,7 +120,7 @@ _METRICS = new_metrics(*_QUEUES)
 _SERIES = series(_METRICS)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(_entries, min_size=1, max_size=12), st.lists(_errors, max_size=6))
 def test_no_order_and_no_exception_makes_a_series(entries: list[bytes], errors: list[Any]) -> None:
     asyncio.run(_work(_METRICS, entries, errors))

@@ -63,6 +63,15 @@ SCRAPE = Row(
             steps=(Step(1, Colour.YELLOW),),
         ),
         Panel(
+            title="Log lines dropped",
+            unit=Unit.COUNT,
+            shows="Log lines that were not written, since the worker started.",
+            do="Above 0: whoever reads the worker's log is too slow or gone, so the log is "
+            "incomplete. The worker never waits for it.",
+            queries=(Query("fulfillment_log_lines_dropped_total{worker}", "{{instance}}"),),
+            steps=(Step(1, Colour.YELLOW),),
+        ),
+        Panel(
             title="Spans",
             unit=Unit.COUNT,
             shows="Spans of traces that ended, and those that the collector took (ok) or that were "
