@@ -35,6 +35,8 @@ LUA = {file.name: file.read_text() for file in (PACKAGE / "queue" / "lua").glob(
 FOREIGN_FLAGS = {"--read-only"}
 # Words that look like metrics and are none.
 NO_METRICS = {"fulfillment_worker", "order_id"}
+# Words of the event log that look like events and are none.
+NO_EVENTS = {"fulfillment_worker", "order_id", "half_opened"}
 
 
 class Block(NamedTuple):
@@ -270,6 +272,16 @@ def test_every_log_event_exists() -> None:
     told = [name for name in named(sentence) if "_" in name]
     assert set(told) <= log_events()
     assert len(told) > 5
+
+
+def test_the_table_of_the_log_lists_every_event() -> None:
+    text = BY_NAME["docs/operations.md"].text
+    table = text.partition("<!-- events -->")[2].partition("\n\n")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    told = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    assert told >= {name for name in log_events() if name not in NO_EVENTS}
+    logged = "".join(file.read_text() for file in PACKAGE.rglob("*.py"))
+    assert {name for name in told - log_events() if f'"{name}"' not in logged} == set()
 
 
 def test_every_file_exists() -> None:
