@@ -16,7 +16,7 @@ bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz bench prove-alerts monitoring format image prove-image lock
+.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz bench bench-peers bench-more bench-plot prove-alerts monitoring format image prove-image lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

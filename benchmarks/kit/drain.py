@@ -40,10 +40,16 @@ class _Sample(NamedTuple):
 def drain(subject: Subject, ground: Ground, work: Work) -> Drained:
     """Fill the queue, start the worker, and measure from when it is warm until it is done."""
     subject.fill(ground, work)
+    return drain_filled(subject, ground, work)
+
+
+def drain_filled(subject: Subject, ground: Ground, work: Work) -> Drained:
+    """The same where the queue is full already, maybe of more orders than are to be drained."""
+    before = subject.progress(ground).done
     with subject.start(ground, work) as worker:
         samples = _watch(
             lambda: _Sample(
-                subject.progress(ground),
+                _since(before, subject.progress(ground)),
                 cpu_seconds(worker.pid),
                 ground.redis_cpu(),
                 resident(worker.pid),
@@ -52,6 +58,10 @@ def drain(subject: Subject, ground: Ground, work: Work) -> Drained:
             lambda: worker.returncode is not None and worker.output,
         )
     return _between(*_window(samples, work.last_told))
+
+
+def _since(before: int, progress: Progress) -> Progress:
+    return Progress(progress.done - before, progress.at)
 
 
 def _watch(

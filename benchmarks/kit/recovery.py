@@ -30,10 +30,11 @@ def recovery(subject: Subject, here: Ground) -> float | None:
         os.killpg(first.pid, signal.SIGKILL)
         killed = time.monotonic()
     with subject.start(here, work):
-        return _second_start(here, killed)
+        return second_start(here, killed)
 
 
-def _second_start(here: Ground, killed: float) -> float | None:
+def second_start(here: Ground, killed: float) -> float | None:
+    """Seconds from then until an order is started for the second time."""
     while time.monotonic() < killed + PATIENCE:
         time.sleep(0.02)
         if len(told := marks(here)) > 1:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-from marks import first_to_get_here, mark
+from marks import first_to_get_here, mark, tell
 
-from fulfillment_worker import Order
+from fulfillment_worker import Order, Reject, Retry
 
 
 async def noop(order: Order) -> None:
@@ -39,6 +39,24 @@ async def stick(order: Order) -> None:
     mark()
     if first_to_get_here():
         await asyncio.sleep(3600)
+
+
+async def reject(order: Order) -> None:
+    """A dead letter, at once."""
+    raise Reject("made for the benchmark")
+
+
+async def postpone(order: Order) -> None:
+    """Again in an hour."""
+    raise Retry("made for the benchmark", after=3600)
+
+
+async def mixed(order: Order) -> None:
+    """0.2 s of waiting, every twentieth order 2 s; tells when each of the others is done."""
+    slow = int(order.id.removeprefix("A-")) % 20 == 0
+    await asyncio.sleep(2.0 if slow else 0.2)
+    if not slow:
+        tell(b"%s %d\n" % (order.id.encode(), time.time_ns()))
 
 
 def _burn(seconds: float) -> None:

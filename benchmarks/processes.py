@@ -1,0 +1,51 @@
+"""Two processes against one, where Redis isn't the limit.
+
+    .venv/bin/python -m benchmarks.processes [--rounds N] [--seconds N]
+
+A handler with 100 µs of CPU, and a plain function with 20 ms. Nothing is bound to a core: with two
+processes, the workers and Redis share what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from benchmarks.kit.drain import Drained, drain
+from benchmarks.kit.figures import save
+from benchmarks.kit.ground import ground
+from benchmarks.kit.machine import CORES
+from benchmarks.kit.runs import arguments, as_json, drain_table, drains
+from benchmarks.kit.subject import Ours, Work
+
+KINDS = {"burn": ("100 µs of CPU", 0.0001), "compute": ("20 ms of CPU, plain function", 0.02)}
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    told = arguments("processes", given, rounds=3, seconds=3)
+    rows = {}
+    for kind, (what, seconds) in KINDS.items():
+        many = int(told.seconds / seconds)
+        figures = drains({name(n): _run(n, Work(kind, n * many)) for n in (1, 2)}, told.rounds)
+        print(drain_table(what, figures, name(1)), end="\n\n", flush=True)
+        rows[kind] = as_json(figures)
+    save("processes", {"rows": rows})
+
+
+def name(processes: int) -> str:
+    """The row's name."""
+    return "1 process" if processes == 1 else f"{processes} processes"
+
+
+def _run(processes: int, work: Work) -> Callable[[], Drained]:
+    ours = Ours(options=("--processes", str(processes)), cores=CORES)
+
+    def run() -> Drained:
+        with ground(cores=CORES) as here:
+            return drain(ours, here, work)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
