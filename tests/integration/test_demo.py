@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import select
 import signal
 import socket
 import struct
@@ -187,21 +188,28 @@ def test_a_reader_that_goes_away_ends_it(folder: Path) -> None:
 
 # The terminal becomes the one that controls the process, so that it turns Ctrl-C into SIGINT.
 _ON_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] == "deaf" else signal.SIG_DFL)
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
 class Terminal:
-    """A process on a pseudo-terminal. screen: all that was written to it so far."""
+    """A process on a pseudo-terminal. screen: all that was written to it so far.
 
-    def __init__(self, command: list[str], folder: Path, columns: int, rows: int) -> None:
+    deaf: whether it is started as by something that ignores the signal of a hang-up.
+    """
+
+    def __init__(
+        self, command: list[str], folder: Path, columns: int, rows: int, deaf: bool
+    ) -> None:
         self.screen = ""
+        self._closing = threading.Event()
         self.master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _ON_TERMINAL, *command],
+            [sys.executable, "-c", _ON_TERMINAL, "deaf" if deaf else "", *command],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -213,9 +221,11 @@ class Terminal:
         self._reader.start()
 
     def _read(self) -> None:
+        # Whoever waits in a read keeps the terminal from being closed.
         with suppress(OSError):  # the other side was closed
-            while data := os.read(self.master, 65536):
-                self.screen += data.decode(errors="replace")
+            while not self._closing.is_set():
+                if select.select([self.master], [], [], 0.05)[0]:
+                    self.screen += os.read(self.master, 65536).decode(errors="replace")
 
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
@@ -230,10 +240,16 @@ class Terminal:
         self._reader.join(5)
         return code
 
-    def close(self) -> None:
-        """Hang up."""
-        with suppress(OSError):
+    def hang_up(self) -> None:
+        """Close the terminal. Idempotent."""
+        if not self._closing.is_set():
+            self._closing.set()
+            self._reader.join(5)
             os.close(self.master)
+
+    def close(self) -> None:
+        """Hang up, and see to it that it ends."""
+        self.hang_up()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(20)
         self.process.kill()
@@ -244,8 +260,8 @@ class Terminal:
 def terminal(folder: Path) -> Iterator[Callable[..., Terminal]]:
     with ExitStack() as stack:
 
-        def start(*flags: str, columns: int = 80, rows: int = 30) -> Terminal:
-            started = Terminal([*DEMO, *flags], folder, columns, rows)
+        def start(*flags: str, columns: int = 80, rows: int = 30, deaf: bool = False) -> Terminal:
+            started = Terminal([*DEMO, *flags], folder, columns, rows, deaf)
             stack.callback(started.close)
             return started
 
@@ -279,9 +295,12 @@ def test_a_terminal_shows_the_progress_towards_the_end(terminal: Callable[..., T
     assert "placed 150 orders" in screen.text
 
 
-def test_a_terminal_that_is_closed_ends_it(terminal: Callable[..., Terminal], folder: Path) -> None:
-    screen = terminal("--rate", "50")
+@pytest.mark.parametrize("deaf", [False, True], ids=["told by SIGHUP", "SIGHUP is ignored"])
+def test_a_terminal_that_is_closed_ends_it(
+    terminal: Callable[..., Terminal], folder: Path, deaf: bool
+) -> None:
+    screen = terminal("--rate", "50", deaf=deaf)
     eventually(lambda: "orders/s" in screen.text, deadline=20)
-    screen.process.send_signal(signal.SIGHUP)  # what the kernel sends when a terminal is closed
+    screen.hang_up()
     assert screen.wait() == 0
     assert servers(folder) == []

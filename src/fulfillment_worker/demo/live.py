@@ -105,6 +105,9 @@ class LiveView:
         try:
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
                 while not over.is_set():
+                    if not self._console.is_terminal:
+                        # Rich would print nothing then, and nobody would notice.
+                        raise OSError("the terminal was closed")
                     live.update(self._picture(places, tally))
                     # In a thread: a terminal that is held (Ctrl-S) must not hold the worker.
                     await asyncio.to_thread(live.refresh)
