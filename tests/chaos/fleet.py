@@ -8,18 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.chaos.clock import Clock
-from tests.chaos.proxy import Proxy
 from tests.chaos.record import DIES_DECODING, HANDLER
-from tests.support.redis_server import RedisServer
+from tests.chaos.sites import Site
 from tests.support.worker import RunningWorker
 
 LEASE = 1.0
 MAX_ORPHANINGS = 5
 POISONED = (9, -signal.SIGSEGV)
 """The exit codes with which poison orders end their worker."""
-_USER = "shop"
-PASSWORD = "hunter2"
-SERVER_OPTIONS = ("--user", _USER, "on", f">{PASSWORD}", "~*", "+@all")
 _OPTIONS = (
     *("--concurrency", "8", "--lease", f"{LEASE}s", "--order-timeout", "1s"),
     *("--retry-base", "200ms", "--retry-cap", "1s", "--max-orphanings", str(MAX_ORPHANINGS)),
@@ -28,22 +24,21 @@ _OPTIONS = (
 
 
 class Fleet:
-    """Four workers on one Redis; the last two reach it through a proxy each.
+    """Four workers of one queue.
 
     deaths: when each process that is gone was seen to be, in monotonic seconds.
     killed: the processes that were given no time to end. frail: those that may end by themselves.
     complaints: exits that nobody asked for. clocks: those that can be set, by slot.
     """
 
-    def __init__(self, folder: Path, server: RedisServer, env: dict[str, str]) -> None:
-        self.proxies = {2: Proxy(server.port), 3: Proxy(server.port)}
+    def __init__(self, folder: Path, site: Site, env: dict[str, str]) -> None:
         self.clocks = {slot: Clock(folder / f"clock-{slot}") for slot in (1, 3)}
         self.frail: set[int] = set()
         self.deaths: dict[int, float] = {}
         self.killed: set[int] = set()
         self.slot_of: dict[int, int] = {}
         self.complaints: list[str] = []
-        self._server = server
+        self._site = site
         self._folder = folder
         self._env = env
         self._started: list[RunningWorker] = []
@@ -64,8 +59,7 @@ class Fleet:
 
     def replace(self, slot: int) -> RunningWorker:
         """Start another in this slot; returns it, and leaves the one before to the caller."""
-        port = self.proxies[slot].port if slot in self.proxies else self._server.port
-        url = f"redis://{_USER}:{PASSWORD}@127.0.0.1:{port}/0"
+        url = self._site.url(slot)
         clock = self.clocks[slot].env if slot in self.clocks else {}
         worker = RunningWorker(self._folder, url, HANDLER, _OPTIONS, env=self._env | clock)
         self._started.append(worker)
@@ -114,8 +108,6 @@ class Fleet:
         return {worker.pid: worker.told("lease_lost") for worker in self._started}
 
     def close(self) -> None:
-        """End all processes and proxies, by pid. Idempotent."""
+        """End all processes, by pid. Idempotent."""
         for worker in self._started:
             worker.close()
-        for proxy in self.proxies.values():
-            proxy.close()

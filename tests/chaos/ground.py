@@ -10,6 +10,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.load import Producer
 from tests.chaos.record import Call, Record
 from tests.chaos.seen import Seen
+from tests.chaos.sites import Single, Site
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
 
@@ -22,7 +23,8 @@ class Injected:
 
     slots: the workers that it touched; each must handle an order again. ids: orders that must
     be fulfilled. cut: calls that a kill cut off, whose orders must run again. mute: slots that it
-    may have kept from Redis for longer than their lease.
+    may have kept from Redis for longer than their lease. forgetful: whether Redis may have lost
+    what it had acknowledged last.
     """
 
     kind: str
@@ -32,6 +34,7 @@ class Injected:
     ids: list[str] = field(default_factory=list)
     cut: list[Call] = field(default_factory=list)
     mute: set[int] = field(default_factory=set)
+    forgetful: bool = False
     recovery: float | None = None
 
 
@@ -39,11 +42,17 @@ class Injected:
 class Ground:
     """What faults act on. before: what Redis said before it was made to forget all."""
 
-    server: RedisServer
+    site: Site
     fleet: Fleet
     record: Record
     producer: Producer
     before: Seen = field(default_factory=Seen)
+
+    @property
+    def server(self) -> RedisServer:
+        """The one and only, where there is one."""
+        assert isinstance(self.site, Single)
+        return self.site.server
 
     def wait(self, seen: Callable[[], bool], what: str, deadline: float = 10.0) -> None:
         """Wait until it is so, while what dies is replaced; AssertionError after the deadline."""

@@ -79,7 +79,7 @@ def _poison(ground: Ground, do: str) -> Injected:
 
 def _is_clean(ground: Ground) -> bool:
     """Whether no poison is about: two at a time would make each other's bystanders suspects."""
-    dead = {letter.raw for letter in dead_letters(ground.server)}
+    dead = {letter.raw for letter in dead_letters(ground.site)}
     return all(
         placed.raw in dead for placed in ground.producer.placed.values() if placed.do in POISONS
     )

@@ -13,9 +13,10 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import AskError
 from redis.retry import Retry
 
-from tests.support.redis_server import RedisServer
+from tests.chaos.sites import Site
 
 PER_SECOND = 300
 _QUEUE = "orders"
@@ -43,11 +44,12 @@ class Producer:
     forget all. forgotten: those that had not.
     """
 
-    def __init__(self, server: RedisServer, rng: random.Random) -> None:
+    def __init__(self, site: Site, rng: random.Random) -> None:
         self.placed: dict[str, Placed] = {}
         self.settled: dict[str, Placed] = {}
         self.forgotten: dict[str, Placed] = {}
-        self._client = open_client(server)
+        self._site = site
+        self._client: redis.Redis | None = None
         self._rng = rng
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -62,7 +64,7 @@ class Producer:
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(20)
-        self._client.close()
+        self._hang_up()
 
     def place(self, do: str = "", many: int = 1) -> list[str]:
         """Push so many orders that go wrong in this way; returns their ids. Any thread may."""
@@ -120,19 +122,47 @@ class Producer:
         """Until it is acknowledged: as a careful shop does, which makes copies now and then."""
         while not self._stopped.is_set():
             try:
-                self._client.lpush(_QUEUE, placed.raw)
+                if self._try(placed.raw):
+                    placed.sure += 1
+                    placed.at = placed.at or time.monotonic()
+                    return
+                placed.unsure += 1
             except (redis.ConnectionError, redis.TimeoutError):
                 placed.unsure += 1
+                self._hang_up()
             except redis.ResponseError:
-                pass  # Refused: it is not there.
-            else:
-                placed.sure += 1
-                placed.at = placed.at or time.monotonic()
-                return
+                self._hang_up()  # Refused: it is not there. Another server may take it.
             self._stopped.wait(0.02)
 
+    def _try(self, raw: bytes) -> bool:
+        """Whether it is there for certain."""
+        self._client = client = self._client or open_client(self._site)
+        try:
+            client.lpush(_QUEUE, raw)
+        except AskError as moving:
+            with redis.Redis(port=moving.port, single_connection_client=True) as other:
+                other.execute_command("ASKING")
+                other.lpush(_QUEUE, raw)
+                return self._is_safe(other)
+        return self._is_safe(client)
 
-def open_client(server: RedisServer, **options: Any) -> redis.Redis:
-    """A client that never sends a command twice by itself."""
+    def _is_safe(self, client: redis.Redis) -> bool:
+        """Whether so many replicas have what was pushed by this client."""
+        if not self._site.safe:
+            return True
+        try:
+            return client.wait(self._site.safe, 1000) >= self._site.safe
+        except redis.ResponseError:
+            return False  # It has just become a replica.
+
+    def _hang_up(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+def open_client(site: Site, **options: Any) -> redis.Redis:
+    """A client that never sends a command twice by itself, over one connection."""
     once = Retry(NoBackoff(), 0)
-    return server.client(retry=once, socket_timeout=4, socket_connect_timeout=4, **options)
+    patience = {"socket_timeout": 4, "socket_connect_timeout": 4}
+    return site.client(retry=once, single_connection_client=True, **patience, **options)

@@ -49,9 +49,9 @@ def _cut(ground: Ground, rng: random.Random, kind: str, where: Cut) -> Injected:
 
 
 def _begin(ground: Ground, rng: random.Random, kind: str) -> tuple[Injected, Proxy]:
-    slot = rng.choice(list(ground.fleet.proxies))
+    slot = rng.choice(list(ground.site.proxies))
     fault = Injected(kind, time.monotonic(), slots={slot}, mute={slot})
-    return fault, ground.fleet.proxies[slot]
+    return fault, ground.site.proxies[slot]
 
 
 def _hold(ground: Ground, fault: Injected, proxy: Proxy, seconds: float) -> Injected:

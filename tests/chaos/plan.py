@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import cycle
 from typing import NamedTuple
 
-from tests.chaos import clock_faults, handler_faults, network_faults, redis_faults, worker_faults
+from tests.chaos import (
+    clock_faults,
+    handler_faults,
+    network_faults,
+    redis_faults,
+    topology_faults,
+    worker_faults,
+)
 from tests.chaos.ground import Ground, Injected
 
 Fault = Callable[[Ground, random.Random], Injected]
@@ -47,8 +55,34 @@ FAULTS: tuple[Fault, ...] = (
     network_faults.latency,
     network_faults.byte_by_byte,
 )
+_BESIDES: tuple[Fault, ...] = (
+    worker_faults.killed,
+    worker_faults.stopped_past_its_lease,
+    worker_faults.told_to_stop_in_a_burst,
+    clock_faults.an_hour_ahead,
+    handler_faults.raises,
+)
+SENTINEL_FAULTS: tuple[Fault, ...] = (
+    topology_faults.primary_killed,
+    topology_faults.primary_killed_in_step,
+    topology_faults.sentinels_told_to_fail_over,
+    *_BESIDES,
+)
+CLUSTER_FAULTS: tuple[Fault, ...] = (
+    topology_faults.owner_killed,
+    topology_faults.owner_told_to_fail_over,
+    topology_faults.slot_moved,
+    *_BESIDES,
+)
+DECKS = {
+    "redis-7": FAULTS,
+    "redis-6.2": FAULTS,
+    "sentinel": SENTINEL_FAULTS,
+    "cluster": CLUSTER_FAULTS,
+}
 _LONGEST_PAUSE = 0.5
-_IN_A_ROUND = 100
+_ROUNDS = (("redis-7", 52), ("sentinel", 8), ("redis-6.2", 52), ("cluster", 8))
+"""Where, one after the other, and how many faults each."""
 
 
 class Step(NamedTuple):
@@ -60,9 +94,9 @@ class Step(NamedTuple):
 
 
 class Round(NamedTuple):
-    """Steps on one Redis of this version, and the seed of the load."""
+    """Steps on one site, and the seed of the load."""
 
-    version: str
+    site: str
     steps: list[Step]
     seed: int
 
@@ -70,16 +104,29 @@ class Round(NamedTuple):
 def make_plan(faults: int, seed: int) -> list[Round]:
     """Every kind comes once before any comes again. A round ends with an audit."""
     rng = random.Random(seed)
-    deck: list[Fault] = []
-    steps = []
-    for _ in range(faults):
-        deck = deck or rng.sample(FAULTS, len(FAULTS))
-        steps.append(Step(deck.pop(), rng.uniform(0.02, _LONGEST_PAUSE), rng.getrandbits(32)))
-    return [
-        Round(_version(number), steps[first : first + _IN_A_ROUND], rng.getrandbits(32))
-        for number, first in enumerate(range(0, faults, _IN_A_ROUND))
-    ]
+    decks: dict[tuple[Fault, ...], list[Fault]] = {}
+    rounds = []
+    for site, most in cycle(_ROUNDS):
+        many = min(most, faults)
+        deck = decks.setdefault(DECKS[site], [])
+        rounds.append(Round(site, list(_draw(rng, deck, DECKS[site], many)), rng.getrandbits(32)))
+        faults -= many
+        if not faults:
+            return rounds
+    raise AssertionError
 
 
-def _version(number: int) -> str:
-    return "redis-6.2" if number % 2 else "redis-7"
+def make_round(site: str, faults: int, seed: int) -> Round:
+    """So many faults on one site."""
+    rng = random.Random(seed)
+    return Round(site, list(_draw(rng, [], DECKS[site], faults)), rng.getrandbits(32))
+
+
+def _draw(
+    rng: random.Random, deck: list[Fault], whole: tuple[Fault, ...], many: int
+) -> Iterator[Step]:
+    """Take so many off the deck, which is filled again when it is empty."""
+    for _ in range(many):
+        if not deck:
+            deck += rng.sample(whole, len(whole))
+        yield Step(deck.pop(), rng.uniform(0.02, _LONGEST_PAUSE), rng.getrandbits(32))

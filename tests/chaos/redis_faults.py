@@ -10,9 +10,9 @@ from typing import Any
 
 import redis
 
-from tests.chaos.fleet import PASSWORD
 from tests.chaos.ground import Ground, Injected
 from tests.chaos.seen import look
+from tests.chaos.sites import PASSWORD
 from tests.support.orders import books
 
 
@@ -67,10 +67,11 @@ def disk_full(ground: Ground, rng: random.Random) -> Injected:
     obstacle = ground.server.folder / "dump.rdb"
     with ground.server.client() as client:
         client.config_set("save", "3600 1000000")
+        obstacle.unlink(missing_ok=True)
         obstacle.mkdir()
         _save(ground, client, "err")
         ground.hold(rng.uniform(0.2, 1.0))
-        obstacle.rmdir()
+        obstacle.rmdir()  # From here on it can save again, and says so once it has.
         _save(ground, client, "ok")
         client.config_set("save", "")
     return _end(fault)

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.chaos.audit import Audit, Findings
-from tests.chaos.fleet import SERVER_OPTIONS, Fleet
+from tests.chaos.fleet import Fleet
 from tests.chaos.ground import Ground, Injected
 from tests.chaos.load import Producer
 from tests.chaos.plan import Round, Step, make_plan
 from tests.chaos.record import Record
+from tests.chaos.sites import open_site
 from tests.chaos.witness import Witness
 from tests.support.orders import books
-from tests.support.redis_server import RedisServer
 
 Say = Callable[[str], None]
 _REST = 60.0
@@ -39,7 +39,7 @@ def run(faults: int, seed: int, say: Say) -> list[Result]:
     results: list[Result] = []
     for a_round in make_plan(faults, seed):
         done = sum(len(result.injected) for result in results)
-        say(f"{done} of {faults} faults; {len(a_round.steps)} more on {a_round.version}")
+        say(f"{done} of {faults} faults; {len(a_round.steps)} more on {a_round.site}")
         with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
             results.append(run_round(Path(folder), a_round, say))
         for fault in results[-1].findings.faults:
@@ -50,14 +50,14 @@ def run(faults: int, seed: int, say: Say) -> list[Result]:
 def run_round(folder: Path, a_round: Round, say: Say) -> Result:
     """All processes end with it, however it goes."""
     with ExitStack() as stack:
-        server = stack.enter_context(closing(_start_redis(folder, a_round.version)))
+        site = stack.enter_context(open_site(folder, a_round.site))
         record = stack.enter_context(closing(Record(folder / "calls")))
-        producer = Producer(server, random.Random(a_round.seed))
+        producer = Producer(site, random.Random(a_round.seed))
         stack.callback(producer.stop)
-        witness = Witness(server)
+        witness = Witness(site)
         stack.callback(witness.stop)
-        fleet = stack.enter_context(closing(Fleet(folder / "worker", server, record.env)))
-        ground = Ground(server, fleet, record, producer)
+        fleet = stack.enter_context(closing(Fleet(folder / "worker", site, record.env)))
+        ground = Ground(site, fleet, record, producer)
         fleet.start()
         producer.start()
         witness.start()
@@ -67,14 +67,6 @@ def run_round(folder: Path, a_round: Round, say: Say) -> Result:
         _come_to_rest(ground)
         witness.stop()
         return Result(injected, Audit(ground, witness, injected).run(), seconds)
-
-
-def _start_redis(folder: Path, version: str) -> RedisServer:
-    """One that keeps what it acknowledged, and lets itself be put to sleep."""
-    options = ["--appendfsync", "always", "--maxmemory-policy", "noeviction", *SERVER_OPTIONS]
-    if version == "redis-7":
-        options += ["--enable-debug-command", "local"]
-    return RedisServer(folder, version, *options, persistent=True).start()
 
 
 def _inject(ground: Ground, step: Step, say: Say) -> Injected:
@@ -91,7 +83,7 @@ def _come_to_rest(ground: Ground) -> None:
     ground.producer.stop()
 
     def at_rest() -> bool:
-        now = books(ground.server)
+        now = books(ground.site)
         return not (now.waiting or now.in_flight or now.retrying)
 
     # What doesn't end is for the audit to tell.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from tests.support.orders import dead_letters
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import Reachable
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Seen:
         return self.statuses.get(order_id, ("", 0))[0] == "fulfilled" or raw in self.dead
 
 
-def look(server: RedisServer, ids: Iterable[str]) -> Seen:
+def look(server: Reachable, ids: Iterable[str]) -> Seen:
     """What it says of these, and of all dead letters."""
     seen = Seen(dict(_statuses(server, ids)))
     for letter in dead_letters(server):
@@ -39,7 +39,7 @@ def look(server: RedisServer, ids: Iterable[str]) -> Seen:
     return seen
 
 
-def _statuses(server: RedisServer, ids: Iterable[str]) -> Iterator[tuple[str, tuple[str, int]]]:
+def _statuses(server: Reachable, ids: Iterable[str]) -> Iterator[tuple[str, tuple[str, int]]]:
     rest = iter(ids)
     with server.client(decode_responses=True) as client:
         while some := list(islice(rest, 2000)):

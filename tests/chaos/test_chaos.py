@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.ground import Ground, Injected
-from tests.chaos.plan import FAULTS, Fault, Round, Step, make_plan
+from tests.chaos.plan import DECKS, Fault, Round, Step, make_plan, make_round
 from tests.chaos.report import as_table, as_words, make_report
-from tests.chaos.run import Result, run, run_round
+from tests.chaos.run import Result, run_round
 
 
 def say(text: str) -> None:
@@ -20,14 +20,16 @@ def say(text: str) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_a_fleet_under_faults_of_every_kind() -> None:
-    report = make_report(7, run(len(FAULTS), 7, say))
+@pytest.mark.parametrize("site", ["redis-7", "sentinel", "cluster"])
+def test_a_fleet_under_faults_of_every_kind(site: str, tmp_path: Path) -> None:
+    kinds = len(DECKS[site])
+    report = make_report(7, [run_round(tmp_path, make_round(site, kinds, 7), say)])
     print(as_table(report), as_words(report), sep="\n")
     assert report.faults == []
-    assert len(report.rows) >= len(FAULTS)
-    assert report.total.injected == len(FAULTS)
+    assert len(report.rows) >= kinds
+    assert report.total.injected == kinds
     assert (report.total.lost, report.total.two_owners, report.total.after_end) == (0, 0, 0)
-    assert report.placed > 3000
+    assert report.placed > 60 * kinds
     assert report.good
     assert json.loads(report.to_json())["good"] is True
 
@@ -35,10 +37,12 @@ def test_a_fleet_under_faults_of_every_kind() -> None:
 def test_a_plan_follows_from_its_seed() -> None:
     assert make_plan(250, 1) == make_plan(250, 1)
     assert make_plan(250, 1) != make_plan(250, 2)
-    many = 2 * len(FAULTS)
-    steps = [step for a_round in make_plan(many, 3) for step in a_round.steps]
-    assert sorted(steps.count(step) for step in steps) == [1] * many
-    assert all([step.fault for step in steps].count(fault) == 2 for fault in FAULTS)
+    for site, deck in DECKS.items():
+        faults = [step.fault for step in make_round(site, 2 * len(deck), 3).steps]
+        assert all(faults.count(fault) == 2 for fault in deck)
+    plan = make_plan(1000, 3)
+    assert sum(len(a_round.steps) for a_round in plan) == 1000
+    assert {a_round.site for a_round in plan} == set(DECKS)
 
 
 # --- the audit is not blind -----------------------------------------------------------------------
@@ -49,7 +53,7 @@ BOOKS = "{orders}:books"
 def thief(ground: Ground, rng: random.Random) -> Injected:
     """Takes an acknowledged order off the list."""
     fault = Injected("thief", time.monotonic())
-    with ground.server.client() as client:
+    with ground.site.client() as client:
         client.hset(BOOKS, "paused", "1")
         [order_id] = ground.producer.place()
         raw = ground.producer.placed[order_id].raw
@@ -66,7 +70,7 @@ def forger(ground: Ground, rng: random.Random) -> Injected:
     fault = Injected("forger", time.monotonic())
     [order_id] = ground.producer.place()
     key = f"{{orders}}:order:{order_id}"
-    with ground.server.client() as client:
+    with ground.site.client() as client:
         ground.wait(lambda: client.hget(key, "status") == b"fulfilled", "fulfilled")
         ground.hold(0.2)
         client.delete(key)
@@ -81,7 +85,7 @@ def double(ground: Ground, rng: random.Random) -> Injected:
     [order_id] = ground.producer.place("block")
     calls = ground.record.by_order
     ground.wait(lambda: bool(calls[order_id]), "it runs")
-    with ground.server.client() as client:
+    with ground.site.client() as client:
         client.delete(f"{{orders}}:order:{order_id}")
         for _ in range(5):
             client.lpush("orders", ground.producer.placed[order_id].raw)
@@ -93,7 +97,7 @@ def double(ground: Ground, rng: random.Random) -> Injected:
 def leave_a_lie(ground: Ground, rng: random.Random) -> Injected:
     """Adds an order to the books that never was."""
     fault = Injected("liar", time.monotonic())
-    with ground.server.client() as client:
+    with ground.site.client() as client:
         client.hincrby(BOOKS, "received", 1)
     fault.ended = time.monotonic()
     return fault

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from tests.chaos.load import open_client
-from tests.support.redis_server import RedisServer
+from tests.chaos.sites import Site
 
 _EVENTS = "{orders}:events"
 _EVERY = 0.05
@@ -21,9 +21,10 @@ class Witness:
     told: for each order its (status, Redis's time in ms), in their order.
     """
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, site: Site) -> None:
         self.told: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        self._client: Any = open_client(server, decode_responses=True)
+        self._site = site
+        self._client: Any = None
         self._last = "-"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -36,7 +37,7 @@ class Witness:
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(20)
-        self._client.close()
+        self._hang_up()
 
     def _run(self) -> None:
         while not self._stopped.wait(_EVERY):
@@ -48,9 +49,15 @@ class Witness:
             while self._read():
                 pass
         except redis.RedisError:
-            return  # It is away, or refuses; the next time tells what was missed.
+            self._hang_up()  # It is away, or refuses; the next time tells what was missed.
+
+    def _hang_up(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def _read(self) -> bool:
+        self._client = self._client or open_client(self._site, decode_responses=True)
         entries = self._client.xrange(_EVENTS, min=self._last, count=2000)
         for entry_id, fields in entries:
             self.told[fields["order_id"]].append((fields["status"], int(fields["at"])))

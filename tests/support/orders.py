@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from tests.support.eventually import eventually
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import Reachable, RedisServer
 
 Body = dict[str, Any]
 
@@ -21,7 +21,7 @@ def bodies(many: int, prefix: str = "A") -> list[Body]:
     return [{"order_id": f"{prefix}-{number}"} for number in range(many)]
 
 
-def place(server: RedisServer, orders: Iterable[Body], queue: str = "orders") -> None:
+def place(server: Reachable, orders: Iterable[Body], queue: str = "orders") -> None:
     """LPUSH each of them, as any client would."""
     with server.client() as client, client.pipeline(transaction=False) as pipe:
         for order in orders:
@@ -40,14 +40,14 @@ def place_by_hand(server: RedisServer, raws: Iterable[bytes], queue: str = "orde
             assert answer.startswith(b":"), answer
 
 
-def order_hash(server: RedisServer, order_id: str, queue: str = "orders") -> dict[str, str]:
+def order_hash(server: Reachable, order_id: str, queue: str = "orders") -> dict[str, str]:
     """The hash that tells where an order is; empty where there is none."""
     with server.client(decode_responses=True) as client:
         found: dict[str, str] = client.hgetall(f"{{{queue}}}:order:{order_id}")
     return found
 
 
-def statuses(server: RedisServer, order_ids: Iterable[str], queue: str = "orders") -> list[str]:
+def statuses(server: Reachable, order_ids: Iterable[str], queue: str = "orders") -> list[str]:
     """The status of each order, "" where it has none."""
     with server.client(decode_responses=True) as client:
         pipe = client.pipeline(transaction=False)
@@ -57,7 +57,7 @@ def statuses(server: RedisServer, order_ids: Iterable[str], queue: str = "orders
 
 
 def wait_until_all(
-    server: RedisServer,
+    server: Reachable,
     orders: Iterable[Body],
     status: str = "fulfilled",
     *,
@@ -79,7 +79,7 @@ def wait_until_all(
     eventually(all_are, deadline=deadline, what=f"{len(ids)} orders {status}")
 
 
-def events_of(server: RedisServer, queue: str = "orders") -> dict[str, list[tuple[str, int]]]:
+def events_of(server: Reachable, queue: str = "orders") -> dict[str, list[tuple[str, int]]]:
     """For each order the (status, attempt) of its entries in the events stream."""
     told: dict[str, list[tuple[str, int]]] = {}
     for entry in stream(server, queue):
@@ -87,7 +87,7 @@ def events_of(server: RedisServer, queue: str = "orders") -> dict[str, list[tupl
     return told
 
 
-def stream(server: RedisServer, queue: str = "orders") -> list[dict[str, str]]:
+def stream(server: Reachable, queue: str = "orders") -> list[dict[str, str]]:
     """The entries of the events stream."""
     with server.client(decode_responses=True) as client:
         return [entry for _, entry in client.xrange(f"{{{queue}}}:events")]
@@ -104,7 +104,7 @@ class DeadLetter(NamedTuple):
         return str(self.header["reason"])
 
 
-def dead_letters(server: RedisServer, queue: str = "orders") -> list[DeadLetter]:
+def dead_letters(server: Reachable, queue: str = "orders") -> list[DeadLetter]:
     """All dead letters, in the order in which they were buried."""
     with server.client() as client:
         letters = client.hgetall(f"{{{queue}}}:dead")
@@ -115,7 +115,7 @@ def dead_letters(server: RedisServer, queue: str = "orders") -> list[DeadLetter]
     return found
 
 
-def in_flight(server: RedisServer, queue: str = "orders") -> dict[str, list[bytes]]:
+def in_flight(server: Reachable, queue: str = "orders") -> dict[str, list[bytes]]:
     """The bytes of the orders that each worker holds now."""
     prefix = f"{{{queue}}}:in_flight:".encode()
     with server.client() as client:
@@ -144,7 +144,7 @@ class Books(NamedTuple):
         return self.received - placed
 
 
-def books(server: RedisServer, queue: str = "orders") -> Books:
+def books(server: Reachable, queue: str = "orders") -> Books:
     """Counted from the places themselves; read while nothing moves."""
     with server.client(decode_responses=True) as client:
         counts = client.hgetall(f"{{{queue}}}:books")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import pytest
 import redis
@@ -25,6 +25,13 @@ def binary_of(version: str) -> str:
     if found is None:
         pytest.fail("redis-server is missing; run: sudo apt-get install -y redis-server")
     return found
+
+
+class Reachable(Protocol):
+    """Whatever has a client that can be asked for an order."""
+
+    def client(self, **options: Any) -> redis.Redis:
+        """A new client, to be closed by the caller."""
 
 
 class RedisServer:
@@ -51,9 +58,9 @@ class RedisServer:
         ]
         self._process: RunningProcess | None = None
 
-    def start(self) -> Self:
-        """Start it, and wait until it answers."""
-        self._process = process = RunningProcess(self._command)
+    def start(self, *options: str) -> Self:
+        """Start it, with more options for this time, and wait until it answers."""
+        self._process = process = RunningProcess([*self._command, *options])
         process.wait_for("[Rr]eady to accept connections")
         return self
 
@@ -73,6 +80,11 @@ class RedisServer:
         with self.client() as client:
             stats: dict[str, Any] = client.info("commandstats")
         return {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()}
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and not ended by this."""
+        return self._process is not None
 
     def stop(self) -> None:
         """End it as an operator would. Idempotent."""

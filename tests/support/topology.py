@@ -114,7 +114,7 @@ def watched(folder: Path, *lines: str, replicas: int = 1) -> Iterator[Watched]:
 
 
 class Cluster:
-    """Three primaries, and a replica of the one that serves `queue`."""
+    """Three primaries, and a replica of the one that serves `queue`, or one of each."""
 
     def __init__(self, nodes: list[RedisServer], queue: str) -> None:
         self.nodes = nodes
@@ -138,13 +138,16 @@ class Cluster:
         for node in self.nodes[1:]:
             self._meet(node)
         eventually(lambda: all(self._knows_all(node) for node in self.nodes), what="all have met")
-        with self.replica.client() as client:
-            client.execute_command("CLUSTER", "REPLICATE", ids[self.nodes.index(self.owner)])
+        primaries = [self.owner, *(node for node in self.nodes[:3] if node is not self.owner)]
+        for primary, replica in zip(primaries, self.nodes[3:], strict=False):
+            with replica.client() as client:
+                client.execute_command("CLUSTER", "REPLICATE", ids[self.nodes.index(primary)])
         eventually(lambda: all(map(_cluster_is_up, self.nodes)), what="the cluster is up")
-        wait_until_in_step(self.replica)
+        for replica in self.nodes[3:]:
+            wait_until_in_step(replica)
         eventually(
-            lambda: all(self._shows_replica(node, ids[3]) for node in self.nodes),
-            what="all know the replica",
+            lambda: all(self._shows_replica(n, each) for n in self.nodes for each in ids[3:]),
+            what="all know the replicas",
         )
 
     def _meet(self, node: RedisServer) -> None:
@@ -152,31 +155,34 @@ class Cluster:
             client.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus_port(node))
 
     def _knows_all(self, node: RedisServer) -> bool:
-        seen = _seen_by(node)
+        seen = seen_by(node)
         return len(seen) == len(self.nodes) and not any("handshake" in line for line in seen)
 
     def _shows_replica(self, node: RedisServer, replica: str) -> bool:
-        return any(line.startswith(replica) and "slave" in line for line in _seen_by(node))
+        return any(line.startswith(replica) and "slave" in line for line in seen_by(node))
 
-    def move_slot(self, slot: int, source: RedisServer, target: RedisServer) -> Iterator[str]:
-        """Move a slot as redis-cli does, a key at a time; yields the name of each moved."""
+    def move_slot(
+        self, slot: int, source: RedisServer, target: RedisServer, many: int = 1
+    ) -> Iterator[str]:
+        """Move a slot as redis-cli does, so many keys at a time; yields the names of the moved."""
         source_id, target_id = node_id(source), node_id(target)
         with source.client() as giving, target.client() as taking:
             taking.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
             giving.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
-            while names := giving.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 1):
-                giving.execute_command("MIGRATE", "127.0.0.1", target.port, names[0], 0, 5000)
-                yield names[0]
+            where = ("127.0.0.1", target.port, "", 0, 5000, "KEYS")
+            while names := giving.execute_command("CLUSTER", "GETKEYSINSLOT", slot, many):
+                giving.execute_command("MIGRATE", *where, *names)
+                yield from names
             for client in (taking, giving):
                 client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
 
 @contextmanager
-def cluster(folder: Path, queue: str = "orders") -> Iterator[Cluster]:
+def cluster(folder: Path, queue: str = "orders", replicas: int = 1) -> Iterator[Cluster]:
     """Start a cluster. A node is given up after a second of silence."""
     with ExitStack() as stack:
         nodes = []
-        for number in range(4):
+        for number in range(3 + replicas):
             bus = str(free_port())
             node = RedisServer(
                 _made(folder / f"node-{number}"),
@@ -219,7 +225,7 @@ def bus_port(node: RedisServer) -> int:
         return int(client.config_get("cluster-port")["cluster-port"])
 
 
-def _seen_by(node: RedisServer) -> list[str]:
+def seen_by(node: RedisServer) -> list[str]:
     """What a node knows of each, itself among them: `id address flags …`."""
     with node.client(decode_responses=True) as client:
         return str(client.execute_command("CLUSTER", "NODES")).splitlines()
