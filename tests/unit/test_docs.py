@@ -27,6 +27,7 @@ from fulfillment_worker.observability import event_log
 from fulfillment_worker.observability.catalogue import CATALOGUE
 from fulfillment_worker.observability.spec import Kind
 from fulfillment_worker.queue import keys
+from fulfillment_worker.supervisor import fleet, release
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "fulfillment_worker"
@@ -259,8 +260,8 @@ def raw(code: str) -> str:
 
 
 def log_events() -> set[str]:
-    """What the event log may say, read from its source."""
-    source = inspect.getsource(event_log)
+    """What the event log and the supervisor may say, read from their source."""
+    source = "".join(map(inspect.getsource, (event_log, fleet, release)))
     literal = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', source))
     turned = re.findall(r'BreakerState\.\w+: "(\w+)"', source)
     return literal | {f"breaker_{how}" for how in turned}

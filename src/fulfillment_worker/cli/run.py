@@ -21,6 +21,11 @@ def run(settings: Settings) -> int:
       fulfillment-worker run --handler https://shop.example/fulfil --concurrency 200
       FULFILLMENT_HANDLER=shop.orders:fulfil REDIS_URL=redis://redis:6379/0 fulfillment-worker run
     """
-    from fulfillment_worker.runtime.run import run as run_worker  # noqa: PLC0415 - --help stays quick
+    # Here, so that --help stays quick, and a process has in memory only what it needs.
+    if settings.supervised:
+        from fulfillment_worker.supervisor.run import run as supervise  # noqa: PLC0415
+
+        return supervise(settings)
+    from fulfillment_worker.runtime.run import run as run_worker  # noqa: PLC0415
 
     return run_worker(settings)

@@ -56,7 +56,7 @@ def render() -> str:
 
 def _row(spec: Spec) -> str:
     also = f" (else `{spec.also}`)" if spec.also else ""
-    default = "none; `run` needs one" if spec.default is None else f"`{spec.default}`"
+    default = "none" if spec.default is None else f"`{spec.default}`"
     return f"| `{spec.env}`{also} | `{spec.flag}` | {default} | {spec.help} |\n"
 
 

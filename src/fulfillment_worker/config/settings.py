@@ -68,20 +68,6 @@ def _setting(
     return field(default_factory=spec.default_value, metadata={"spec": spec})
 
 
-class _OneForNow:
-    """Counts of processes: a later version runs more than one."""
-
-    allowed = "1"
-
-    def __call__(self, text: str) -> int:
-        if Whole(1, 1024)(text) > 1:
-            raise ValueError(
-                "this version runs one process per command: give 1, and start the command as "
-                "often as there are cores"
-            )
-        return 1
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Settings:
     """All settings, checked. Durations are in seconds, sizes in bytes."""
@@ -103,12 +89,29 @@ class Settings:
         "--handler",
         Handler(),
         None,
-        "what fulfils an order: package.module:function, or a URL to post it to",
+        "what fulfils an order, needed by run: package.module:function, or a URL to post it to",
     )
     concurrency: int = _setting(
         "--concurrency", Whole(1, 100_000), "50", "orders in flight in one process"
     )
-    processes: int = _setting("--processes", _OneForNow(), "1", "worker processes")
+    processes: int = _setting(
+        "--processes",
+        Whole(1, 256),
+        "1",
+        "worker processes under one supervisor and one metrics port; one per core uses all cores",
+    )
+    max_orders_per_process: int | None = _setting(
+        "--max-orders-per-process",
+        Whole(1, 10**15),
+        None,
+        "attempts after which a process is replaced by a fresh one; it drains meanwhile",
+    )
+    max_rss_per_process: int | None = _setting(
+        "--max-rss-per-process",
+        Size("64MiB", "1024GiB"),
+        None,
+        "resident memory above which a process is replaced in the same way",
+    )
     metrics_host: str = _setting(
         "--metrics-host", Host(), "*", "the interface that serves metrics and probes; * is all"
     )
@@ -180,6 +183,12 @@ class Settings:
         "auto",
         "a span for each attempt, by OpenTelemetry; auto is otlp where its variables name a place",
     )
+
+    @property
+    def supervised(self) -> bool:
+        """Whether worker processes are children of a supervisor: several, or replaceable ones."""
+        limits = (self.max_orders_per_process, self.max_rss_per_process)
+        return self.processes > 1 or any(limit is not None for limit in limits)
 
     def __repr__(self) -> str:
         # A handler's URL may carry a password; the Redis URL hides its own.

@@ -1,8 +1,13 @@
-"""Which thread hears signals."""
+"""Which thread, and which process, hears signals."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What ends a program; the first two mean a drain to ours."""
 
 
 def leave_signals_to_the_main_thread() -> None:
@@ -12,3 +17,16 @@ def leave_signals_to_the_main_thread() -> None:
     that lands elsewhere doesn't interrupt a system call in which the main thread sits.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Signals that end a program wait until afterwards; one that is started inside inherits that.
+
+    So it has the time to say what it makes of them, before the first can end it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

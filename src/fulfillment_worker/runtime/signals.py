@@ -9,7 +9,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-_PATIENCE = 3.0
+PATIENCE = 3.0
 """Seconds after the second signal until the process ends, however stuck its loop is."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -43,13 +43,14 @@ class StopSignals:
     def _heard(self, _number: int, _frame: FrameType | None) -> None:
         if self._heard_before:
             self._loop.call_soon_threadsafe(self.demanded.set)
-            _end_in(_PATIENCE)
+            end_in(PATIENCE)
         else:
             self._heard_before = True
             self._loop.call_soon_threadsafe(self.asked.set)
 
 
-def _end_in(seconds: float) -> None:
+def end_in(seconds: float) -> None:
+    """End this process in so many seconds, whatever it is doing then."""
     timer = threading.Timer(seconds, os._exit, (1,))
     timer.daemon = True
     timer.start()

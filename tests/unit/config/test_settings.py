@@ -18,6 +18,8 @@ CONTRACT = {
     "FULFILLMENT_HANDLER": ("--handler", None),
     "FULFILLMENT_CONCURRENCY": ("--concurrency", "50"),
     "FULFILLMENT_PROCESSES": ("--processes", "1"),
+    "FULFILLMENT_MAX_ORDERS_PER_PROCESS": ("--max-orders-per-process", None),
+    "FULFILLMENT_MAX_RSS_PER_PROCESS": ("--max-rss-per-process", None),
     "FULFILLMENT_METRICS_HOST": ("--metrics-host", "*"),
     "FULFILLMENT_METRICS_PORT": ("--metrics-port", "2112"),
     "FULFILLMENT_ORDER_TIMEOUT": ("--order-timeout", "60s"),
@@ -81,7 +83,7 @@ def test_our_own_url_beats_the_common_one() -> None:
 
 def test_all_faults_come_at_once() -> None:
     found = faults(
-        {"lease": "10x", "processes": "2", "queues": ""},
+        {"lease": "10x", "processes": "0", "queues": ""},
         {
             "REDIS_URL": "redis://:hunter2@h:x",
             "FULFILLMENT_QUEUES": "a",
@@ -126,9 +128,13 @@ def test_a_faulty_cap_is_blamed_once() -> None:
     assert only_fault({"retry_base": "1h", "retry_cap": "x"}, {}).startswith("--retry-cap is 'x'")
 
 
-def test_more_processes_are_refused_for_now() -> None:
-    assert "this version runs one process" in only_fault({"processes": "2"}, {})
-    assert "from 1 to 1024" in only_fault({"processes": "0"}, {})
+def test_several_or_replaceable_processes_need_a_supervisor() -> None:
+    assert not load({}, {}).supervised
+    assert load({"processes": "2"}, {}).supervised
+    assert load({"max_orders_per_process": "100000"}, {}).supervised
+    assert load({}, {"FULFILLMENT_MAX_RSS_PER_PROCESS": "512MiB"}).supervised
+    assert "from 1 to 256" in only_fault({"processes": "0"}, {})
+    assert "from 64MiB to" in only_fault({"max_rss_per_process": "1MiB"}, {})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,148 @@
+"""The program of a worker process under a supervisor: `python -m …supervisor.child DESCRIPTOR`.
+
+1. Hear the settings. 2. Load the handler, and say so. 3. Wait for the start. 4. Consume until
+told to stop. Signals are the supervisor's affair: Ctrl-C goes to every process of a terminal,
+and `systemctl stop` to every one of a service, but a drain is asked for once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import socket
+import sys
+from functools import partial
+
+from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.config.signals import STOPPING
+from fulfillment_worker.handlers.errors import HandlerError
+from fulfillment_worker.handlers.handler import Handler
+from fulfillment_worker.handlers.loader import load
+from fulfillment_worker.observability.logs import configure
+from fulfillment_worker.runtime.consume import consume
+from fulfillment_worker.runtime.exit_codes import DONE, WRONG_USAGE
+from fulfillment_worker.runtime.loop import run_loop
+from fulfillment_worker.runtime.traces import TracesUnavailable, traced
+from fulfillment_worker.runtime.watch import Watch
+from fulfillment_worker.supervisor.commands import Commands
+from fulfillment_worker.supervisor.messages import ChildsEnd, Hello, Loaded, Refused, Start
+from fulfillment_worker.supervisor.reporter import Reporter
+from fulfillment_worker.worker.worker import Worker
+
+
+def main(descriptor: int) -> int:
+    """Serve the supervisor at the other end of the socket; returns the exit code."""
+    _leave_signals_to_the_supervisor()
+    line = ChildsEnd(_taken(descriptor))
+    hello = line.receive()
+    if not isinstance(hello, Hello):
+        return DONE  # the supervisor is gone
+    settings: Settings = pickle.loads(hello.settings)
+    try:
+        code, obstinate = _live(hello.seat, settings, _load(settings), line)
+    except (HandlerError, TracesUnavailable) as error:
+        line.send(Refused(str(error)))
+        return WRONG_USAGE
+    if obstinate:
+        # See runtime/run.py.
+        os._exit(code)
+    return code
+
+
+def _live(seat: str, settings: Settings, handler: Handler, line: ChildsEnd) -> tuple[int, bool]:
+    """As `run_loop`."""
+    reporter = Reporter(line)
+    watch = _ReportingWatch(settings, reporter)
+    log_to = configure(settings.log_level, settings.log_format, on_log=watch.metrics.logged)
+    log_to.addFilter(partial(_signed, seat))
+    try:
+        with traced(settings, handler, watch, log_to) as wrapped:
+            return _work(settings, wrapped, watch, line)
+    finally:
+        reporter.finish()
+        log_to.close()
+
+
+def _work(
+    settings: Settings, handler: Handler, watch: _ReportingWatch, line: ChildsEnd
+) -> tuple[int, bool]:
+    """As `run_loop`; nothing is done where the supervisor changes its mind."""
+    line.send(Loaded())
+    start = line.receive()
+    if not isinstance(start, Start):
+        return DONE, False
+    redis_url: RedisUrl = pickle.loads(start.redis_url)
+    return run_loop(_consume(settings, redis_url, handler, watch, line))
+
+
+async def _consume(
+    settings: Settings,
+    redis_url: RedisUrl,
+    handler: Handler,
+    watch: _ReportingWatch,
+    line: ChildsEnd,
+) -> int:
+    workers: list[Worker] = []
+
+    def meet(worker: Worker) -> None:
+        workers.append(worker)
+        watch.reporter.start(watch.metrics, watch.health, lambda: worker.names)
+        commands.listen()
+
+    def look() -> None:
+        for worker in workers:
+            worker.look()
+
+    commands = Commands(line, look, settings.shutdown_grace)
+    return await consume(settings, redis_url, handler, watch, commands, meet=meet)
+
+
+def _signed(seat: str, record: logging.LogRecord) -> bool:
+    """Every line says of which process it is; those of the supervisor don't."""
+    fields = getattr(record, "fields", {})
+    record.fields = {**fields, "process": seat}
+    return True
+
+
+class _ReportingWatch(Watch):
+    """Reports each step of the worker's life at once."""
+
+    def __init__(self, settings: Settings, reporter: Reporter) -> None:
+        super().__init__(settings, reporter)
+        self.reporter = reporter
+
+    def consuming(self, worker: Worker) -> None:
+        super().consuming(worker)
+        self.reporter.nudge()
+
+    def draining(self) -> None:
+        super().draining()
+        self.reporter.nudge()
+
+
+def _load(settings: Settings) -> Handler:
+    assert settings.handler is not None
+    return load(
+        settings.handler, order_timeout=settings.order_timeout, concurrency=settings.concurrency
+    )
+
+
+def _leave_signals_to_the_supervisor() -> None:
+    # Handlers and not SIG_IGN, which programs that the shop's handler starts would inherit. They
+    # were held back since before this program was started.
+    for number in STOPPING:
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+
+def _taken(descriptor: int) -> socket.socket:
+    # Programs that the handler starts must not keep the line open after this one has ended.
+    os.set_inheritable(descriptor, False)
+    return socket.socket(fileno=descriptor)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

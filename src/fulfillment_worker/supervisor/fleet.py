@@ -1,0 +1,183 @@
+"""Keeps as many worker processes at work as were asked for, and sees each one out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from logging import DEBUG, ERROR, INFO, WARNING
+
+from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.observability.logs import log
+from fulfillment_worker.runtime.exit_codes import DONE, FAILED
+from fulfillment_worker.supervisor.backoff import Backoff
+from fulfillment_worker.supervisor.board import Board
+from fulfillment_worker.supervisor.messages import Report
+from fulfillment_worker.supervisor.process import Child, NotLoaded
+from fulfillment_worker.supervisor.release import Releaser
+from fulfillment_worker.supervisor.wear import Limits, worn_out
+
+_LAST_WORDS = 9.0
+"""Seconds over the grace that children have to end: what runtime/life.py gives them, and some."""
+_HURRIED = 2.6
+"""Seconds for the same after a second signal; the supervisor itself ends after 3."""
+
+
+class Fleet:
+    """1. `load` starts a process for each seat. 2. `run` lets them consume, and replaces those
+    that end or wear out, until it is cancelled. 3. `end` drains all.
+    """
+
+    def __init__(self, settings: Settings, board: Board) -> None:
+        self._settings = settings
+        self._board = board
+        self._limits = Limits(settings.max_orders_per_process, settings.max_rss_per_process)
+        self._first: dict[str, Child] = {}
+        self._children: dict[Child, asyncio.Task[None]] = {}
+        self._releaser: Releaser | None = None
+        self._failed = False
+
+    async def load(self) -> None:
+        """Return when the first process has loaded the handler. Raises NotLoaded."""
+        for seat in self._board.names:
+            self._first[seat] = await self._start(seat)
+        loading = [asyncio.ensure_future(child.loaded()) for child in self._first.values()]
+        try:
+            done, _ = await asyncio.wait(loading, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in loading:
+                each.cancel()
+        for each in done:
+            each.result()
+
+    async def run(self, redis_url: RedisUrl, releaser: Releaser) -> None:
+        """Keep all seats taken. It goes on until it is cancelled."""
+        self._releaser = releaser
+        async with asyncio.TaskGroup() as group:
+            for seat, first in self._first.items():
+                group.create_task(self._keep(seat, first, redis_url))
+
+    async def end(self, demanded: asyncio.Event) -> int:
+        """Drain, or cut short what runs once that is demanded; returns the exit code."""
+        self._tell_all(Child.stop)
+        await self._all_ended(self._settings.shutdown_grace + _LAST_WORDS, demanded)
+        if demanded.is_set():
+            self._tell_all(Child.abort)
+            await self._all_ended(_HURRIED)
+        await self.close()
+        return FAILED if self._failed else DONE
+
+    async def close(self) -> None:
+        """End all that is left, and see it out. Idempotent."""
+        self._tell_all(Child.kill)
+        await self._all_ended()
+
+    # --- one seat -----------------------------------------------------------------------------
+
+    async def _keep(self, seat: str, child: Child | None, redis_url: RedisUrl) -> None:
+        """One process after the other. One that is worn out goes when its successor can work."""
+        backoff, worn = Backoff(), None
+        while True:
+            child = child or await self._started(seat)
+            if child and await _loads(child):
+                child.begin(redis_url)
+                log(INFO, "process_started", process=seat, pid=child.pid)
+                if worn:
+                    worn.stop()
+                    worn = None
+                if await _wears_out(child):
+                    worn, child = child, None
+                    continue
+            pause = backoff.ended(child.lived if child else 0.0)
+            if backoff.looping:
+                log(ERROR, "process_looping", process=seat, ends=backoff.ends, pause_seconds=pause)
+            child = None
+            await asyncio.sleep(pause)
+
+    async def _started(self, seat: str) -> Child | None:
+        try:
+            return await self._start(seat)
+        except OSError as error:
+            log(ERROR, "process_not_started", process=seat, why=str(error))
+            return None
+
+    async def _start(self, seat: str) -> Child:
+        child = Child(seat, self._heard)
+        await child.start(self._settings)
+        self._children[child] = asyncio.create_task(self._see_out(child))
+        return child
+
+    def _heard(self, child: Child, report: Report) -> None:
+        self._board.report(child.seat, child.pid, report)
+        why = None if child.worn.is_set() else worn_out(self._limits, report.snapshot, child.lived)
+        if why and not child.stopping:
+            log(INFO, "process_worn_out", process=child.seat, pid=child.pid, why=why)
+            child.worn.set()
+
+    # --- the end of a process -----------------------------------------------------------------
+
+    async def _see_out(self, child: Child) -> None:
+        code = await child.ended()
+        self._board.ended(child.seat, child.pid)
+        drained = child.stopping and code == DONE
+        level = INFO if drained else WARNING
+        log(
+            level if child.begun else DEBUG,
+            "process_ended",
+            process=child.seat,
+            pid=child.pid,
+            exit_code=code,
+        )
+        if child.begun and not drained:
+            self._failed = self._failed or child.stopping
+            await self._release(child)
+        del self._children[child]
+
+    async def _release(self, child: Child) -> None:
+        if self._releaser and child.report:
+            await self._releaser.release(child.report.names)
+            for other in self._children:
+                if other.begun:
+                    other.look()
+
+    # --- all of them --------------------------------------------------------------------------
+
+    def _tell_all(self, what: Callable[[Child], None]) -> None:
+        for child in list(self._children):
+            if child.exit_code is None:
+                what(child)
+
+    async def _all_ended(
+        self, within: float | None = None, sooner: asyncio.Event | None = None
+    ) -> None:
+        """Return when all have been seen out, or by then, or as soon as the event is set."""
+        ends = asyncio.ensure_future(self._see_all_out())
+        called = asyncio.ensure_future(sooner.wait()) if sooner else ends
+        await asyncio.wait({ends, called}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        for each in (ends, called):
+            each.cancel()
+
+    async def _see_all_out(self) -> None:
+        if self._children:
+            await asyncio.wait(self._children.values())
+
+
+async def _loads(child: Child) -> bool:
+    try:
+        await child.loaded()
+    except NotLoaded as why:
+        log(ERROR, "handler_not_loaded", process=child.seat, pid=child.pid, why=str(why))
+        return False
+    return True
+
+
+async def _wears_out(child: Child) -> bool:
+    """Wait until it is worn out, or has ended; tells which."""
+    worn = asyncio.ensure_future(child.worn.wait())
+    ended = asyncio.ensure_future(child.ended())
+    try:
+        await asyncio.wait({worn, ended}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        worn.cancel()
+        ended.cancel()
+    return child.exit_code is None

@@ -1,0 +1,89 @@
+"""Reports of a child to its supervisor: once a second, and at once when something has changed.
+
+They are made in a thread, so that a child whose loop is blocked still reports, and says so. A
+supervisor that doesn't listen holds up this thread and nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
+from fulfillment_worker.core.events import Event, LeaseLost, QueueLost, QueueRegained
+from fulfillment_worker.observability.health import Probed
+from fulfillment_worker.observability.metrics import Metrics
+from fulfillment_worker.observability.snapshot import take
+from fulfillment_worker.supervisor.messages import ChildsEnd, Report
+
+INTERVAL = 1.0
+"""Seconds between two reports: half a millisecond each, so that no order notices."""
+_LAST_WORD = 1.0
+"""Seconds that the last report may take."""
+
+
+class Reporter:
+    """An observer, too: what changes the answers of the probes is reported at once.
+
+    Order of calls: `start`, then `nudge` as often as wanted, `finish`.
+    """
+
+    def __init__(self, line: ChildsEnd) -> None:
+        self._line = line
+        self._nudged = threading.Event()
+        self._finished = False
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        self._metrics: Metrics
+        self._health: Probed
+        self._names: Callable[[], dict[str, str]]
+
+    def start(self, metrics: Metrics, health: Probed, names: Callable[[], dict[str, str]]) -> None:
+        """Report, and go on reporting.
+
+        names: for each queue, under which orders are held. The supervisor knows them when this
+        returns, so it can give back whatever is claimed from then on.
+        """
+        self._metrics, self._health, self._names = metrics, health, names
+        self._line.send(self._report())
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Report now."""
+        self._nudged.set()
+
+    def observe(self, event: Event) -> None:
+        """See Observer."""
+        if isinstance(event, QueueLost | QueueRegained | LeaseLost):
+            self.nudge()
+
+    def finish(self) -> None:
+        """Report for the last time."""
+        if self._thread.is_alive():
+            self._finished = True
+            self.nudge()
+            self._thread.join(_LAST_WORD)
+
+    def _run(self) -> None:
+        leave_signals_to_the_main_thread()
+        listened_to = True
+        while listened_to and not self._finished:
+            self._nudged.wait(INTERVAL)
+            self._nudged.clear()
+            listened_to = self._say()
+
+    def _say(self) -> bool:
+        try:
+            return self._line.send(self._report())
+        except Exception:  # noqa: BLE001 - the next report may do better; orders go on
+            self._metrics.faulted()
+            return True
+
+    def _report(self) -> Report:
+        return Report(
+            at=time.monotonic(),
+            names=self._names(),
+            live=self._health.livez(),
+            ready=self._health.readyz(),
+            snapshot=take(self._metrics.registry),
+        )
