@@ -44,7 +44,7 @@ def leak():
     _leaks.append(bytearray(1 << 20))
     _leaks.append(os.open(os.devnull, os.O_RDONLY))
     _leaks.append(asyncio.ensure_future(asyncio.sleep(3600)))
-    _leaks.append(threading.Thread(target=time.sleep, args=(3600,)))
+    _leaks.append(threading.Thread(target=threading.Event().wait))
     _leaks[-1].start()
 
 class Rubbish:
@@ -59,7 +59,9 @@ async def misbehave(order, number):
     if what == "hang" and first:
         await asyncio.sleep(60)
     if what == "block":
-        time.sleep(0.3)
+        ends = time.monotonic() + 0.3
+        while time.monotonic() < ends:  # libfaketime knows no time.sleep.
+            pass
     if what == "sys_exit" and first:
         sys.exit(7)
     if what == "eat" and first:
