@@ -235,6 +235,67 @@ def test_a_zombie_whose_order_runs_elsewhere_does_not_disturb_it(
     assert zombie.scrape().get_sample("order_failures_total", reason="lease_lost") == 1
 
 
+# The last of 25 blocks the loop, so that all of them end before their worker hears from Redis.
+END_TOGETHER = (
+    NOTE
+    + """
+started, over = 0, asyncio.Event()
+
+async def fulfil(order):
+    global started
+    note(order, "start")
+    started += 1
+    if started == 25:
+        while not os.path.exists(os.environ["FLAG"]):
+            time.sleep(0.01)
+        over.set()
+    await over.wait()
+    note(order, "end")
+"""
+)
+
+
+def test_a_hundred_late_acks_are_refused(
+    redis_server: RedisServer, run_worker: Start, calls: Calls, tmp_path: Path
+) -> None:
+    env = calls.env | {"FLAG": str(tmp_path / "flag")}
+    options = ("--lease", "1s", "--concurrency", "25")
+    zombies = [run_worker(redis_server.url, END_TOGETHER, *options, env=env) for _ in range(4)]
+    for zombie in zombies:
+        zombie.wait_until_ready()
+    orders = bodies(100)
+    place(redis_server, orders)
+    eventually(lambda: calls.count() == 100, what="all slots of all are taken")
+    for zombie in zombies:
+        zombie.pause()
+    other = run_worker(redis_server.url, taking(0.0), "--lease", "1s", env=calls.env)
+    wait_until_all(redis_server, orders)
+    before = [order_hash(redis_server, order["order_id"]) for order in orders]
+    (tmp_path / "flag").touch()
+    for zombie in zombies:
+        zombie.resume()
+
+    def refused() -> bool:
+        pages = [zombie.scrape() for zombie in zombies]
+        assert [p.get_sample("order_failures_total", reason="lease_lost") for p in pages] == [
+            25
+        ] * 4
+        return True
+
+    eventually(refused, what="25 acks of each zombie refused and counted")
+    pids = {zombie.pid for zombie in zombies}
+    late = [call.order_id for call in calls.all("end") if call.pid in pids]
+    assert sorted(late) == sorted(order["order_id"] for order in orders)
+    assert [order_hash(redis_server, order["order_id"]) for order in orders] == before
+    for changes in events_of(redis_server).values():
+        assert [status for status, _ in changes].count("fulfilled") == 1
+    for zombie in zombies:
+        assert zombie.scrape().get_sample("orders_processed_total", status="success") == 0
+    assert other.scrape().get_sample("orders_processed_total", status="success") == 100
+    now = books(redis_server)
+    assert (now.received, now.fulfilled, now.unaccounted) == (100, 100, 0)
+
+
 # --- orders that kill ---------------------------------------------------------------------------
 
 KILLS = (
