@@ -58,7 +58,9 @@ class RunningWorker(RunningProcess):
         env: Mapping[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "shop.py").write_text(handler)
+        # At once: others in the same folder may be about to import it.
+        (folder / "shop.new").write_text(handler)
+        (folder / "shop.new").replace(folder / "shop.py")
         super().__init__(
             [
                 *(sys.executable, "-m", "fulfillment_worker", "run"),
