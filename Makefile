@@ -16,7 +16,7 @@ bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz bench bench-peers bench-more bench-plot prove-alerts monitoring format image prove-image lock
+.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz bench bench-peers bench-more bench-plot prove-alerts panels monitoring format image prove-image lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,12 @@ bench-peers: setup system-packages ## The same against other workers over Redis,
 
 prove-alerts: setup system-packages ## The fault that each alert is for, by real notifications; then HEALTHY=60s without any
 	@$(bin)/python -m tests.monitoring --healthy $(HEALTHY) $(ARGS)
+
+panels: setup system-packages ## Draw docs/dashboards/ anew from a real run of five minutes
+	@$(bin)/python -m tests.panels build/panels-answers.json
+	@[[ -x build/panels/bin/python ]] || $(PYTHON) -m venv build/panels
+	@build/panels/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/panels.txt
+	@build/panels/bin/python tests/panels/draw.py build/panels-answers.json docs/dashboards
 
 monitoring: setup ## Rewrite what is checked in under monitoring/
 	@$(bin)/fulfillment-worker monitoring monitoring

@@ -48,7 +48,8 @@ def dockerfile() -> dict[str, list[str]]:
 
 
 def test_compose_has_the_services(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"redis", "fulfillment-worker", "prometheus", "grafana"}
+    watching = {"prometheus", "jaeger", "grafana"}
+    assert set(compose["services"]) == {"redis", "fulfillment-worker", *watching}
 
 
 def test_compose_builds_the_worker_from_here(worker: dict[str, Any]) -> None:
@@ -84,7 +85,8 @@ def test_compose_lets_a_drain_end(worker: dict[str, Any]) -> None:
 
 
 def test_every_volume_is_declared(compose: dict[str, Any]) -> None:
-    mounts = [each.split(":") for s in compose["services"].values() for each in s["volumes"]]
+    services = compose["services"].values()
+    mounts = [each.split(":") for s in services for each in s.get("volumes", [])]
     named = {source for source, *_ in mounts if not source.startswith(".")}
     assert named == set(compose["volumes"])
     assert all((ROOT / source).exists() for source, *_ in mounts if source.startswith("."))
@@ -123,12 +125,25 @@ def test_promtool_accepts_the_configuration(compose: dict[str, Any], tmp_path: P
 def test_grafana_gets_its_data_from_the_prometheus_of_compose(compose: dict[str, Any]) -> None:
     folder = in_container(compose, "grafana", "/etc/grafana/provisioning/datasources")
     (file,) = folder.iterdir()
-    (source,) = yaml.safe_load(file.read_text())["datasources"]
+    source, traces = yaml.safe_load(file.read_text())["datasources"]
     url = urlsplit(source["url"])
     assert (source["type"], url.hostname, url.port) == ("prometheus", "prometheus", 9090)
     assert url.hostname in compose["services"]
     scraped = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())
     assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]
+    (leads,) = source["jsonData"]["exemplarTraceIdDestinations"]
+    assert leads == {"name": "trace_id", "datasourceUid": traces["uid"]}
+    assert urlsplit(traces["url"]).hostname in compose["services"]
+
+
+def test_traces_go_where_grafana_looks_for_them(
+    compose: dict[str, Any], worker: dict[str, Any]
+) -> None:
+    sent = urlsplit(worker["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"])
+    listens = compose["services"][sent.hostname]["environment"]["COLLECTOR_OTLP_HTTP_HOST_PORT"]
+    assert listens == f"0.0.0.0:{sent.port}"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert names(project["project"]["optional-dependencies"]["otel"]) <= locked("runtime")
 
 
 def test_grafana_shows_the_dashboards(compose: dict[str, Any]) -> None:

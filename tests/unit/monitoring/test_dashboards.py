@@ -22,10 +22,12 @@ from fulfillment_worker.monitoring.alert import Severity
 from fulfillment_worker.monitoring.alerts import ALERTS
 from fulfillment_worker.monitoring.dashboards import as_text, dashboards, rows
 from fulfillment_worker.monitoring.dashboards.panel import Kind, Panel
+from fulfillment_worker.monitoring.dashboards.reference import STORY, picture, render
 from fulfillment_worker.monitoring.rules import rules as recording_rules
 from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.observability.catalogue import CATALOGUE
 from fulfillment_worker.observability.spec import Kind as MetricKind
+from tests.panels.story import CHAPTERS
 
 ROOT = Path(__file__).parents[3]
 PLAIN = Target()
@@ -91,6 +93,24 @@ def test_a_process_makes_the_same_as_another() -> None:
         env = {"PYTHONHASHSEED": seed}
         made = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         assert made.stdout == as_text(dashboards(PLAIN)["fulfillment-worker.json"])
+
+
+def test_the_page_is_up_to_date() -> None:
+    command = "python -m fulfillment_worker.monitoring.dashboards.reference > docs/dashboards.md"
+    assert (ROOT / "docs" / "dashboards.md").read_text() == render(), f"stale; run: {command}"
+
+
+def test_every_panel_has_a_picture_and_they_are_small() -> None:
+    pictures = {file.name: file for file in (ROOT / "docs" / "dashboards").iterdir()}
+    missing_or_left_over = pictures.keys() ^ {picture(title) for title in TITLES}
+    assert not missing_or_left_over, "run: make panels"
+    for file in pictures.values():
+        assert file.read_bytes().startswith(b"\x89PNG")
+    assert sum(file.stat().st_size for file in pictures.values()) < 2**20
+
+
+def test_the_story_of_the_pictures_is_the_one_that_is_told() -> None:
+    assert [chapter.mark for chapter in CHAPTERS] == list(STORY)
 
 
 # --- what Grafana knows ---------------------------------------------------------------------------

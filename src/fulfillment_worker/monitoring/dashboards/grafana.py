@@ -74,7 +74,7 @@ def _panel(panel: Panel, target: Target) -> Json:
             for letter, query in zip(ascii_uppercase, panel.queries, strict=False)
         ],
         "links": [_runbook(alert, target) for alert in panel.runbooks],
-        "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": _overrides(panel)},
         "options": _OPTIONS[panel.kind],
     }
 
@@ -132,6 +132,16 @@ def _defaults(panel: Panel) -> Json:
     if panel.highest is not None:
         config["max"] = panel.highest
     return config
+
+
+def _overrides(panel: Panel) -> list[Json]:
+    return [
+        {
+            "matcher": {"id": "byName", "options": name},
+            "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour.value}}],
+        }
+        for name, colour in panel.colours
+    ]
 
 
 def _colours(panel: Panel) -> str:

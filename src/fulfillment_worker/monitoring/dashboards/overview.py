@@ -86,7 +86,8 @@ _TIME_TO_DRAIN = Panel(
     kind=Kind.STAT,
     unit=Unit.SECONDS,
     shows="How long the backlog takes at the pace at which orders are claimed now, if none come.",
-    do="Long, and growing: more orders come than are claimed. Add workers before customers notice.",
+    do="Long, and growing: more orders come than are claimed. Add workers before customers notice. "
+    "Infinite: orders wait and none is claimed, see **Oldest order**.",
     queries=(Query("max(job:fulfillment_queue_drain_seconds:estimate{fleet})", "drained in"),),
     steps=warn(300, 900),
 )
@@ -121,9 +122,13 @@ def _budget_left(title: str, ratio: str, budget: float, what: str, look: str, al
         runbooks=(alert,),
         kind=Kind.STAT,
         unit=Unit.RATIO,
-        shows=f"{what}, over the last 3 days. Below 0 it is used up.",
+        shows=f"{what}, over the last 3 days. Below 0 it is used up; -100 % stands for all below.",
         do=f"Used up: put stability before new things. {look}",
-        queries=(Query(f"1 - max(job:{ratio}:ratio_rate3d{{fleet}}) / {budget:g}", "left"),),
+        queries=(
+            Query(
+                f"clamp_min(1 - max(job:{ratio}:ratio_rate3d{{fleet}}) / {budget:g}, -1)", "left"
+            ),
+        ),
         base=Colour.RED,
         steps=(Step(0, Colour.YELLOW), Step(0.25, Colour.GREEN)),
     )

@@ -72,7 +72,7 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
 
     runbooks: the alerts that watch the same thing. steps: thresholds, ascending, above green (or
     above `base`). exemplars: whether single orders with their traces are shown as dots.
-    highest: the top of the axis, where there is one by nature.
+    highest: the top of the axis, where there is one by nature. colours: of lines, by their names.
     """
 
     title: str
@@ -88,6 +88,7 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     exemplars: bool = False
     stacked: bool = False
     highest: float | None = None
+    colours: tuple[tuple[str, Colour], ...] = ()
 
 
 class Row(msgspec.Struct, frozen=True):

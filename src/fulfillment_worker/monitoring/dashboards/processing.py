@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fulfillment_worker.monitoring.dashboards.panel import (
+    Colour,
     Kind,
     Panel,
     Query,
@@ -51,6 +52,7 @@ def processing(target: Target) -> Row:
     )
 
 
+_BY_STATUS = (("success", Colour.GREEN), ("error", Colour.RED))
 _ATTEMPTS = Panel(
     title="Attempts by outcome",
     runbooks=("FulfillmentNothingReceived",),
@@ -63,6 +65,7 @@ _ATTEMPTS = Panel(
         ),
     ),
     stacked=True,
+    colours=_BY_STATUS,
 )
 
 
@@ -87,8 +90,9 @@ _FAILURES = Panel(
     unit=Unit.PER_SECOND,
     shows="Failed attempts, and entries that are no order.",
     do="`invalid`: a producer sends rubbish. `handler`, `timeout`: the shop's code. `dependency`: "
-    "what it needs is down. `rejected`: it refused the order. `lease_lost`, `internal`: ours, see "
-    "the log. `fulfillment-worker dead list` groups what came of it by cause.",
+    "it asked for a retry, since what it needs is down. `rejected`: it refused the order. "
+    "`lease_lost`, `internal`: ours, see the log. `fulfillment-worker dead list` groups what came "
+    "of it by cause.",
     queries=(
         Query(
             "sum by (reason) (rate(order_failures_total{worker}[$__rate_interval]))", "{{reason}}"
@@ -165,4 +169,5 @@ _SINCE_LAST = Panel(
             "{{status}}",
         ),
     ),
+    colours=_BY_STATUS,
 )
