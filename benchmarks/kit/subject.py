@@ -99,7 +99,7 @@ class _OnTheList:
 class Ours(_OnTheList):
     """`fulfillment-worker run` as users run it: statuses, events, metrics and probes on.
 
-    url: another way to the ground's Redis.
+    url: another way to the ground's Redis. program: what Python runs.
     """
 
     name: str = "fulfillment-worker"
@@ -107,6 +107,7 @@ class Ours(_OnTheList):
     cores: tuple[int, ...] = (WORKER_CORE,)
     url: str | None = None
     extra_env: Mapping[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = ("-m", "fulfillment_worker")
     guarantee: str = "at least once; leases, retries, dead letters, a status for each order"
 
     @property
@@ -122,7 +123,8 @@ class Ours(_OnTheList):
             options = ("--concurrency", str(work.at_once), *options)
         env = work.env(ground) | {"PYTHONPATH": f"{folder}:{PROGRAMS}"} | dict(self.extra_env)
         with on_core(*self.cores):
-            return RunningWorker(folder, self.url or ground.server.url, handler, options, env)
+            url = self.url or ground.server.url
+            return RunningWorker(folder, url, handler, options, env, self.program)
 
     def progress(self, ground: Ground) -> Progress:
         """Recorded in Redis, not only handled."""

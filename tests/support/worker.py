@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class RunningWorker(RunningProcess):
     """`fulfillment-worker run` in `folder`, with `handler` as the source of its module `shop`.
 
     handler: defines `fulfil(order)`. options: more flags, after those given here.
+    program: what Python runs.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class RunningWorker(RunningProcess):
         handler: str = FULFIL_ALL,
         options: Iterable[str] = (),
         env: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "fulfillment_worker"),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         # At once: others in the same folder may be about to import it.
@@ -63,7 +65,7 @@ class RunningWorker(RunningProcess):
         (folder / "shop.new").replace(folder / "shop.py")
         super().__init__(
             [
-                *(sys.executable, "-m", "fulfillment_worker", "run"),
+                *(sys.executable, *program, "run"),
                 *("--redis-url", redis_url, "--handler", "shop:fulfil"),
                 *("--metrics-host", "127.0.0.1", "--metrics-port", "0"),
                 *options,

@@ -20,5 +20,9 @@ settings = {"queue": queue, "functions": [fulfil], "concurrency": AT_ONCE}
 
 
 async def enqueue(orders: list[dict[str, Any]]) -> None:
-    """All at once; it allows itself twenty at a time. No result is kept."""
-    await asyncio.gather(*[queue.enqueue("fulfil", order=order, ttl=-1) for order in orders])
+    """All at once; it allows itself twenty at a time.
+
+    No result is kept. Three tries: with the default of one, a stuck job is given up.
+    """
+    more: dict[str, Any] = {"retries": 3, "ttl": -1}
+    await asyncio.gather(*[queue.enqueue("fulfil", order=order, **more) for order in orders])
