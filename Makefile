@@ -16,7 +16,7 @@ bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz bench bench-peers bench-more bench-plot prove-alerts panels monitoring format image prove-image lock
+.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz prove-books bench bench-peers bench-more bench-plot prove-alerts panels monitoring format image prove-image lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ panels: setup system-packages ## Draw docs/dashboards/ anew from a real run of f
 	@[[ -x build/panels/bin/python ]] || $(PYTHON) -m venv build/panels
 	@build/panels/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/panels.txt
 	@build/panels/bin/python tests/panels/draw.py build/panels-answers.json docs/dashboards
+
+prove-books: setup system-packages ## 60 s of faults by SEED=1, with orders_unaccounted scraped each second
+	@$(bin)/python -m tests.monitoring.books 60 $(SEED)
 
 monitoring: setup ## Rewrite what is checked in under monitoring/
 	@$(bin)/fulfillment-worker monitoring monitoring
