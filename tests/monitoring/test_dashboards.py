@@ -36,7 +36,8 @@ async def fulfil(order):
         raise Retry("the carrier is down", after=0.2)
     await asyncio.sleep(0.02)
 """
-QUEUES = (("orders",), ("rush", "orders"))
+# What the two workers serve, and in how many processes each.
+FLEETS = {"one queue": (("orders",), 1), "two queues, two processes": (("rush", "orders"), 2)}
 
 
 class Load(threading.Thread):
@@ -103,7 +104,7 @@ class Ground(NamedTuple):
         return found
 
 
-@pytest.fixture(scope="module", params=QUEUES, ids=["one queue", "two queues"])
+@pytest.fixture(scope="module", params=FLEETS.values(), ids=list(FLEETS))
 def ground(
     request: pytest.FixtureRequest,
     redis_servers: Callable[[str], RedisServer],
@@ -113,16 +114,13 @@ def ground(
     redis.flush()
     folder = tmp_path_factory.mktemp("dashboards")
     # Days become minutes, so that the rules of the longest windows are computed within seconds.
-    target = Target(queues=request.param, scale=1 / 60)
+    queues, processes = request.param
+    target = Target(queues=queues, scale=1 / 60)
+    options = ("--queue", ",".join(queues), "--lease", "1s", "--processes", str(processes))
     with ExitStack() as stack:
         workers = [
             stack.enter_context(
-                RunningWorker(
-                    folder / f"worker-{number}",
-                    redis.url,
-                    HANDLER,
-                    ("--queue", ",".join(request.param), "--lease", "1s"),
-                )
+                RunningWorker(folder / f"worker-{number}", redis.url, HANDLER, options)
             )
             for number in range(2)
         ]
@@ -130,7 +128,7 @@ def ground(
             worker.wait_until_ready()
         prometheus = stack.enter_context(run_prometheus(folder, workers, target))
         prometheus.wait_for_scrape()
-        load = Load(redis, request.param)
+        load = Load(redis, queues)
         load.start()
         stack.callback(load.stop)
         yield Ground(redis, workers, prometheus, load, target, began=time.time())
@@ -199,11 +197,12 @@ def test_a_misspelt_metric_is_noticed(ground: Ground) -> None:
     assert not has_data(ground.ask(misspelt))
 
 
-def test_one_instance_is_one_line(ground: Ground) -> None:
+def test_an_instance_can_be_chosen(ground: Ground) -> None:
     (query,) = graphs(ground.target)["Memory"]["targets"]
     one = Chosen(ground.target.job, instances=ground.instances[:1])
-    assert [line.name for line in ground.wait_for_answer(query, one)] == ground.instances[:1]
-    assert len(ground.wait_for_answer(query)) == 2
+    found = ground.wait_for_answer(query, one)
+    assert {line.labels["instance"] for line in found} == {ground.instances[0]}
+    assert len(ground.wait_for_answer(query)) == 2 * len(found)
 
 
 def test_dots_lead_to_traces(ground: Ground) -> None:

@@ -16,6 +16,7 @@ import redis
 
 from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.monitoring.write import files
+from tests.support.otlp import collecting
 from tests.support.process import free_port
 from tests.support.prometheus import PrometheusServer
 from tests.support.redis_server import RedisServer
@@ -117,11 +118,9 @@ class Producer(threading.Thread):
 
     def _order(self, kind: str) -> str:
         self._placed += 1
-        order = {"order_id": f"A-{self._placed}", "kind": kind, "enqueued_at": time.time()}
-        if self._placed % 20 == 0:
-            trace = f"{self._random.getrandbits(128):032x}"
-            order["traceparent"] = f"00-{trace}-b7ad6b7169203331-01"
-        return json.dumps(order)
+        return json.dumps(
+            {"order_id": f"A-{self._placed}", "kind": kind, "enqueued_at": time.time()}
+        )
 
 
 def _during(mark: str, now: float) -> bool:
@@ -132,8 +131,14 @@ def _during(mark: str, now: float) -> bool:
 class Fleet:
     """Three workers that keep their ports."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, collector: str) -> None:
         self._folder, self._url = folder, url
+        # One order in twenty is traced.
+        self._env = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
+            "OTEL_TRACES_SAMPLER": "traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": "0.05",
+        }
         self._ports = [free_port() for _ in range(3)]
         self._workers = [self._start(number) for number in range(3)]
 
@@ -157,7 +162,8 @@ class Fleet:
             *("--retry-base", "1s", "--retry-cap", "8s", "--max-attempts", "4"),
             *("--metrics-port", str(self._ports[number])),
         )
-        return RunningWorker(self._folder / f"worker-{number}", self._url, HANDLER, options)
+        folder = self._folder / f"worker-{number}"
+        return RunningWorker(folder, self._url, HANDLER, options, env=self._env)
 
 
 class Stage(NamedTuple):
@@ -189,7 +195,8 @@ def play(folder: Path, say: Callable[[str], None]) -> Iterator[Stage]:
 def _set(folder: Path, stack: ExitStack) -> Stage:
     server = RedisServer(folder, persistent=True).start()
     stack.callback(server.close)
-    fleet = Fleet(folder, server.url)
+    collector = stack.enter_context(collecting())
+    fleet = Fleet(folder, server.url, collector.url)
     stack.callback(fleet.close)
     for number in range(3):
         fleet[number].wait_until_ready()

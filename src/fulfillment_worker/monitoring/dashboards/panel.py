@@ -39,6 +39,11 @@ class Colour(StrEnum):
     RED = "red"
 
 
+INSTANCE = "{{instance}}"
+PROCESS = "{{instance}} {{process}}"
+"""The second where a worker of several processes reports each of them; with one, it is blank."""
+
+
 class Query(msgspec.Struct, frozen=True):
     """One question to Prometheus.
 

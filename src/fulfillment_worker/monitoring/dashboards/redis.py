@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.monitoring.dashboards.panel import Panel, Query, Row, Unit, warn
+from fulfillment_worker.monitoring.dashboards.panel import INSTANCE, Panel, Query, Row, Unit, warn
 
 _COMMANDS = "fulfillment_redis_commands_total"
 _DURATION = "fulfillment_redis_command_duration_seconds"
@@ -52,7 +52,7 @@ REDIS = Row(
                     f'sum by (instance) (rate({_COMMANDS}{{worker, outcome="error"}}'
                     f"[$__rate_interval])) / sum by (instance) "
                     f"(rate({_COMMANDS}{{worker}}[$__rate_interval])) >= 0",
-                    "{{instance}}",
+                    INSTANCE,
                 ),
             ),
             steps=warn(0.05),

@@ -29,7 +29,8 @@ have it provisioned:
 $ fulfillment-worker monitoring ./monitoring --job shop-worker --selector namespace=shop
 ```
 
-On top you choose the data source, the job, instances and (where workers serve several) queues. It
+On top you choose the data source, the job, instances and (where workers serve several) queues.
+Where a worker runs several processes, each has a line of its own in what is about processes. It
 needs the rules that the same command writes. The dots on [Processing time](#processing-time) need
 [traces](tracing.md), and a Prometheus whose feature `exemplar-storage` is enabled; they lead to
 their trace if Grafana's data source says where traces are, in its setting

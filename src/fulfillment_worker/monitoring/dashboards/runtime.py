@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.monitoring.dashboards.panel import Panel, Query, Row, Unit, warn
-
-_WORKER = "{{instance}}"
+from fulfillment_worker.monitoring.dashboards.panel import PROCESS, Panel, Query, Row, Unit, warn
 
 RUNTIME = Row(
     "Runtime",
@@ -16,7 +14,7 @@ RUNTIME = Row(
             shows="Processor time of a worker; 100 % is one core, and all that Python can use in "
             "one process.",
             do="Near 100 %: the worker is full, whatever **Busy slots** says. Add workers.",
-            queries=(Query("rate(process_cpu_seconds_total{worker}[$__rate_interval])", _WORKER),),
+            queries=(Query("rate(process_cpu_seconds_total{worker}[$__rate_interval])", PROCESS),),
             steps=warn(0.9),
         ),
         Panel(
@@ -26,7 +24,7 @@ RUNTIME = Row(
             do="A slope without an end is a leak, most often the handler's. Compare it with "
             "**Allocated blocks**: if those stand still, a C library leaks, or the allocator keeps "
             "what it has.",
-            queries=(Query("process_resident_memory_bytes{worker}", _WORKER),),
+            queries=(Query("process_resident_memory_bytes{worker}", PROCESS),),
         ),
         Panel(
             title="Descriptors",
@@ -35,7 +33,7 @@ RUNTIME = Row(
             shows="Open files and connections, of those that the system allows.",
             do="Climbs: the handler opens connections and doesn't close them. At 100 % nothing can "
             "be opened, Redis included.",
-            queries=(Query("process_open_fds{worker} / process_max_fds{worker}", _WORKER),),
+            queries=(Query("process_open_fds{worker} / process_max_fds{worker}", PROCESS),),
             steps=warn(0.8),
         ),
         Panel(
@@ -45,8 +43,8 @@ RUNTIME = Row(
             do="Plain `def` handlers run in threads, one for each running order. More than slots "
             "and a handful: the handler leaks them.",
             queries=(
-                Query("process_threads{worker}", "kernel {{instance}}"),
-                Query("python_threads{worker}", "Python {{instance}}"),
+                Query("process_threads{worker}", f"kernel {PROCESS}"),
+                Query("python_threads{worker}", f"Python {PROCESS}"),
             ),
         ),
         Panel(
@@ -55,7 +53,7 @@ RUNTIME = Row(
             shows="Tasks of the event loop, counted every few seconds.",
             do="More than slots and a handful, and growing: the handler starts tasks that don't "
             "end.",
-            queries=(Query("python_asyncio_tasks{worker}", _WORKER),),
+            queries=(Query("python_asyncio_tasks{worker}", PROCESS),),
         ),
         Panel(
             title="Event loop lag",
@@ -66,9 +64,9 @@ RUNTIME = Row(
             "does without `await`, or make it a plain `def`.",
             queries=(
                 Query(
-                    "histogram_quantile(0.99, sum by (le, instance) "
+                    "histogram_quantile(0.99, sum by (le, instance, process) "
                     "(rate(python_asyncio_loop_lag_seconds_bucket{worker}[$__rate_interval])))",
-                    _WORKER,
+                    PROCESS,
                 ),
             ),
             steps=warn(0.25),
@@ -107,7 +105,7 @@ RUNTIME = Row(
             unit=Unit.COUNT,
             shows="Blocks of memory that Python has given out.",
             do="A slope without an end is a leak of Python objects.",
-            queries=(Query("python_allocated_blocks{worker}", _WORKER),),
+            queries=(Query("python_allocated_blocks{worker}", PROCESS),),
         ),
         Panel(
             title="Context switches",
@@ -129,16 +127,16 @@ RUNTIME = Row(
             shows="Time since a worker started. A fall to 0 is a restart.",
             do="Saw teeth: it crashes. Its log, and the exit code that the platform keeps, say "
             "why; 137 is mostly a lack of memory.",
-            queries=(Query("time() - process_start_time_seconds{worker}", _WORKER),),
+            queries=(Query("time() - process_start_time_seconds{worker}", PROCESS),),
         ),
         Panel(
             title="Restarts",
             runbooks=("FulfillmentCrashLooping",),
             unit=Unit.COUNT,
-            shows="Starts of each worker in the hour before.",
+            shows="Times that each worker was started anew in the hour before.",
             do="After a roll-out one or two are right. More, and going on: it crashes, see "
             "**Uptime**.",
-            queries=(Query("changes(process_start_time_seconds{worker}[1h])", _WORKER),),
+            queries=(Query("changes(process_start_time_seconds{worker}[1h])", PROCESS),),
             steps=warn(3),
         ),
         Panel(
@@ -157,7 +155,7 @@ RUNTIME = Row(
         Panel(
             title="Versions",
             unit=Unit.COUNT,
-            shows="Workers by what they run.",
+            shows="Workers by the version that they run, and processes by that of Python.",
             do="Two versions for long: a roll-out stopped half-way.",
             queries=(
                 Query(

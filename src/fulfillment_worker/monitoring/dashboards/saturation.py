@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fulfillment_worker.core.breaker import BreakerState
 from fulfillment_worker.monitoring.dashboards.panel import (
+    INSTANCE,
+    PROCESS,
     Colour,
     Kind,
     Panel,
@@ -19,7 +21,7 @@ from fulfillment_worker.observability.catalogue import WorkerState
 def _states(metric: str, states: tuple[State, ...]) -> Query:
     """One line per worker, whose value is the number of its state."""
     parts = (f'{state.value} * {metric}{{worker, state="{state.text}"}}' for state in states)
-    return Query(" + ignoring (state) ".join(parts), "{{instance}}")
+    return Query(" + ignoring (state) ".join(parts), PROCESS)
 
 
 _WORKER_STATES = (
@@ -45,9 +47,7 @@ SATURATION = Row(
             do="Full while orders wait: more workers, or a higher `--concurrency` where the "
             "handler mostly waits. Empty while orders wait: see **Breaker** and **Worker state**.",
             queries=(
-                Query(
-                    "orders_in_progress{worker} / fulfillment_worker_slots{worker}", "{{instance}}"
-                ),
+                Query("orders_in_progress{worker} / fulfillment_worker_slots{worker}", INSTANCE),
             ),
             steps=warn(0.9),
             highest=1,
@@ -64,7 +64,7 @@ SATURATION = Row(
             queries=(
                 Query(
                     "time() - (fulfillment_worker_last_loop_timestamp_seconds{worker} > 0)",
-                    "{{instance}}",
+                    PROCESS,
                 ),
             ),
             steps=warn(5, 30),

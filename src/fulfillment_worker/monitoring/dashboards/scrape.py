@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fulfillment_worker.monitoring.dashboards.panel import (
+    INSTANCE,
     Colour,
     Kind,
     Panel,
@@ -31,7 +32,7 @@ SCRAPE = Row(
             shows="Whether Prometheus could scrape a worker.",
             do="Down: the worker is gone, or its port can't be reached. `curl` its `/metrics` from "
             "Prometheus's host.",
-            queries=(Query("up{worker}", "{{instance}}"),),
+            queries=(Query("up{worker}", INSTANCE),),
             states=_UP,
         ),
         Panel(
@@ -40,7 +41,7 @@ SCRAPE = Row(
             shows="Time that Prometheus took for one page.",
             do="Some milliseconds are usual. Slow: the process is busy in many threads, or the "
             "host has no processor time; see **CPU**.",
-            queries=(Query("scrape_duration_seconds{worker}", "{{instance}}"),),
+            queries=(Query("scrape_duration_seconds{worker}", INSTANCE),),
             steps=warn(1, 5),
         ),
         Panel(
@@ -50,7 +51,7 @@ SCRAPE = Row(
             shows="Series that a worker serves.",
             do="It is constant: label values come from fixed lists. Growing: a metric of the "
             "handler's own has a label without bounds.",
-            queries=(Query("scrape_samples_scraped{worker}", "{{instance}}"),),
+            queries=(Query("scrape_samples_scraped{worker}", INSTANCE),),
         ),
         Panel(
             title="Observer faults",
@@ -59,7 +60,7 @@ SCRAPE = Row(
             "worker started. No order was affected.",
             do="Above 0: the other numbers may be too low, and there is a bug to report, with the "
             "worker's log.",
-            queries=(Query("fulfillment_observer_faults_total{worker}", "{{instance}}"),),
+            queries=(Query("fulfillment_observer_faults_total{worker}", INSTANCE),),
             steps=(Step(1, Colour.YELLOW),),
         ),
         Panel(
@@ -68,7 +69,7 @@ SCRAPE = Row(
             shows="Log lines that were not written, since the worker started.",
             do="Above 0: whoever reads the worker's log is too slow or gone, so the log is "
             "incomplete. The worker never waits for it.",
-            queries=(Query("fulfillment_log_lines_dropped_total{worker}", "{{instance}}"),),
+            queries=(Query("fulfillment_log_lines_dropped_total{worker}", INSTANCE),),
             steps=(Step(1, Colour.YELLOW),),
         ),
         Panel(
