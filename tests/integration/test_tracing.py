@@ -238,6 +238,27 @@ def test_a_url_handler_is_handed_the_attempts_span(
     assert worker.terminate() == 0
 
 
+def test_each_process_under_a_supervisor_sends_its_own(
+    redis_7: RedisServer, run_worker: Start, collector: Collector
+) -> None:
+    slow = "import asyncio\n\nasync def fulfil(order):\n    await asyncio.sleep(0.05)\n"
+    flags = ("--processes", "2", "--concurrency", "2")
+    worker = run_worker(redis_7.url, slow, *flags, env=_variables(collector.url))
+    orders = bodies(40)
+    place(redis_7, orders)
+    wait_until_all(redis_7, orders)
+    eventually(lambda: len(collector.spans) == 40, what="a span for each")
+    assert len({span.resource["service.instance.id"] for span in collector.spans}) == 2
+    exported = "fulfillment_spans_exported_total"
+    eventually(
+        lambda: worker.scrape().get_sample(exported, outcome="ok") == 40, what="they are counted"
+    )
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    assert 'trace_id="' in worker.get("/metrics", headers=accept)[1]
+    assert worker.terminate() == 0
+    assert len(worker.events("traces_started")) == 2
+
+
 def test_a_provider_of_the_shops_own_code_is_used(
     redis_7: RedisServer, run_worker: Start, collector: Collector
 ) -> None:

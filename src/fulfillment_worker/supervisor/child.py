@@ -56,7 +56,12 @@ def _live(seat: str, settings: Settings, handler: Handler, line: ChildsEnd) -> t
     """As `run_loop`."""
     reporter = Reporter(line)
     watch = _ReportingWatch(settings, reporter)
-    log_to = configure(settings.log_level, settings.log_format, on_log=watch.metrics.logged)
+    log_to = configure(
+        settings.log_level,
+        settings.log_format,
+        on_log=watch.metrics.logged,
+        on_drop=watch.metrics.log_line_dropped,
+    )
     log_to.addFilter(partial(_signed, seat))
     try:
         with traced(settings, handler, watch, log_to) as wrapped:

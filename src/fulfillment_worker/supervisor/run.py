@@ -88,8 +88,13 @@ class _Supervisor:
 
     @contextmanager
     def _logging(self) -> Iterator[None]:
-        settings, on_log = self._settings, self._watch.metrics.logged
-        log_to = configure(settings.log_level, settings.log_format, on_log=on_log)
+        settings, metrics = self._settings, self._watch.metrics
+        log_to = configure(
+            settings.log_level,
+            settings.log_format,
+            on_log=metrics.logged,
+            on_drop=metrics.log_line_dropped,
+        )
         try:
             yield
         finally:
