@@ -68,7 +68,8 @@ def dead(queue: str) -> str:
 
 
 def books(queue: str) -> str:
-    """Hash: counters (received, fulfilled, duplicates, dropped, buried), the `paused` flag and
+    """Hash: counters (received, fulfilled, duplicates, dropped, buried), the `paused` flag,
+    `life` (the replication id of the server when a worker last connected) and
     for workers `trips:<worker>` (how many it has made) and `breaker:<worker>`.
     """
     return f"{{{queue}}}:books"

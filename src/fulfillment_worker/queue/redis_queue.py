@@ -34,6 +34,7 @@ EXCHANGE = scripts.load("exchange", *_PARTS)
 HOLDINGS = scripts.load("holdings", "common")
 RELEASE = scripts.load("release", "common", "reap")
 PREFLIGHT = scripts.load("preflight", "common")
+GREET = scripts.load("greet", "common")
 
 _pack = msgspec.msgpack.Encoder().encode
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
@@ -62,7 +63,7 @@ class RedisQueue:
             | {"scratch": keys.scratch(name)}
         )
         self._keys = [key(name) for key in SCRIPT_KEYS]
-        self._talk = Line(url, listener, on_connect=self.try_rights)
+        self._talk = Line(url, listener, on_connect=self._meet)
         self._bell = Line(url, listener)
 
     async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
@@ -124,6 +125,12 @@ class RedisQueue:
         await client.execute_command("LPUSH", scratch, "x")
         await client.execute_command("BLMOVE", scratch, scratch, "RIGHT", "LEFT", 1)
         await client.execute_command("DEL", scratch)
+
+    async def _meet(self, client: Any) -> None:
+        await self.try_rights(client)
+        await client.execute_command(
+            "EVAL", GREET.text, len(self._keys), *self._keys, self._policy, ""
+        )
 
     async def _run(
         self,
