@@ -11,6 +11,7 @@ from benchmarks.kit.ground import Ground
 from benchmarks.kit.machine import cpu_seconds, resident
 from benchmarks.kit.progress import Progress
 from benchmarks.kit.subject import Subject, Work
+from tests.support.process import RunningProcess
 
 _POLL = 0.02
 _WARM = 0.1
@@ -55,18 +56,23 @@ def drain_filled(subject: Subject, ground: Ground, work: Work) -> Drained:
                 resident(worker.pid),
             ),
             work.last_told,
-            lambda: worker.returncode is not None and worker.output,
+            lambda: _why_ended(worker),
         )
     return _between(*_window(samples, work.last_told))
+
+
+def _why_ended(worker: RunningProcess) -> str:
+    """What it said, where it isn't there any more; "" while it runs."""
+    if worker.returncode is None:
+        return ""
+    return f"exit {worker.wait()}\n{worker.output}"
 
 
 def _since(before: int, progress: Progress) -> Progress:
     return Progress(progress.done - before, progress.at)
 
 
-def _watch(
-    sample: Callable[[], _Sample], many: int, ended: Callable[[], str | bool]
-) -> list[_Sample]:
+def _watch(sample: Callable[[], _Sample], many: int, ended: Callable[[], str]) -> list[_Sample]:
     samples = [sample()]
     ends = time.monotonic() + _PATIENCE
     while samples[-1].progress.done < many:

@@ -1,0 +1,75 @@
+"""Small runs of the benchmarks, so that they still run when they are needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import ceiling, drain, memory, pickup, scrape
+from benchmarks.kit import figures
+from benchmarks.kit.drain import drain as drain_once
+from benchmarks.kit.ground import ground
+from benchmarks.kit.subject import Ours, Work
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def _saved(results: Path, name: str) -> dict[str, Any]:
+    saved: dict[str, Any] = json.loads((results / f"{name}.json").read_text())
+    return saved
+
+
+def test_the_drain_tells_rates_and_cpu_of_each(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drain.main(["--orders", "12000", "--at-once", "50", "--rounds", "1"])
+    told, rows = capsys.readouterr().out, _saved(results, "drain")["rows"]
+    assert list(rows) == [
+        "fulfillment-worker, 50 at once",
+        "fulfillment-worker, 50 at once, appendonly everysec",
+        "naive BRPOP loop",
+    ]
+    for name, row in rows.items():
+        assert f"| {name} " in told
+        assert row["rate"][0] > 100
+        # A second has a million microseconds, for each of the two cores.
+        assert 0 < row["rate"][0] * row["worker_cpu"][0] < 1.1e6
+        assert 0 < row["rate"][0] * row["redis_cpu"][0] < 1.1e6
+        assert row["memory"][0] > 10
+
+
+def test_the_ceiling_replays_what_a_worker_said(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ceiling.main(["--orders", "8000", "--at-once", "100", "--rounds", "1"])
+    assert "100 at once" in capsys.readouterr().out
+    assert _saved(results, "ceiling")["rows"][ceiling.NAME]["rate"][0] > 1000
+
+
+def test_the_pickup_is_a_matter_of_milliseconds(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pickup.main(["--orders", "3", "--rounds", "1"])
+    assert "fulfillment-worker" in capsys.readouterr().out
+    for row in _saved(results, "pickup")["rows"].values():
+        assert len(row["waits"]) == 3
+        assert all(0 < wait < 5 for wait in row["waits"])
+
+
+def test_memory_and_scrapes_are_told(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    memory.main(["--first", "1000", "--orders", "2000"])
+    assert all(mib > 10 for mib in _saved(results, "memory")["mib"].values())
+    assert len(scrape.under_load(20_000, 3)) == 3
+    assert "after 2,000" in capsys.readouterr().out
+
+
+def test_a_worker_that_ends_is_no_figure() -> None:
+    with ground() as here, pytest.raises(RuntimeError, match="No such option"):
+        drain_once(Ours(options=("--no-such-flag",)), here, Work("noop", 1000))
