@@ -133,6 +133,8 @@ class Conversation:
 
     async def _silence(self) -> None:
         """Return when there is something to say."""
+        if self._something_to_say():
+            return
         try:
             async with asyncio.timeout(self._longest_silence()):
                 while not self._something_to_say():
@@ -264,6 +266,7 @@ class Conversation:
 
     async def _leave(self) -> None:
         """The last trip: what woke this worker goes to another, and the queue forgets it."""
+        self._catch_up()
         await self._doorbell.close()
         # Nothing is held, and a silent worker is forgotten in time.
         with contextlib.suppress(QueueUnavailable):
