@@ -11,12 +11,13 @@ ARGS ?=
 FAULTS ?= 100
 SEED ?= 1
 ENTRIES ?= 1000000
+PROCESSES ?= 1000
 HEALTHY ?= 60s
 bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz prove-books bench bench-peers bench-more bench-plot prove-alerts panels monitoring format image prove-image lock
+.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz replacements prove-books bench bench-peers bench-more bench-plot prove-alerts panels monitoring format image prove-image lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ chaos: setup system-packages ## FAULTS=100 faults by SEED=1 on a fleet under loa
 
 fuzz: setup system-packages ## ENTRIES=1000000 hostile entries by SEED=1 through a worker
 	@$(bin)/python -m tests.fuzz $(ENTRIES) $(SEED)
+
+replacements: setup system-packages ## PROCESSES=1000 replaced one after another, scraped throughout
+	@$(bin)/python -m tests.replacements $(PROCESSES)
 
 bench: setup system-packages ## How fast, how soon and how cheap, within 3 minutes; the figures go to .benchmarks/results
 	@$(bin)/python -m benchmarks.suite

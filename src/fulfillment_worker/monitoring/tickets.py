@@ -109,7 +109,8 @@ def happened(target: Target, counter: str, window: str) -> str:
     one that has just started is the very one to find the orders of another that died.
     """
     counted = target.of(counter)
-    started = target.of("process_start_time_seconds")
+    # The processes of a supervisor come and go, but what it counts does so only with itself.
+    started = target.of("process_start_time_seconds", 'process=~"|supervisor"')
     age = f"time() - {started} < {target.seconds(window)}"
     return (
         f"sum without ({A}) (increase({counted}[{target.window(window)}])) > 0\nor\n"

@@ -35,7 +35,8 @@ class Fleet:
         self._first: dict[str, Child] = {}
         self._children: dict[Child, asyncio.Task[None]] = {}
         self._releaser: Releaser | None = None
-        self._failed = False
+        self._patience = settings.shutdown_grace + _LAST_WORDS
+        self._ending = self._failed = False
 
     async def load(self) -> None:
         """Return when the first process has loaded the handler. Raises NotLoaded."""
@@ -59,8 +60,9 @@ class Fleet:
 
     async def end(self, demanded: asyncio.Event) -> int:
         """Drain, or cut short what runs once that is demanded; returns the exit code."""
+        self._ending = True
         self._tell_all(Child.stop)
-        await self._all_ended(self._settings.shutdown_grace + _LAST_WORDS, demanded)
+        await self._all_ended(self._patience, demanded)
         if demanded.is_set():
             self._tell_all(Child.abort)
             await self._all_ended(_HURRIED)
@@ -83,16 +85,22 @@ class Fleet:
                 child.begin(redis_url)
                 log(INFO, "process_started", process=seat, pid=child.pid)
                 if worn:
-                    worn.stop()
+                    self._recall(worn)
                     worn = None
                 if await _wears_out(child):
-                    worn, child = child, None
+                    # It did its share, so what ended others before it is over.
+                    backoff, worn, child = Backoff(), child, None
                     continue
             pause = backoff.ended(child.lived if child else 0.0)
             if backoff.looping:
                 log(ERROR, "process_looping", process=seat, ends=backoff.ends, pause_seconds=pause)
             child = None
             await asyncio.sleep(pause)
+
+    def _recall(self, child: Child) -> None:
+        """Let it drain, while others work; a handler that blocks it doesn't keep it for ever."""
+        child.stop()
+        asyncio.get_running_loop().call_later(self._patience, child.kill)
 
     async def _started(self, seat: str) -> Child | None:
         try:
@@ -129,7 +137,7 @@ class Fleet:
             exit_code=code,
         )
         if child.begun and not drained:
-            self._failed = self._failed or child.stopping
+            self._failed = self._failed or self._ending
             await self._release(child)
         del self._children[child]
 
