@@ -17,7 +17,7 @@ bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz replacements prove-books bench bench-peers bench-more bench-plot prove-alerts panels monitoring format image prove-image lock
+.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz replacements prove-books bench bench-peers bench-more bench-docs prove-alerts panels monitoring format image prove-image lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,14 @@ bench: setup system-packages ## How fast, how soon and how cheap, within 3 minut
 bench-peers: setup system-packages ## The same against other workers over Redis, within 30 minutes
 	@$(bin)/python -m benchmarks.peers.install
 	@$(bin)/python -m benchmarks.peers.compare
+
+bench-more: setup system-packages ## Processes, memory, scrapes, thousands at once, idle fleets, backlogs, recovery, watching
+	@for name in processes memory scrape many idle backlog recovery watching; do \
+		echo "== benchmarks.$$name"; $(bin)/python -m benchmarks.$$name; done
+
+bench-docs: setup ## Write the last figures into docs/performance.md, and draw the last make bench-peers
+	@$(bin)/python -m benchmarks.report
+	@$(bin)/python -m benchmarks.plot
 
 prove-alerts: setup system-packages ## The fault that each alert is for, by real notifications; then HEALTHY=60s without any
 	@$(bin)/python -m tests.monitoring --healthy $(HEALTHY) $(ARGS)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from benchmarks.kit import orders
 from benchmarks.kit.drain import drain_filled
-from benchmarks.kit.figures import Figures, quantile, save, table
+from benchmarks.kit.figures import Figures, Report, quantile, table
 from benchmarks.kit.ground import Ground, ground
 from benchmarks.kit.pickup import pickup
 from benchmarks.kit.runs import arguments
@@ -48,6 +48,7 @@ class Found(NamedTuple):
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    report = Report("backlog")
     told = arguments(
         "backlog", given, waiting=1_000_000, others=100_000, drained=60_000, rounds=3, pickups=60
     )
@@ -57,11 +58,11 @@ def main(given: Sequence[str] | None = None) -> None:
         size = _burden(here, told.others)
         large = _measure(here, told.waiting, told)
         size["waiting"] = _size_of_waiting(here, told.others)
-    print(_shown({"empty otherwise": small, "with the backlog": large}))
-    print(
+    report.tell(_shown({"empty otherwise": small, "with the backlog": large}))
+    report.tell(
         table(["order", "bytes in Redis"], [[name, f"{each:,.0f}"] for name, each in size.items()])
     )
-    save("backlog", {"small": small._asdict(), "large": large._asdict(), "bytes": size})
+    report.save({"small": small._asdict(), "large": large._asdict(), "bytes": size})
 
 
 def _burden(here: Ground, many: int) -> dict[str, float]:

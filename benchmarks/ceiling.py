@@ -15,7 +15,7 @@ from functools import partial
 
 from benchmarks.kit import orders
 from benchmarks.kit.drain import Drained, drain
-from benchmarks.kit.figures import save, table
+from benchmarks.kit.figures import Report, table
 from benchmarks.kit.ground import Ground, ground
 from benchmarks.kit.recorder import Recorder, name_of, replay
 from benchmarks.kit.runs import arguments, as_json, drains
@@ -27,17 +27,18 @@ _TRIPS = (b"EVALSHA", b"EVAL", b"FCALL")
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    report = Report("ceiling")
     told = arguments("ceiling", given, orders=60_000, at_once=1000, rounds=3)
     work = Work("noop", told.orders, told.at_once)
     figures = drains({NAME: partial(ceiling, work)}, told.rounds)
     found = figures[NAME]
-    print(
+    report.tell(
         table(
             ["script ceiling", "orders/s", "Redis CPU µs"],
             [[f"{told.at_once} at once", found.rate.shown(), found.redis_cpu.shown(1)]],
         )
     )
-    save("ceiling", {"orders": told.orders, "rows": as_json(figures)})
+    report.save({"orders": told.orders, "rows": as_json(figures)})
 
 
 def ceiling(work: Work) -> Drained:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from benchmarks.kit.drain import Drained
-from benchmarks.kit.figures import save
+from benchmarks.kit.figures import Report
 from benchmarks.kit.runs import DURABLE, arguments, as_json, drain_run, drain_table, drains
 from benchmarks.kit.subject import Naive, Ours, Work
 
@@ -21,12 +21,13 @@ NAIVE = Naive().name
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print medians, with the least and the most."""
+    report = Report("drain")
     told = arguments("drain", given, orders=60_000, at_once="50,1000", rounds=3)
     figures = drains(
         runs(told.orders, [int(each) for each in told.at_once.split(",")]), told.rounds
     )
-    print(drain_table("no-op drain", figures, NAIVE))
-    save("drain", {"orders": told.orders, "rows": as_json(figures)})
+    report.tell(drain_table("no-op drain", figures, NAIVE))
+    report.save({"orders": told.orders, "rows": as_json(figures)})
 
 
 def runs(orders: int, at_once: Sequence[int]) -> dict[str, Callable[[], Drained]]:

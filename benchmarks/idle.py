@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from benchmarks.kit import orders
-from benchmarks.kit.figures import save
+from benchmarks.kit.figures import Report
 from benchmarks.kit.ground import Ground, ground
 from benchmarks.kit.machine import CORES
 from benchmarks.kit.progress import marks
@@ -23,6 +23,7 @@ _SETTLING = 3.0
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    report = Report("idle")
     told = arguments("idle", given, workers=100, seconds=20)
     with ground() as here, ExitStack() as stack:
         start(here, stack, told.workers)
@@ -31,12 +32,12 @@ def main(given: Sequence[str] | None = None) -> None:
         one = commands_during(here, lambda: _one_order(here))
         started = len(marks(here))
     each = idle / told.seconds / told.workers
-    print(f"{told.workers} idle workers: {each:.2f} commands a second each")
-    print(
+    report.tell(f"{told.workers} idle workers: {each:.2f} commands a second each")
+    report.tell(
         f"one order: handled {started} time(s); {one} commands in {_SETTLING:g} s, of which about "
         f"{idle / told.seconds * _SETTLING:.0f} are the idle workers' own"
     )
-    save("idle", {"workers": told.workers, "commands_a_second_each": each, "one_order": one})
+    report.save({"workers": told.workers, "commands_a_second_each": each, "one_order": one})
 
 
 def start(here: Ground, stack: ExitStack, many: int) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.kit import orders
-from benchmarks.kit.figures import quantile, save, table
+from benchmarks.kit.figures import Report, quantile, table
 from benchmarks.kit.ground import Ground, ground
 from benchmarks.kit.runs import arguments
 from benchmarks.kit.subject import Ours, Work
@@ -24,6 +24,7 @@ _MOST_READ = 20_000
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    report = Report("many")
     told = arguments("many", given, at_once=5000, orders=150_000)
     with ground() as here:
         orders.fill(here.client, told.orders)
@@ -35,17 +36,16 @@ def main(given: Sequence[str] | None = None) -> None:
     trip = trips.get_sample(f"{operation}_sum", operation="exchange") / trips.get_sample(
         f"{operation}_count", operation="exchange"
     )
-    print(
+    report.tell(
         table(
             ["quick orders beside slow ones", "p50 ms", "p99 ms", "most ms"],
             [["from the handler's end to the ack", *[f"{each:.0f}" for each in _shares(delays)]]],
         )
     )
-    print(f"a trip takes {trip * 1000:.1f} ms on average")
-    print("in flight / MiB, along the way:", _pairs(in_flight, memory))
-    save(
-        "many",
-        {"delay_ms": _shares(delays), "trip_ms": trip * 1000, "mib": memory, "held": in_flight},
+    report.tell(f"a trip takes {trip * 1000:.1f} ms on average")
+    report.tell(f"in flight / MiB, along the way: {_pairs(in_flight, memory)}")
+    report.save(
+        {"delay_ms": _shares(delays), "trip_ms": trip * 1000, "mib": memory, "held": in_flight}
     )
 
 

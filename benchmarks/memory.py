@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.kit.figures import save, table
+from benchmarks.kit.figures import Report, table
 from benchmarks.kit.ground import ground
 from benchmarks.kit.runs import arguments
 from benchmarks.kit.subject import Ours, Work
@@ -16,6 +16,7 @@ from benchmarks.kit.watching import feed, mib
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    report = Report("memory")
     told = arguments("memory", given, first=100_000, orders=1_000_000)
     with ground() as here, Ours().start(here, Work("noop", told.orders)) as worker:
         worker.wait_until_ready()
@@ -25,9 +26,11 @@ def main(given: Sequence[str] | None = None) -> None:
         feed(here, told.first, told.orders - told.first)
         late = mib(worker)
     rows = {"idle": idle, f"after {told.first:,}": early, f"after {told.orders:,}": late}
-    print(table(["orders", "worker MiB"], [[name, f"{held:.1f}"] for name, held in rows.items()]))
-    print(f"growth from the first {told.first:,} to {told.orders:,}: {late / early - 1:+.1%}")
-    save("memory", {"mib": rows})
+    report.tell(
+        table(["orders", "worker MiB"], [[name, f"{held:.1f}"] for name, held in rows.items()])
+    )
+    report.tell(f"growth from the first {told.first:,} to {told.orders:,}: {late / early - 1:+.1%}")
+    report.save({"mib": rows})
 
 
 if __name__ == "__main__":

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.kit.figures import save
+from benchmarks.kit.figures import Report
 from benchmarks.kit.runs import arguments, as_json, pickup_run, pickup_table, pickups
 from benchmarks.kit.subject import Naive, Ours
 
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    report = Report("pickup")
     told = arguments("pickup", given, orders=60, rounds=3)
     subjects = (Ours(), Naive())
     figures = pickups({each.name: pickup_run(each, told.orders) for each in subjects}, told.rounds)
-    print(pickup_table(figures))
-    save("pickup", {"rows": as_json(figures)})
+    report.tell(pickup_table(figures))
+    report.save({"rows": as_json(figures)})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from benchmarks.kit.drain import Drained, drain
-from benchmarks.kit.figures import save
+from benchmarks.kit.figures import Report
 from benchmarks.kit.ground import ground
 from benchmarks.kit.machine import CORES
 from benchmarks.kit.runs import arguments, as_json, drain_table, drains
@@ -22,14 +22,15 @@ KINDS = {"burn": ("100 µs of CPU", 0.0001), "compute": ("20 ms of CPU, plain fu
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    report = Report("processes")
     told = arguments("processes", given, rounds=3, seconds=3)
     rows = {}
     for kind, (what, seconds) in KINDS.items():
         many = int(told.seconds / seconds)
         figures = drains({name(n): _run(n, Work(kind, n * many)) for n in (1, 2)}, told.rounds)
-        print(drain_table(what, figures, name(1)), end="\n\n", flush=True)
+        report.tell(drain_table(what, figures, name(1)))
         rows[kind] = as_json(figures)
-    save("processes", {"rows": rows})
+    report.save({"rows": rows})
 
 
 def name(processes: int) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks.kit import orders
-from benchmarks.kit.figures import save
+from benchmarks.kit.figures import Report
 from benchmarks.kit.ground import ground
 from benchmarks.kit.machine import CORES
 from benchmarks.kit.progress import marks
@@ -23,11 +23,12 @@ from tests.support.eventually import eventually
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    report = Report("recovery")
     arguments("recovery", given)
     whole = recoveries([Ours("all processes")])
     found = whole | {"one of two children": child_recovery()}
-    print(recovery_table(found))
-    save("recovery", {"seconds": found})
+    report.tell(recovery_table(found))
+    report.save({"seconds": found})
 
 
 def child_recovery() -> float | None:

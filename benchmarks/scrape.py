@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks.kit import orders
-from benchmarks.kit.figures import save, table
+from benchmarks.kit.figures import Report, table
 from benchmarks.kit.ground import ground
 from benchmarks.kit.progress import booked
 from benchmarks.kit.runs import arguments
@@ -21,23 +21,24 @@ AT_ONCE = 1000
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    report = Report("scrape")
     told = arguments("scrape", given, scrapes=200, load=400_000, backlog=1_000_000, seconds=10)
     times = {
         f"full load, {many:,} orders": under_load(many, told.scrapes)
         for many in (told.load, told.backlog)
     }
     without, with_scrapes = idle_commands(told.scrapes, told.seconds)
-    print(
+    report.tell(
         table(
             [f"{told.scrapes} scrapes", "p50 ms", "p99 ms", "most ms"],
             [[name, *shown_times(found)] for name, found in times.items()],
         )
     )
-    print(
+    report.tell(
         f"commands to Redis by an idle worker in {told.seconds} s: {without} without scrapes, "
         f"{with_scrapes} with {told.scrapes}"
     )
-    save("scrape", {"seconds": times, "commands": {"without": without, "with": with_scrapes}})
+    report.save({"seconds": times, "commands": {"without": without, "with": with_scrapes}})
 
 
 def under_load(many: int, scrapes: int) -> list[float]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from benchmarks import ceiling, drain, waits
-from benchmarks.kit.figures import save
+from benchmarks.kit.figures import Report
 from benchmarks.kit.recovery import recoveries, recovery_table
 from benchmarks.kit.runs import (
     DrainFigures,
@@ -37,16 +37,17 @@ _PROGRAMS = {"BullMQ": ("node", "npm"), "Sidekiq": ("sidekiq",)}
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print; the figures of all rounds go to suite.json."""
+    report = Report("suite")
     told = arguments("suite", given, rounds=3, scale=100)
     peers = at_hand()
     orders = max(2000, ORDERS * told.scale // 100)
     found = {
-        "noop": _noop(peers, orders, told.rounds),
-        "wait": _wait(peers, orders, told.rounds),
-        "pickup": _pickup(peers, told.rounds),
-        "recovery": _recovery(),
+        "noop": _noop(report, peers, orders, told.rounds),
+        "wait": _wait(report, peers, orders, told.rounds),
+        "pickup": _pickup(report, peers, told.rounds),
+        "recovery": _recovery(report),
     }
-    save("suite", {"orders": orders, **found})
+    report.save({"orders": orders, **found})
 
 
 def at_hand() -> list[Peer]:
@@ -58,7 +59,7 @@ def at_hand() -> list[Peer]:
     ]
 
 
-def _noop(peers: Sequence[Peer], orders: int, rounds: int) -> dict[str, object]:
+def _noop(report: Report, peers: Sequence[Peer], orders: int, rounds: int) -> dict[str, object]:
     figures = drains(
         {
             **drain.runs(orders, (DEFAULT, BEST)),
@@ -67,8 +68,8 @@ def _noop(peers: Sequence[Peer], orders: int, rounds: int) -> dict[str, object]:
         },
         rounds,
     )
-    print(drain_table("no-op drain", figures, drain.NAIVE))
-    print(_of_ceiling(figures), end="\n\n", flush=True)
+    report.tell(drain_table("no-op drain", figures, drain.NAIVE))
+    report.tell(_of_ceiling(figures))
     return as_json(figures)
 
 
@@ -77,7 +78,7 @@ def _of_ceiling(figures: dict[str, DrainFigures]) -> str:
     return f"{share:.0%} of what Redis can do with the same scripts"
 
 
-def _wait(peers: Sequence[Peer], orders: int, rounds: int) -> dict[str, object]:
+def _wait(report: Report, peers: Sequence[Peer], orders: int, rounds: int) -> dict[str, object]:
     ours = Ours()
     figures = drains(
         {
@@ -89,21 +90,21 @@ def _wait(peers: Sequence[Peer], orders: int, rounds: int) -> dict[str, object]:
         },
         rounds,
     )
-    print(drain_table("10 ms of waiting, 100 at once", figures))
-    print(waits.of_ideal(figures[ours.name]), end="\n\n", flush=True)
+    report.tell(drain_table("10 ms of waiting, 100 at once", figures))
+    report.tell(waits.of_ideal(figures[ours.name]))
     return as_json(figures)
 
 
-def _pickup(peers: Sequence[Peer], rounds: int) -> dict[str, object]:
+def _pickup(report: Report, peers: Sequence[Peer], rounds: int) -> dict[str, object]:
     subjects: list[Subject] = [Ours(), Naive(), *peers]
     figures = pickups({each.name: pickup_run(each, PICKUPS) for each in subjects}, rounds)
-    print(pickup_table(figures), end="\n\n", flush=True)
+    report.tell(pickup_table(figures))
     return as_json(figures)
 
 
-def _recovery() -> dict[str, float | None]:
+def _recovery(report: Report) -> dict[str, float | None]:
     found = recoveries([Ours()])
-    print(recovery_table(found), flush=True)
+    report.tell(recovery_table(found))
     return found
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.kit.figures import save
+from benchmarks.kit.figures import Report
 from benchmarks.kit.runs import DrainFigures, arguments, as_json, drain_run, drain_table, drains
 from benchmarks.kit.subject import Ours, Work
 
@@ -17,12 +17,13 @@ IDEAL = AT_ONCE / 0.01
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    report = Report("waits")
     told = arguments("waits", given, orders=30_000, rounds=3)
     ours = Ours()
     figures = drains({ours.name: drain_run(ours, Work("wait", told.orders, AT_ONCE))}, told.rounds)
-    print(drain_table("10 ms of waiting, 100 at once", figures))
-    print(of_ideal(figures[ours.name]))
-    save("waits", {"orders": told.orders, "rows": as_json(figures)})
+    report.tell(drain_table("10 ms of waiting, 100 at once", figures))
+    report.tell(of_ideal(figures[ours.name]))
+    report.save({"orders": told.orders, "rows": as_json(figures)})
 
 
 def of_ideal(figures: DrainFigures) -> str:

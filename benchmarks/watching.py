@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from benchmarks.kit.figures import save
+from benchmarks.kit.figures import Report
 from benchmarks.kit.ground import Ground
 from benchmarks.kit.machine import REDIS_CORE, on_core
 from benchmarks.kit.runs import DrainFigures, arguments, as_json, drain_run, drain_table, drains
@@ -40,6 +40,7 @@ class Scraped(Ours):
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    report = Report("watching")
     told = arguments("watching", given, orders=100_000, rounds=3, at_once=1000)
     with _sink() as endpoint:
         figures = drains(
@@ -49,9 +50,9 @@ def main(given: Sequence[str] | None = None) -> None:
             },
             told.rounds,
         )
-    print(drain_table("watching, no-op drain", figures, UNWATCHED))
-    print(_differences(figures))
-    save("watching", {"orders": told.orders, "rows": as_json(figures)})
+    report.tell(drain_table("watching, no-op drain", figures, UNWATCHED))
+    report.tell(_differences(figures))
+    report.save({"orders": told.orders, "rows": as_json(figures)})
 
 
 def subjects(endpoint: str) -> dict[str, Ours]:

@@ -49,9 +49,22 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def save(name: str, figures: dict[str, Any]) -> Path:
-    """Keep the figures as JSON, with what the machine was."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    file = RESULTS / f"{name}.json"
-    file.write_text(json.dumps({"machine": described(), **figures}, indent=2) + "\n")
-    return file
+class Report:
+    """What a benchmark tells, printed as it comes, and kept: as Markdown and as JSON."""
+
+    def __init__(self, name: str) -> None:
+        """name: of the benchmark; its files are NAME.md and NAME.json."""
+        self._name = name
+        self._told: list[str] = []
+
+    def tell(self, text: str) -> None:
+        """A table, or a sentence about it."""
+        print(text, end="\n\n", flush=True)
+        self._told.append(text)
+
+    def save(self, figures: dict[str, Any]) -> None:
+        """Keep what was told, and the figures of all rounds with what the machine was."""
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        whole = json.dumps({"machine": described(), **figures}, indent=2)
+        (RESULTS / f"{self._name}.json").write_text(whole + "\n")
+        (RESULTS / f"{self._name}.md").write_text("\n\n".join(self._told) + "\n")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.drain import NAIVE, label
-from benchmarks.kit.figures import save, table
+from benchmarks.kit.figures import Report, table
 from benchmarks.kit.recovery import recoveries, recovery_table
 from benchmarks.kit.runs import (
     arguments,
@@ -34,19 +34,20 @@ DEFAULT, BEST = 50, 1000
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print; the figures of all rounds go to peers.json."""
+    report = Report("peers")
     told = arguments("peers.compare", given, rounds=3, scale=100, only="", pickups=40)
     names = told.only.split(",") if told.only else [peer.name for peer in PEERS]
     peers = [peer for peer in PEERS if peer.name in names]
     versions = {peer.name: peer.version() for peer in peers}
-    print(who(peers, versions), end="\n\n", flush=True)
-    contest = Contest(peers, told.rounds, told.scale / 100, told.pickups)
+    report.tell(who(peers, versions))
+    contest = Contest(report, peers, told.rounds, told.scale / 100, told.pickups)
     found = {
         "noop": contest.noop(),
         "wait": contest.wait(),
         "pickup": contest.pickup(),
         "recovery": contest.recovery(),
     }
-    save("peers", {"versions": versions, **found})
+    report.save({"versions": versions, **found})
 
 
 def who(peers: Sequence[Peer], versions: dict[str, str]) -> str:
@@ -65,8 +66,11 @@ def who(peers: Sequence[Peer], versions: dict[str, str]) -> str:
 class Contest:
     """One table for each workload."""
 
-    def __init__(self, peers: Sequence[Peer], rounds: int, scale: float, orders: int) -> None:
+    def __init__(
+        self, report: Report, peers: Sequence[Peer], rounds: int, scale: float, orders: int
+    ) -> None:
         """scale: of the numbers of orders in drains. orders: of the pick-up, in each round."""
+        self._report = report
         self._peers = peers
         self._rounds = rounds
         self._scale = scale
@@ -87,7 +91,7 @@ class Contest:
             },
             self._rounds,
         )
-        print(drain_table("no-op drain", figures, NAIVE), end="\n\n", flush=True)
+        self._report.tell(drain_table("no-op drain", figures, NAIVE))
         return as_json(figures)
 
     def wait(self) -> dict[str, object]:
@@ -104,7 +108,7 @@ class Contest:
             },
             self._rounds,
         )
-        print(drain_table("10 ms of waiting, 100 at once", figures), end="\n\n", flush=True)
+        self._report.tell(drain_table("10 ms of waiting, 100 at once", figures))
         return as_json(figures)
 
     def pickup(self) -> dict[str, object]:
@@ -112,13 +116,13 @@ class Contest:
         figures = pickups(
             {each.name: pickup_run(each, self._orders) for each in self._all()}, self._rounds
         )
-        print(pickup_table(figures), end="\n\n", flush=True)
+        self._report.tell(pickup_table(figures))
         return as_json(figures)
 
     def recovery(self) -> dict[str, float | None]:
         """Kill -9, once."""
         found = recoveries(self._all())
-        print(recovery_table(found), flush=True)
+        self._report.tell(recovery_table(found))
         return found
 
     def _all(self) -> list[Subject]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kit import figures
-from benchmarks.kit.figures import Figures, quantile, save, table
+from benchmarks.kit.figures import Figures, Report, quantile, table
 from benchmarks.kit.machine import cpu_seconds, on_core, resident
 from benchmarks.kit.orders import SIZE, order
 from benchmarks.kit.recorder import name_of, split_commands
@@ -37,7 +37,12 @@ def test_a_table_lines_up() -> None:
 
 def test_what_is_saved_names_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "RESULTS", tmp_path / "results")
-    saved = json.loads(save("some", {"rates": (1.0, 2.0)}).read_text())
+    report = Report("some")
+    report.tell("| a table |")
+    report.tell("A sentence.")
+    report.save({"rates": (1.0, 2.0)})
+    assert (tmp_path / "results" / "some.md").read_text() == "| a table |\n\nA sentence.\n"
+    saved = json.loads((tmp_path / "results" / "some.json").read_text())
     assert saved["rates"] == [1.0, 2.0]
     assert saved["machine"]["cores"] == len(os.sched_getaffinity(0))
 
