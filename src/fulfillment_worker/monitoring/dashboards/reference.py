@@ -21,9 +21,15 @@ _HEAD = """\
 What each panel shows, and what to do about it. Grafana shows the same text where the mouse rests
 on the corner of a panel.
 
-`docker compose up` starts a Grafana that opens with it, on `http://127.0.0.1:3000`. For a Grafana
-of your own, from version 11.6 on, write it for your job and its labels, and import the file, or
-have it provisioned:
+`docker compose up` starts a Grafana that opens with it, on `http://127.0.0.1:3000`. Something to
+see:
+
+```console
+$ docker compose exec fulfillment-worker fulfillment-worker enqueue --sample 500
+```
+
+For a Grafana of your own, from version 11.6 on, write it for your job and its labels, and import
+the file, or have it provisioned:
 
 ```console
 $ fulfillment-worker monitoring ./monitoring --job shop-worker --selector namespace=shop
