@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 from opentelemetry.context import Context as TraceContext
 from opentelemetry.context import attach
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
@@ -64,6 +65,7 @@ class TracedHandler:
     ) -> None:
         self._handler = handler
         self._tracer = tracer
+        self._skips_unsampled = _drops_what_parents_drop(tracer)
         self._always = dict(always)
         self._redact = redact
         self._on_fault = on_fault
@@ -124,6 +126,8 @@ class TracedHandler:
     def _span(self, order: Order, producer: SpanContext | None) -> Span:
         parent, links = _EMPTY, None
         if producer is not None:
+            if self._skips_unsampled and not producer.trace_flags.sampled:
+                return NonRecordingSpan(producer)
             parent = set_span_in_context(NonRecordingSpan(producer), _EMPTY)
             links = (Link(producer),)
         attributes: _Attributes = {
@@ -145,6 +149,15 @@ class TracedHandler:
                 self._on_fault()
 
         return guarded
+
+
+def _drops_what_parents_drop(tracer: Tracer) -> bool:
+    """Whether a span of a parent that isn't sampled is never made: then nobody need be asked.
+
+    So it is unless somebody has set a sampler of their own: see OTEL_TRACES_SAMPLER.
+    """
+    sampler = getattr(tracer, "sampler", None)
+    return getattr(sampler, "_remote_parent_not_sampled", None) is ALWAYS_OFF
 
 
 def _hand_on(order: Order, context: SpanContext) -> None:

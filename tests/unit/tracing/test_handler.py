@@ -159,6 +159,13 @@ async def test_an_order_whose_trace_is_not_sampled_makes_no_span(setup: Setup) -
     assert seen.traceparent == UNSAMPLED
 
 
+async def test_a_sampler_may_overrule_a_producer_that_does_not_sample() -> None:
+    for sampler in (ALWAYS_ON, ParentBased(ALWAYS_OFF, remote_parent_not_sampled=ALWAYS_ON)):
+        setup = Setup(sampler)
+        await setup.traced(_fine)(order(traceparent=UNSAMPLED))
+        assert len(setup.spans) == 1
+
+
 async def test_a_sampler_that_drops_the_span_is_told_downstream() -> None:
     setup = Setup(ALWAYS_OFF)
     seen, root = order(traceparent=SAMPLED), order()
