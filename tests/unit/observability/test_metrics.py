@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import threading
+from contextlib import ExitStack
 from math import inf, nan
 from typing import Any
 
@@ -282,6 +284,36 @@ def test_gc_pauses_are_measured_only_while_installed(metrics: Metrics) -> None:
     assert value(metrics, "python_gc_pause_seconds_count", generation="2") == 1
     assert 0 < value(metrics, "python_gc_pause_seconds_sum", generation="2") < 10
     assert gc.callbacks == before
+
+
+def test_a_collection_of_garbage_takes_no_lock(metrics: Metrics) -> None:
+    """It may come at any instruction, also while its own thread is within the client library."""
+    metrics.runtime.install()
+    collected = threading.Event()
+
+    def collect() -> None:
+        gc.collect()
+        collected.set()
+
+    thread = threading.Thread(target=collect, daemon=True)
+    with ExitStack() as held:
+        for lock in _locks(metrics):
+            held.enter_context(lock)
+        thread.start()
+        done = collected.wait(10)
+    metrics.runtime.uninstall()
+    assert done
+    assert value(metrics, "python_gc_pause_seconds_count", generation="2") >= 1
+
+
+def _locks(metrics: Metrics) -> list[Any]:
+    """Every lock that the client library takes to count, or to find what to count with."""
+    families = list(metrics.registry._collector_to_names)
+    children = [child for family in families for child in getattr(family, "_metrics", {}).values()]
+    holders = [metrics.registry, *families, *children]
+    found = [getattr(holder, "_lock", None) for holder in holders]
+    assert len([lock for lock in found if lock is not None]) > 10
+    return [lock for lock in found if lock is not None]
 
 
 def test_a_collector_that_fails_costs_its_own_metrics_only(
