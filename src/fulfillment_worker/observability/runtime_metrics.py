@@ -1,7 +1,7 @@
 """What Python and the kernel know about this process, read when a page is rendered.
 
 Reading it all takes 0.1 ms a page. Between pages only the garbage collector's pauses cost
-anything: half a microsecond per collection.
+anything: a microsecond per collection.
 """
 
 from __future__ import annotations
