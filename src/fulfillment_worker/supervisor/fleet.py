@@ -13,12 +13,14 @@ from fulfillment_worker.runtime.exit_codes import DONE, FAILED
 from fulfillment_worker.supervisor.backoff import Backoff
 from fulfillment_worker.supervisor.board import Board
 from fulfillment_worker.supervisor.messages import Report
-from fulfillment_worker.supervisor.process import Child, NotLoaded
+from fulfillment_worker.supervisor.process import Child, NotLoaded, NotStarted
 from fulfillment_worker.supervisor.release import Releaser
 from fulfillment_worker.supervisor.wear import Limits, worn_out
 
 _LAST_WORDS = 9.0
 """Seconds over the grace that children have to end: what runtime/life.py gives them, and some."""
+_BURIAL = 2.0
+"""Seconds at the end in which orders of killed children can be given back, or the lease does it."""
 _HURRIED = 2.6
 """Seconds for the same after a second signal; the supervisor itself ends after 3."""
 
@@ -39,7 +41,7 @@ class Fleet:
         self._ending = self._failed = False
 
     async def load(self) -> None:
-        """Return when the first process has loaded the handler. Raises NotLoaded."""
+        """Return when the first process has loaded the handler. Raises NotLoaded, NotStarted."""
         for seat in self._board.names:
             self._first[seat] = await self._start(seat)
         loading = [asyncio.ensure_future(child.loaded()) for child in self._first.values()]
@@ -72,7 +74,9 @@ class Fleet:
     async def close(self) -> None:
         """End all that is left, and see it out. Idempotent."""
         self._tell_all(Child.kill)
-        await self._all_ended()
+        await self._all_ended(_BURIAL)
+        for seeing_out in self._children.values():
+            seeing_out.cancel()
 
     # --- one seat -----------------------------------------------------------------------------
 
@@ -105,8 +109,8 @@ class Fleet:
     async def _started(self, seat: str) -> Child | None:
         try:
             return await self._start(seat)
-        except OSError as error:
-            log(ERROR, "process_not_started", process=seat, why=str(error))
+        except NotStarted as why:
+            log(ERROR, "process_not_started", process=seat, why=str(why))
             return None
 
     async def _start(self, seat: str) -> Child:

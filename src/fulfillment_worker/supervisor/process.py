@@ -32,6 +32,10 @@ _LAST_WORDS = 1.0
 """Seconds after its end in which what a process said before is still read."""
 
 
+class NotStarted(Exception):  # the message is one line for people
+    """The system has no room for another process."""
+
+
 class NotLoaded(Exception):  # the message is one line for people
     """The process can't work: it could not load the handler, or it ended over that."""
 
@@ -55,16 +59,11 @@ class Child:
         self._listening: asyncio.Task[None]
 
     async def start(self, settings: Settings) -> None:
-        """Start it, as a fresh interpreter. Raises OSError where the system has no room for it."""
-        ours, theirs = socket.socketpair()
-        reader, self._writer = await asyncio.open_connection(sock=ours)
-        with theirs, held_back():
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", _PROGRAM, str(theirs.fileno())),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-            )
-        self._listening = asyncio.create_task(self._listen(reader))
+        """Start it, as a fresh interpreter. Raises NotStarted."""
+        try:
+            await self._start()
+        except OSError as error:
+            raise NotStarted(f"a process can't be started: {error}") from error
         self._say(Hello(self.seat, pickle.dumps(settings)))
 
     @property
@@ -129,6 +128,21 @@ class Child:
             self._loaded.set_exception(NotLoaded(_last_will(code)))
             self._loaded.exception()  # nobody needs to ask
         return code
+
+    async def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs, held_back():
+            reader, self._writer = await asyncio.open_connection(sock=ours)
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", _PROGRAM, str(theirs.fileno())),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                )
+            except BaseException:
+                self._writer.close()
+                raise
+        self._listening = asyncio.create_task(self._listen(reader))
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while message := await receive(reader):

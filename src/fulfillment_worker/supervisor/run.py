@@ -23,7 +23,7 @@ from fulfillment_worker.runtime.watch import PortTaken, Watch
 from fulfillment_worker.supervisor.board import Board
 from fulfillment_worker.supervisor.fleet import Fleet
 from fulfillment_worker.supervisor.probes import FleetHealth
-from fulfillment_worker.supervisor.process import NotLoaded
+from fulfillment_worker.supervisor.process import NotLoaded, NotStarted
 from fulfillment_worker.supervisor.release import Releaser
 
 
@@ -36,6 +36,8 @@ def run(settings: Settings) -> int:
     supervisor = _Supervisor(settings)
     try:
         return asyncio.run(supervisor.run())
+    except NotStarted as why:
+        return refuse(str(why), FAILED)
     except NotLoaded as why:
         return refuse(str(why), WRONG_USAGE)
     except PortTaken as error:
