@@ -112,7 +112,7 @@ _OBJECTIVE = Number(95, 99.999)
 )
 @click.option("--force", is_flag=True, help="overwrite files that this command did not write")
 @click.option("--json", "as_json", is_flag=True, help="print a JSON list of the files")
-@settings_options("queues")
+@settings_options("queues", "processes")
 def monitoring(
     settings: Settings,
     folder: Path,
@@ -134,7 +134,13 @@ def monitoring(
       fulfillment-worker monitoring ./monitoring --error-objective 99.5 --late-after 5m
       fulfillment-worker monitoring ./monitoring --format prometheusrule --json
     """
-    target = Target(queues=settings.queues, selectors=selector or (), **own)  # type: ignore[arg-type]
+    processes = settings.processes if settings.supervised else 0
+    target = Target(
+        queues=settings.queues,
+        processes=processes,
+        selectors=selector or (),
+        **own,  # type: ignore[arg-type]
+    )
     try:
         written = write(folder, files(target, operator=format == "prometheusrule"), force=force)
     except Foreign as foreign:

@@ -19,7 +19,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment, as Prometheus sees it, and what is promised of it.
 
     job: the scrape job. selectors: more labels that its series have, such as a namespace.
-    queues: what its workers serve. error_objective: per cent of attempts that succeed.
+    queues: what its workers serve. processes: of each, under a supervisor; 0 without one.
+    error_objective: per cent of attempts that succeed.
     late_objective: per cent of orders that are fulfilled within late_after seconds, which is a
     bucket bound of `order_end_to_end_duration_seconds`. scale: factor on every window and wait;
     1, but for tests that can't wait for days. runbooks: where the page of runbooks is.
@@ -28,6 +29,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     job: str = "fulfillment-worker"
     selectors: tuple[tuple[str, str], ...] = ()
     queues: tuple[str, ...] = ("orders",)
+    processes: int = 0
     error_objective: float = 99.9
     late_objective: float = 99.0
     late_after: float = 60.0

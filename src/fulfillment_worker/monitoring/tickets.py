@@ -14,7 +14,7 @@ from fulfillment_worker.monitoring.pages import (
 from fulfillment_worker.monitoring.rules import FRESH
 from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.observability.catalogue import CATALOGUE
-from fulfillment_worker.observability.spec import Kind, Source, Spec
+from fulfillment_worker.observability.spec import Kind, Merge, Source, Spec
 
 
 def burning_slowly(target: Target, ratio: str, rate: str, budget: float) -> str:
@@ -142,13 +142,20 @@ def _crashing(target: Target) -> str:
     return f"changes({started}[{target.window('15m')}]) >= 3"
 
 
-def declared_series(queues: int) -> int:
-    """How many series a worker of so many queues has by its catalogue, about."""
-    return sum(_series(spec) * (queues if spec.per_queue else 1) for spec in CATALOGUE)
+def declared_series(queues: int, processes: int = 0) -> int:
+    """How many series a worker of so many queues has by its catalogue, about.
+
+    processes: under one supervisor, 0 without one.
+    """
+    return sum(_series(spec, processes) * (queues if spec.per_queue else 1) for spec in CATALOGUE)
 
 
-def _series(spec: Spec) -> int:
+def _series(spec: Spec, processes: int) -> int:
     children = 1
+    if processes and spec.merging is Merge.EACH:
+        children = processes + 1
+    elif processes and spec.merging is Merge.EACH_WORKER:
+        children = processes
     for values in spec.values:
         children *= len(values)
     # Of a histogram: the buckets, the last one without a bound, the count and the sum.
@@ -156,7 +163,7 @@ def _series(spec: Spec) -> int:
 
 
 def _series_budget(target: Target) -> int:
-    return -(-2 * declared_series(len(target.queues)) // 100) * 100
+    return -(-2 * declared_series(len(target.queues), target.processes) // 100) * 100
 
 
 def _too_many_series(target: Target) -> str:

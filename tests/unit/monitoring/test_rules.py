@@ -17,8 +17,11 @@ from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.monitoring.tickets import declared_series
 from fulfillment_worker.monitoring.write import files
 from fulfillment_worker.observability.catalogue import CATALOGUE
+from fulfillment_worker.observability.merge import Seat
+from fulfillment_worker.observability.merged import Merged
 from fulfillment_worker.observability.spec import Kind
 from tests.support.prometheus import program
+from tests.unit.observability.support import new_metrics
 
 ROOT = Path(__file__).parents[3]
 SHOP = Target(
@@ -165,6 +168,16 @@ def test_a_worker_of_more_queues_may_have_more_series() -> None:
     ]
     assert limits[0] >= 2 * one
     assert limits[1] >= 2 * declared_series(40)
+
+
+def test_a_worker_of_several_processes_may_have_more_series() -> None:
+    """As many as its page has, for which see tests/unit/observability/test_merge.py."""
+    seats = {str(number): Seat() for number in range(4)}
+    merged = Merged(new_metrics().registry, lambda: seats)
+    shown = sum(len(family.samples) for family in merged.collect())
+    # What tells of a process that runs is not there yet: a dozen for each.
+    assert shown < declared_series(1, processes=4) < shown + 4 * 20
+    assert declared_series(1, processes=4) > declared_series(1, processes=1) > declared_series(1)
 
 
 def test_what_is_checked_in_is_what_is_made() -> None:
