@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import uvloop
 from saq import Queue
 from work import AT_ONCE, REDIS_URL, async_work
 
+asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 queue = Queue.from_url(REDIS_URL)
 
 

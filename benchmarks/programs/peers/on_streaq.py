@@ -8,7 +8,9 @@ from typing import Any
 from streaq import Worker
 from work import AT_ONCE, REDIS_URL, async_work
 
-worker: Worker[Any] = Worker(redis_url=REDIS_URL, concurrency=AT_ONCE or 16)
+worker: Worker[Any] = Worker(
+    redis_url=REDIS_URL, concurrency=AT_ONCE or 16, anyio_kwargs={"use_uvloop": True}
+)
 
 
 @worker.task(ttl=0)
