@@ -62,11 +62,24 @@ def run_round(folder: Path, a_round: Round, say: Say) -> Result:
         producer.start()
         witness.start()
         began = time.monotonic()
-        injected = [_inject(ground, step, say) for step in a_round.steps]
+        injected, broken = _inject_all(ground, a_round.steps, say)
         seconds = time.monotonic() - began
         _come_to_rest(ground)
         witness.stop()
-        return Result(injected, Audit(ground, witness, injected).run(), seconds)
+        findings = Audit(ground, witness, injected).run()
+        findings.faults += broken
+        return Result(injected, findings, seconds)
+
+
+def _inject_all(ground: Ground, steps: list[Step], say: Say) -> tuple[list[Injected], list[str]]:
+    """All of them; or up to one that could not be injected, and why."""
+    injected: list[Injected] = []
+    for step in steps:
+        try:
+            injected.append(_inject(ground, step, say))
+        except AssertionError as error:
+            return injected, [f"{getattr(step.fault, '__name__', step.fault)}: {error}"]
+    return injected, []
 
 
 def _inject(ground: Ground, step: Step, say: Say) -> Injected:

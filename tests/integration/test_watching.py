@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from tests.support.calls import NOTE, Calls
 from tests.support.eventually import eventually
 from tests.support.orders import bodies, books, place, wait_until_all
+from tests.support.process import RunningProcess
 from tests.support.prometheus import PrometheusServer, program
 from tests.support.redis_server import RedisServer, wait_for_status
 from tests.support.worker import FULFIL_ALL, RunningWorker
@@ -334,6 +338,64 @@ def test_the_backlog_is_old_where_its_orders_say_so(
     assert page['order_queue_wait_seconds_bucket{le="900.0"}'] == 0
     assert page["order_end_to_end_duration_seconds_count"] == 5
     assert 3500 < page["order_end_to_end_duration_seconds_sum"] / 5 < 3700
+
+
+# --- a hostile crowd -----------------------------------------------------------------------------
+
+NEEDS_FILES = (
+    NOTE
+    + """
+async def fulfil(order):
+    files = [open(os.devnull) for _ in range(10)]
+    await asyncio.sleep(0.02)
+    for file in files:
+        file.close()
+    note(order, "end")
+"""
+)
+
+
+@contextmanager
+def descriptors(many: int) -> Iterator[None]:
+    """What is started within may have so many files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (many, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_thousand_hostile_clients_keep_nobody_out_and_cost_no_order(
+    redis_7: RedisServer, run_worker: Start, calls: Calls
+) -> None:
+    options = ("--concurrency", "10", "--max-attempts", "1")
+    with descriptors(256):
+        worker = run_worker(redis_7.url, NEEDS_FILES, *options, env=calls.env)
+    worker.wait_until_ready()
+    before = psutil.Process(worker.pid).memory_info().rss
+    crowd = [sys.executable, "-m", "tests.support.crowd", str(worker.metrics_port), "1000"]
+    with RunningProcess(crowd) as hostile:
+        hostile.wait_for("the crowd is there")
+        orders = bodies(1500)
+        place(redis_7, orders)
+        took, most = [], 0
+        while calls.count("end") < 1500:
+            started = time.monotonic()
+            assert worker.get("/metrics")[0] == 200
+            took.append(time.monotonic() - started)
+            most = max(most, psutil.Process(worker.pid).memory_info().rss)
+        assert hostile.returncode is None
+    print(f"{len(took)} scrapes, at most {max(took):.3f} s; {(most - before) / 2**20:.1f} MiB more")
+    assert len(took) > 10
+    assert max(took) < 1
+    assert most - before < 64 * 2**20
+    # Each handler's ten files were always to be had, and Redis never out of reach.
+    wait_until_all(redis_7, orders)
+    page = worker.scrape()
+    assert page.get_sample("orders_processed_total", status="error") == 0
+    assert worker.events("redis_lost") == []
+    assert worker.terminate() == 0
 
 
 # --- what watching and waiting cost -------------------------------------------------------------

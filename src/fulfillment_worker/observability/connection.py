@@ -9,6 +9,8 @@ holds more in memory than one read, one head and one page.
 from __future__ import annotations
 
 import asyncio
+import resource
+import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Protocol, cast
@@ -25,19 +27,26 @@ _READ_BYTES = 4096
 _PARTING_SECONDS = 1.0
 
 
+def _descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft, 32)
+
+
 class Limits(msgspec.Struct, frozen=True):
     """What clients may take.
 
     request: seconds from a new connection, or a request's first byte, to the answer's last.
     idle: seconds that a connection may wait for its next request.
     head: bytes of a request's head; one read more may slip through.
-    connections: at the same time; one more ends the one that has gone longest without a request.
+    connections: at the same time; one more ends another, first of all one that asks for nothing or
+    doesn't take its answer. At most a third of the descriptors that the process may have: the
+    rest are the handlers'.
     """
 
     request: float = 5.0
     idle: float = 120.0
     head: int = 16 * 1024
-    connections: int = 512
+    connections: int = msgspec.field(default_factory=lambda: min(512, _descriptors() // 3))
 
 
 class Owner(Protocol):
@@ -52,8 +61,12 @@ class Owner(Protocol):
         """The connection stands, and can be aborted."""
         ...
 
-    def served(self, connection: Connection) -> None:
-        """The connection completed a request."""
+    def asked(self, connection: Connection) -> None:
+        """The connection completed a request, or took the answer."""
+        ...
+
+    def stalled(self, connection: Connection) -> None:
+        """The connection doesn't take its answer, at least not at once, or asks for much more."""
         ...
 
     def lost(self, connection: Connection) -> None:
@@ -116,6 +129,7 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """asyncio: the client doesn't take the answer as fast as it is written."""
         self._sending = True
+        self._owner.stalled(self)
 
     def resume_writing(self) -> None:
         """asyncio: the whole answer was handed to the kernel."""
@@ -149,6 +163,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _answer(self, request: h11.Request, *, last: bool) -> None:
         self._answering = True
+        # Prometheus asks for one page at a time.
+        (self._owner.stalled if self._http.trailing_data[0] else self._owner.asked)(self)
         self._head_only = request.method == b"HEAD"
         path, _, query = request.target.decode("ascii", "replace").partition("?")
         probe = self._owner.probes.get(path)
@@ -193,7 +209,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _sent(self) -> None:
         self._answering = self._head_only = False
-        self._owner.served(self)
+        self._owner.asked(self)
         self._transport.resume_reading()
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             self._part()

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -23,8 +22,9 @@ from fulfillment_worker.observability.pages import Pages
 from fulfillment_worker.observability.routes import Probe, probes
 
 _log = logging.getLogger(__name__)
-# Connections accepted in one go, so that a flood of them can't keep the others from their turn.
-_ACCEPTS = 64
+# Connections accepted in one go, as a share of all that there may be: a flood of them must neither
+# keep the others from their turn, nor end the newest before what they ask was read.
+_ACCEPTS = 1 / 8
 _NO_DESCRIPTOR_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPT_AGAIN_SECONDS = 0.1
 _STOP_SECONDS = 5.0
@@ -110,8 +110,10 @@ class _Service:
         self.probes = probes
         self.limits = limits
         self.buffer = read_buffer()
-        # From the one that has gone longest without completing a request to the one that last did.
-        self._connections: dict[Connection, None] = {}
+        # Each from the one that has been there for longest to the newest. Those that wait for an
+        # answer or for their next turn are not to be driven out by those that only take up room.
+        self._idlers: dict[Connection, None] = {}
+        self._clients: dict[Connection, None] = {}
         self._setting_up: set[asyncio.Task[Any]] = set()
         self._sockets: list[socket.socket] = []
 
@@ -125,27 +127,42 @@ class _Service:
         for sock in self._sockets:
             loop.remove_reader(sock)
         await asyncio.gather(*self._setting_up, return_exceptions=True)
-        for connection in list(self._connections):
+        for connection in self.connections:
             connection.abort()
         await asyncio.sleep(0)  # lets them be lost, and their sockets be closed
 
+    @property
+    def connections(self) -> list[Connection]:
+        """All that there are."""
+        return [*self._idlers, *self._clients]
+
     def made(self, connection: Connection) -> None:
         """Count it in, and make room for it."""
-        self._evict(len(self._connections) + 1 - self.limits.connections)
-        self._connections[connection] = None
+        self._evict(len(self._idlers) + len(self._clients) + 1 - self.limits.connections)
+        self._idlers[connection] = None
 
-    def served(self, connection: Connection) -> None:
-        """Put it last in the order of those that make room."""
-        if connection in self._connections:
-            del self._connections[connection]
-            self._connections[connection] = None
+    def asked(self, connection: Connection) -> None:
+        """It is the last of those with a purpose that makes room."""
+        self._move(connection, self._clients)
+
+    def stalled(self, connection: Connection) -> None:
+        """It only takes up room until it has taken its answer."""
+        self._move(connection, self._idlers)
 
     def lost(self, connection: Connection) -> None:
         """Forget it."""
-        self._connections.pop(connection, None)
+        self._idlers.pop(connection, None)
+        self._clients.pop(connection, None)
+
+    def _move(self, connection: Connection, group: dict[Connection, None]) -> None:
+        if connection in self._idlers or connection in self._clients:
+            self.lost(connection)
+            group[connection] = None
 
     def _accept(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
-        for _ in range(_ACCEPTS):
+        if self._setting_up:
+            return  # First, those that were accepted before are heard.
+        for _ in range(max(1, round(_ACCEPTS * self.limits.connections))):
             try:
                 sock, _ = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -158,12 +175,12 @@ class _Service:
     def _survive(
         self, loop: asyncio.AbstractEventLoop, listener: socket.socket, error: OSError
     ) -> None:
-        """No descriptor is left: end the older half of the connections, and go on in a moment.
+        """No descriptor is left: end half of the connections, and go on in a moment.
 
         Going on at once would turn the loop as fast as it can, since the client is still there.
         """
         if error.errno in _NO_DESCRIPTOR_LEFT:
-            self._evict(max(1, len(self._connections) // 2))
+            self._evict(max(1, len(self.connections) // 2))
         loop.remove_reader(listener)
         loop.call_later(_ACCEPT_AGAIN_SECONDS, self._listen_again, loop, listener)
 
@@ -172,7 +189,12 @@ class _Service:
             loop.add_reader(listener, self._accept, loop, listener)
 
     def _evict(self, count: int) -> None:
-        for connection in list(islice(self._connections, max(0, count))):
+        for _ in range(count):
+            crowded = len(self._idlers) > self.limits.connections // 2
+            group = self._idlers if crowded or not self._clients else self._clients
+            if not group:
+                return
+            connection = next(iter(group))
             self.lost(connection)
             connection.abort()
 

@@ -199,14 +199,14 @@ def test_an_idle_connection_is_closed_in_the_end() -> None:
 
 
 def _stalled(server: MetricsServer) -> bool:
-    return any(connection._sending for connection in server._service._connections)
+    return any(connection._sending for connection in server._service.connections)
 
 
 def test_a_client_that_never_reads_is_cut_off() -> None:
     with serving(limits=_SHORT) as server, connect(server) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
         eventually(lambda: _stalled(server), what="the kernel takes no more")
-        eventually(lambda: not server._service._connections, what="the client is cut off")
+        eventually(lambda: not server._service.connections, what="the client is cut off")
         assert fetch(server, "/health")[0] == 200
 
 
@@ -252,7 +252,7 @@ def test_hundreds_of_half_requests_do_not_keep_prometheus_out() -> None:
             started = time.monotonic()
             assert fetch(server, "/metrics")[0] == 200
             assert time.monotonic() - started < 1
-        assert len(server._service._connections) <= 512
+        assert len(server._service.connections) <= 512
 
 
 def test_the_one_that_went_longest_without_a_request_makes_room() -> None:
