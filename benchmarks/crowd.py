@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.kit.drain import Drained, drain
-from benchmarks.kit.figures import Figures, quantile, save, table
+from benchmarks.kit.figures import Figures, Report, quantile, table
 from benchmarks.kit.ground import Ground, ground
 from benchmarks.kit.machine import REDIS_CORE, on_core
 from benchmarks.kit.rounds import in_turns
@@ -64,6 +64,7 @@ class Watched(Ours):
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    report = Report("crowd")
     told = arguments("crowd", given, orders=400_000, at_once=1000, clients=1000, rounds=5)
     times: dict[int, list[float]] = {0: [], told.clients: []}
 
@@ -76,7 +77,7 @@ def main(given: Sequence[str] | None = None) -> None:
     found = in_turns({name: partial(run, clients) for name, clients in names.items()}, told.rounds)
     alone, besieged = ([each.rate for each in rates] for rates in found.values())
     ratios = [b / a for a, b in zip(alone, besieged, strict=True)]
-    print(
+    report.tell(
         table(
             ["no-op drain", "orders/s", "CPU µs", "worker MiB", "scrapes", "p50 ms", "most ms"],
             [
@@ -93,8 +94,9 @@ def main(given: Sequence[str] | None = None) -> None:
         )
     )
     shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    print(f"besieged / alone, round by round: {shown}; median {statistics.median(ratios):.2f}")
-    save("crowd", {"ratios": ratios, "seconds": {n: times[c] for n, c in names.items()}})
+    median = statistics.median(ratios)
+    report.tell(f"besieged / alone, round by round: {shown}; median {median:.2f}")
+    report.save({"ratios": ratios, "seconds": {n: times[c] for n, c in names.items()}})
 
 
 if __name__ == "__main__":
