@@ -31,7 +31,7 @@ from benchmarks.peers.peer import Peer
 from benchmarks.peers.peers import PEERS
 
 DEFAULT, BEST = 50, 1000
-ORDERS, PICKUPS = 50_000, 20
+ORDERS, PICKUPS = 40_000, 20
 _PROGRAMS = {"BullMQ": ("node", "npm"), "Sidekiq": ("sidekiq",)}
 
 
@@ -82,9 +82,9 @@ def _wait(report: Report, peers: Sequence[Peer], orders: int, rounds: int) -> di
     ours = Ours()
     figures = drains(
         {
-            ours.name: drain_run(ours, Work("wait", orders // 3, waits.AT_ONCE)),
+            ours.name: drain_run(ours, Work("wait", orders // 2, waits.AT_ONCE)),
             **{
-                peer.name: drain_run(peer, Work("wait", _fewer(peer, orders // 3), waits.AT_ONCE))
+                peer.name: drain_run(peer, Work("wait", _fewer(peer, orders // 2), waits.AT_ONCE))
                 for peer in peers
             },
         },

@@ -16,6 +16,8 @@ from tests.support.eventually import eventually
 
 PATIENCE = 120.0
 """Seconds after which it is given up."""
+_SETTLING = 5.0
+"""Seconds for the first worker to start: the order is placed with one that is idle."""
 
 
 def recovery(subject: Subject, here: Ground) -> float | None:
@@ -24,8 +26,9 @@ def recovery(subject: Subject, here: Ground) -> float | None:
     The new worker is started at once, as a supervisor would. None: not within PATIENCE.
     """
     work = Work("stick", 1)
-    subject.fill(here, work)
     with subject.start(here, work) as first:
+        time.sleep(_SETTLING)
+        subject.fill(here, work)
         eventually(lambda: len(marks(here)) == 1, deadline=60, what=f"{subject.name} has started")
         os.killpg(first.pid, signal.SIGKILL)
         killed = time.monotonic()
