@@ -22,6 +22,10 @@ Series exist from the first scrape, counters at 0. Label values come from fixed 
 an order or from the text of an exception. Depths, ages and the books are what the worker last
 heard from Redis: a scrape asks Redis nothing.
 
+A page of some 240 series takes 2 ms of CPU (3 ms as OpenMetrics) and 21 KiB, 4 KiB compressed. What
+tells of Python and the process is 0.04 ms of that; between scrapes it costs a microsecond for each
+collection of garbage, and four ticks of the event loop a second.
+
 With several processes under one supervisor the names are the same, and one page tells of all of
 them: what each metric is then is said below it. Where it stays apart, the label `process` is the
 number of the process (`0`, `1`, …; one that replaces another takes its number) or `supervisor`.
