@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -285,13 +286,24 @@ async def fulfil(order):
     assert span.resource["service.name"] == "shop"
 
 
-def test_traces_that_cannot_be_had(redis_7: RedisServer, tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "pip install opentelemetry-exporter-otlp-proto-"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "max_queue_size must be a positive integer"),
+    ],
+)
+def test_traces_that_cannot_be_had(
+    redis_7: RedisServer, tmp_path: Path, variable: str, value: str, told: str
+) -> None:
     (tmp_path / "shop.py").write_text(FULFIL_ALL)
-    ask = {"PYTHONPATH": str(tmp_path), "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    ask = {"PYTHONPATH": str(tmp_path), variable: value}
     flags = ("--redis-url", redis_7.url, "--handler", "shop:fulfil", "--metrics-port", "0")
     done = run_cli("run", *flags, "--traces", "otlp", env=ask, cwd=tmp_path)
     assert done.returncode == 2
-    assert "pip install opentelemetry-exporter-otlp-proto-grpc" in done.stderr.splitlines()[-1]
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("fulfillment-worker: --traces is otlp: ")
+    assert told in last
 
 
 def test_where_the_extra_is_missing_orders_run_without_spans(

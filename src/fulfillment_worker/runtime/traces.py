@@ -45,7 +45,7 @@ def traced(
     try:
         yield tracing.wrap(
             handler,
-            server=_server(settings.redis_url),
+            server=server_attributes(settings.redis_url),
             redact=redact,
             on_fault=watch.metrics.faulted,
         )
@@ -76,7 +76,7 @@ def _why(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _server(url: RedisUrl) -> dict[str, str | int]:
+def server_attributes(url: RedisUrl) -> dict[str, str | int]:
     """Which Redis, by the names of OpenTelemetry; nothing where there are several."""
     if url.scheme is Scheme.UNIX:
         return {"server.address": url.path}
