@@ -90,18 +90,12 @@ async def _consume(
     watch: _ReportingWatch,
     line: ChildsEnd,
 ) -> int:
-    workers: list[Worker] = []
+    commands = Commands(line, settings.shutdown_grace)
 
     def meet(worker: Worker) -> None:
-        workers.append(worker)
         watch.reporter.start(watch.metrics, watch.health, lambda: worker.names)
-        commands.listen()
+        commands.listen(worker.look)
 
-    def look() -> None:
-        for worker in workers:
-            worker.look()
-
-    commands = Commands(line, look, settings.shutdown_grace)
     return await consume(settings, redis_url, handler, watch, commands, meet=meet)
 
 

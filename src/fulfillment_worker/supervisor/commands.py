@@ -18,20 +18,20 @@ _AFTER_GRACE = 10.0
 class Commands:
     """See runtime/consume.py, Stop. It listens in a thread, which a blocked loop can't deafen.
 
-    look: called in the loop when orders were put back. grace: seconds of a drain.
-    Make it on the running loop, and `listen`.
+    grace: seconds of a drain. Make it on the running loop, and `listen`.
     """
 
-    def __init__(self, line: ChildsEnd, look: Callable[[], None], grace: float) -> None:
+    def __init__(self, line: ChildsEnd, grace: float) -> None:
         self.asked = asyncio.Event()
         self.demanded = asyncio.Event()
         self._line = line
-        self._look = look
+        self._look: Callable[[], None]
         self._grace = grace
         self._loop = asyncio.get_running_loop()
 
-    def listen(self) -> None:
-        """Heed the supervisor from here on."""
+    def listen(self, look: Callable[[], None]) -> None:
+        """Heed the supervisor from here on. look: called in the loop when orders were put back."""
+        self._look = look
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
 
     def _listen(self) -> None:

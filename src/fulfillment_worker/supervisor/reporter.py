@@ -66,11 +66,12 @@ class Reporter:
 
     def _run(self) -> None:
         leave_signals_to_the_main_thread()
-        listened_to = True
-        while listened_to and not self._finished:
+        while not self._finished:
             self._nudged.wait(INTERVAL)
             self._nudged.clear()
-            listened_to = self._say()
+            if not self._say():
+                return
+        self._say()  # what came after the last one was begun
 
     def _say(self) -> bool:
         try:

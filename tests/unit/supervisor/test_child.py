@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -20,19 +21,31 @@ _DONE = ("orders_processed_total", (("status", "success"),))
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[socket.socket, ChildsEnd]]:
+def ends_in(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """In how many seconds the process would end for certain."""
+    asked: list[float] = []
+    monkeypatch.setattr("fulfillment_worker.supervisor.commands.end_in", asked.append)
+    return asked
+
+
+@pytest.fixture
+def ends(ends_in: list[float]) -> Iterator[tuple[socket.socket, ChildsEnd]]:
+    """The supervisor's end of a line, and the child's."""
     ours, theirs = socket.socketpair()
     line = ChildsEnd(theirs)
     yield ours, line
     ours.close()
+    for thread in threading.enumerate():
+        if thread.name == "commands":
+            thread.join(5)
     line.close()
 
 
 async def test_a_look_is_not_a_stop(ends: tuple[socket.socket, ChildsEnd]) -> None:
     ours, line = ends
     looked = asyncio.Event()
-    commands = Commands(line, looked.set, 25.0)
-    commands.listen()
+    commands = Commands(line, 25.0)
+    commands.listen(looked.set)
     ours.sendall(framed(Look()))
     await asyncio.wait_for(looked.wait(), 5)
     assert not commands.asked.is_set()
@@ -42,14 +55,12 @@ async def test_a_look_is_not_a_stop(ends: tuple[socket.socket, ChildsEnd]) -> No
 
 
 async def test_without_a_supervisor_it_drains(
-    ends: tuple[socket.socket, ChildsEnd], monkeypatch: pytest.MonkeyPatch
+    ends: tuple[socket.socket, ChildsEnd], ends_in: list[float]
 ) -> None:
     """And ends for certain: nobody is left to look after it."""
-    ends_in: list[float] = []
-    monkeypatch.setattr("fulfillment_worker.supervisor.commands.end_in", ends_in.append)
     ours, line = ends
-    commands = Commands(line, lambda: None, 25.0)
-    commands.listen()
+    commands = Commands(line, 25.0)
+    commands.listen(lambda: None)
     ours.close()
     await asyncio.wait_for(commands.asked.wait(), 5)
     await aeventually(lambda: ends_in == [35.0])
