@@ -11,13 +11,14 @@ ARGS ?=
 FAULTS ?= 100
 SEED ?= 1
 ENTRIES ?= 1000000
+FOR ?= 3600
 PROCESSES ?= 1000
 HEALTHY ?= 60s
 bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz replacements prove-books bench bench-peers bench-more bench-docs prove-alerts panels monitoring format image prove-image lock
+.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz fuzz-decode replacements prove-books bench bench-peers bench-more bench-docs prove-alerts panels monitoring format image prove-image lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +55,11 @@ chaos: setup system-packages ## FAULTS=100 faults by SEED=1 on a fleet under loa
 
 fuzz: setup system-packages ## ENTRIES=1000000 hostile entries by SEED=1 through a worker
 	@$(bin)/python -m tests.fuzz $(ENTRIES) $(SEED)
+
+fuzz-decode: ## FOR=3600 seconds of atheris against decode; installs it in an environment of its own
+	@[[ -x build/fuzz/bin/python ]] || $(PYTHON) -m venv build/fuzz
+	@build/fuzz/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@PYTHONPATH=src build/fuzz/bin/python -m tests.fuzz.decode $(FOR)
 
 replacements: setup system-packages ## PROCESSES=1000 replaced one after another, scraped throughout
 	@$(bin)/python -m tests.replacements $(PROCESSES)

@@ -97,10 +97,11 @@ def enqueued_unix(body: dict[str, Any]) -> float | None:
 def _unix_seconds(value: object) -> float | None:
     if isinstance(value, str):
         try:
-            return msgspec.convert(value, _RFC3339).timestamp()
+            value = msgspec.convert(value, _RFC3339).timestamp()
         except (msgspec.ValidationError, ValueError, OverflowError):
             return None
-    # Above year 9999 it is no time in seconds (but in milliseconds, say); below 0, none of ours.
+    # Above year 9999 it is no time in seconds (but in milliseconds, say); below 0, none of ours
+    # (but a time that nobody has set, say: Go's is of the year 1).
     if type(value) in (int, float) and 0 <= value < _YEAR_10000:  # type: ignore[operator]
         return float(value)  # type: ignore[arg-type]
     return None

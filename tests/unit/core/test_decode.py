@@ -120,6 +120,8 @@ def test_the_body_is_untouched() -> None:
         ({"enqueued_at": "2023-11-14"}, None),
         ({"enqueued_at": "2023-11-14T22:13:20"}, None),
         ({"enqueued_at": -1}, None),
+        ({"enqueued_at": "0001-01-01T00:00:00Z"}, None),
+        ({"enqueued_at": "1969-12-31T23:59:59Z"}, None),
         ({"enqueued_at": 1700000000000}, None),
         ({"enqueued_at": True}, None),
         ({"enqueued_at": None}, None),
