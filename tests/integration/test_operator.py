@@ -17,6 +17,7 @@ from fulfillment_worker.core.outcome import Dead, DeadReason, Fulfilled
 from fulfillment_worker.queue.connection import open_client
 from fulfillment_worker.queue.operator import Operator
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
+from fulfillment_worker.worker.names import worker_name
 from tests.support.orders import (
     bodies,
     books,
@@ -46,12 +47,21 @@ class Undertaker:
 
     def __init__(self, server: RedisServer) -> None:
         self.queue = RedisQueue("orders", RedisUrl.parse(server.url), _POLICY, lambda _: None)
-        self.delivery = 1
+        self.name = worker_name()
+        self.number = self.delivery = 1
         self.held = 0
 
     async def trip(self, **fields: Any) -> Any:
-        trip = Trip(worker="w", holding=self.held, first_delivery=self.delivery, **fields)
+        trip = Trip(
+            worker=self.name,
+            number=self.number,
+            holding=self.held,
+            first_delivery=self.delivery,
+            **fields,
+        )
         reply = await self.queue.exchange(trip)
+        assert not reply.stale
+        self.number += 1
         self.delivery += len(reply.claimed)
         self.held += len(reply.claimed) - len(fields.get("outcomes", ()))
         return reply
