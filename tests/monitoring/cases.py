@@ -287,6 +287,14 @@ WORKERS = (
     ),
     Case(
         "FulfillmentCrashLooping",
+        "one of the processes of a supervisor",
+        "14m",
+        one("process_start_time_seconds", "0x40", 'process="supervisor"')
+        | one("process_start_time_seconds", "0x2 120x4 360x4 600x12", 'process="1"'),
+        (Fires("a (1) has started 3 times in 15 minutes.", A | {"process": "1"}),),
+    ),
+    Case(
+        "FulfillmentCrashLooping",
         "a roll-out",
         "14m",
         one("process_start_time_seconds", "0x4 120x40"),
@@ -488,6 +496,14 @@ QUEUES = (
                 {"reason": "invalid"},
             ),
         ),
+    ),
+    Case(
+        "FulfillmentDeadLettersGrowing",
+        "they are old, though a process of the supervisor's is new",
+        "20m",
+        one("orders_dead_lettered_total", "7x60", 'reason="rejected"')
+        | one("process_start_time_seconds", "-86400x60", 'process="supervisor"')
+        | one("process_start_time_seconds", "_x10 599x60", 'process="1"'),
     ),
     Case(
         "FulfillmentDeadLettersGrowing",

@@ -36,10 +36,10 @@ class _Selectors:
 
     allowed = (
         "LABEL=VALUE, several separated by commas, each label once and none of job, instance, "
-        "queue, pod, container, endpoint, le or severity"
+        "queue, process, pod, container, endpoint, le or severity"
     )
     _taken = frozenset(
-        {"job", "instance", "queue", "pod", "container", "endpoint", "le", "severity"}
+        {"job", "instance", "queue", "process", "pod", "container", "endpoint", "le", "severity"}
     )
 
     def __call__(self, text: str) -> tuple[tuple[str, str], ...]:

@@ -17,6 +17,10 @@ QUEUE = "{{ with $labels.queue }} of {{ . }}{{ end }}"
 """In a text: the name of the queue, where there are several."""
 
 
+WORKER = "{{ $labels.instance }}{{ with $labels.process }} ({{ . }}){{ end }}"
+"""Likewise: which worker, and which of its processes, where a supervisor has several."""
+
+
 class Severity(StrEnum):
     """Whom an alert goes to; its label `severity`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.monitoring.alert import QUEUE, A, Alert, Severity
+from fulfillment_worker.monitoring.alert import QUEUE, WORKER, A, Alert, Severity
 from fulfillment_worker.monitoring.target import Target
 
 ERRORS = "job:order_errors_per_orders_processed:ratio_rate"
@@ -117,7 +117,7 @@ PAGES: tuple[Alert, ...] = (
         expr=_stuck,
         wait="30s",
         summary="The orders of one worker have stopped; soon they run a second time elsewhere.",
-        description="The event loop of {{ $labels.instance }} has not turned for "
+        description=f"The event loop of {WORKER} has not turned for "
         "{{ $value | humanizeDuration }}: a handler blocks it.",
     ),
     Alert(

@@ -7,8 +7,9 @@ import re
 
 import msgspec
 
-PER_TARGET = ("instance", "pod", "container", "endpoint")
-"""Labels that tell the workers of one deployment apart; aggregations are made without them."""
+PER_TARGET = ("instance", "pod", "container", "endpoint", "process")
+"""Labels that tell the workers of one deployment apart; aggregations are made without them. The
+last one is the supervisor's, who reports for several processes."""
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 # Below this a worker's own rhythm (a survey a second, a turn of the loop every half) would show.

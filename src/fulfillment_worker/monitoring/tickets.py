@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.monitoring.alert import QUEUE, A, Alert, Severity
+from fulfillment_worker.monitoring.alert import QUEUE, WORKER, A, Alert, Severity
 from fulfillment_worker.monitoring.pages import (
     COMPLETED,
     DEPTH,
@@ -278,7 +278,7 @@ TICKETS: tuple[Alert, ...] = (
         expr=_lag,
         wait="10m",
         summary="All orders of one worker take longer: a handler holds up the others.",
-        description="One in a hundred timers of {{ $labels.instance }} is "
+        description=f"One in a hundred timers of {WORKER} is "
         "{{ $value | humanizeDuration }} late or more.",
     ),
     Alert(
@@ -287,8 +287,8 @@ TICKETS: tuple[Alert, ...] = (
         expr=_descriptors,
         wait="5m",
         summary="Nothing yet; soon one worker's orders fail.",
-        description="{{ $labels.instance }} has {{ $value | humanizePercentage }} of the file "
-        "descriptors open that it may.",
+        description=f"{WORKER} has "
+        "{{ $value | humanizePercentage }} of the file descriptors open that it may.",
     ),
     Alert(
         name="FulfillmentCrashLooping",
@@ -296,7 +296,7 @@ TICKETS: tuple[Alert, ...] = (
         expr=_crashing,
         wait="",
         summary="Orders take longer, and some may run twice: a worker dies again and again.",
-        description="{{ $labels.instance }} has started {{ $value }} times in 15 minutes.",
+        description=f"{WORKER} has started {{{{ $value }}}} times in 15 minutes.",
     ),
     Alert(
         name="FulfillmentTooManySeries",
