@@ -24,7 +24,7 @@ MAX_ORPHANINGS = 3
 class Bench(Protocol):
     """What a test needs beside the queue itself: a producer, a clock, and a look inside."""
 
-    def queue(self) -> Queue: ...
+    def queue(self, max_orphanings: int = MAX_ORPHANINGS) -> Queue: ...
     def push(self, *raws: bytes) -> None: ...
     def status(self, order_id: str) -> str | None: ...
     def dead(self) -> list[tuple[str, bytes]]: ...
@@ -37,7 +37,8 @@ class MemoryBench:
     def __init__(self) -> None:
         self.store = Store(lease=LEASE_MS, max_orphanings=MAX_ORPHANINGS)
 
-    def queue(self) -> Queue:
+    def queue(self, max_orphanings: int = MAX_ORPHANINGS) -> Queue:
+        self.store.max_orphanings = max_orphanings
         return MemoryQueue(self.store)
 
     def push(self, *raws: bytes) -> None:
@@ -67,11 +68,11 @@ class RedisBench:
         self.client: Any = redis.Redis.from_url(server.url)
         self.queues: list[RedisQueue] = []
 
-    def queue(self) -> Queue:
+    def queue(self, max_orphanings: int = MAX_ORPHANINGS) -> Queue:
         policy = QueuePolicy(
             lease=LEASE_MS,
             status_ttl=60_000,
-            max_orphanings=MAX_ORPHANINGS,
+            max_orphanings=max_orphanings,
             id_field="order_id",
         )
         url = RedisUrl.parse(self.server.url)

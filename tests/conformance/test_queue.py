@@ -351,6 +351,20 @@ async def test_orders_on_their_last_chance_come_one_at_a_time(bench: Bench, queu
     assert (await hand.survey()).retrying == 2
 
 
+async def test_who_outlived_two_workers_is_alone_from_then_on(bench: Bench) -> None:
+    """Invariant 4: however many deaths are allowed, those beside a killer share but two of them."""
+    queue = bench.queue(max_orphanings=5)
+    bench.push(order("killer"), order("bystander"))
+    for life in range(2):
+        assert len(await Hand(queue, f"life-{life}").claim(2)) == 2
+        await bench.pass_time(LEASE_MS + 10)
+    for life in range(2):
+        hand = Hand(queue, f"heir-{life}")
+        await hand.say()
+        (first,) = await hand.claim(2)
+        assert (first.orphanings, first.last_chance) == (2, True)
+
+
 async def test_a_lost_reply_is_made_up_for_by_asking(bench: Bench, hand: Hand) -> None:
     bench.push(order("A"), order("B"))
     await hand.queue.exchange(Trip(worker=hand.name, claim=2))

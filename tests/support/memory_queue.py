@@ -134,7 +134,7 @@ def _claimed(store: Store, delivery: int, entry: Entry) -> Claimed:
 
 
 def _last_chance(store: Store, entry: Entry) -> bool:
-    return entry.orphanings >= max(1, store.max_orphanings - 1)
+    return entry.orphanings >= max(1, min(2, store.max_orphanings - 1))
 
 
 class _Exchange:

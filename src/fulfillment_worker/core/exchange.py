@@ -80,7 +80,8 @@ class Claimed(msgspec.Struct, frozen=True):
     """An order just claimed.
 
     failures: failed attempts so far. orphanings: times it outlived its worker.
-    first_seen: Redis time in ms of its first claim. last_chance: one more orphaning ends it.
+    first_seen: Redis time in ms of its first claim. last_chance: it outlived two
+    workers, or one more orphaning ends it.
     """
 
     delivery: int

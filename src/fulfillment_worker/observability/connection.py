@@ -46,7 +46,7 @@ class Limits(msgspec.Struct, frozen=True):
     request: float = 5.0
     idle: float = 120.0
     head: int = 16 * 1024
-    connections: int = msgspec.field(default_factory=lambda: min(512, _descriptors() // 3))
+    connections: int = msgspec.field(default_factory=lambda: min(2048, _descriptors() // 3))
 
 
 class Owner(Protocol):

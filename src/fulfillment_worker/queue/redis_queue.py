@@ -55,7 +55,7 @@ class RedisQueue:
 
     def __init__(self, name: str, url: RedisUrl, policy: QueuePolicy, listener: Listener) -> None:
         self.name = name
-        self._last_chance = max(1, policy.max_orphanings - 1)
+        self._last_chance = max(1, min(2, policy.max_orphanings - 1))
         self._policy = _pack(
             msgspec.to_builtins(policy)
             | {"order_prefix": keys.order_prefix(name)}

@@ -60,10 +60,11 @@ local function emit(order_id, status, attempt)
     'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now)
 end
 
--- An order on its last chance runs with no other such order in its worker, so that the one which
--- kills workers is found out before the innocent ones beside it are used up.
+-- An order that outlived two workers, or is on its last chance, runs with no other such order in its
+-- worker, so that the one which kills workers is found out before the innocent ones beside it are
+-- used up.
 local function on_last_chance(entry)
-  return entry.orphanings > 0 and entry.orphanings >= policy.max_orphanings - 1
+  return entry.orphanings > 0 and entry.orphanings >= math.min(2, policy.max_orphanings - 1)
 end
 
 -- Bury an entry: it stays until an operator decides. Its number is its id among the dead.
