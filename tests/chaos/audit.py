@@ -104,7 +104,9 @@ class Audit:
         if wrong:
             calls = self._record.by_order.get(placed.order_id, [])
             last = calls[-1].start if calls else placed.at
-            self._blame(self.findings.lost, last, f"{placed.order_id} ({placed.do}): {wrong}")
+            told = [(call.pid, round(call.start - placed.at, 2), call.how) for call in calls]
+            text = f"{placed.order_id} ({placed.do}): {wrong}, after the calls {told}"
+            self._blame(self.findings.lost, last, text)
 
     def _what_is_wrong(self, placed: Placed) -> str:
         ended = _DEAD.get(placed.do)

@@ -11,6 +11,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
+import redis
+
 from tests.chaos.audit import Audit, Findings
 from tests.chaos.fleet import Fleet
 from tests.chaos.ground import Ground, Injected
@@ -77,7 +79,7 @@ def _inject_all(ground: Ground, steps: list[Step], say: Say) -> tuple[list[Injec
     for step in steps:
         try:
             injected.append(_inject(ground, step, say))
-        except AssertionError as error:
+        except (AssertionError, OSError, RuntimeError, redis.RedisError) as error:
             return injected, [f"{getattr(step.fault, '__name__', step.fault)}: {error}"]
     return injected, []
 

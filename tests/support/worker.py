@@ -125,7 +125,10 @@ class RunningWorker(RunningProcess):
         def ready() -> bool:
             if self.returncode is not None:
                 raise RuntimeError(f"exit {self.returncode}:\n{self.output}")
-            status, body = self.get("/readyz")
+            try:
+                status, body = self.get("/readyz")
+            except OSError as error:  # a busy machine
+                raise AssertionError(str(error)) from error
             assert status == 200, f"{body}\n{self.output}"
             return True
 
