@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from itertools import product
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from fulfillment_worker.observability.catalogue import CATALOGUE
+from fulfillment_worker.observability.plain import Distribution, PlainHistogram
 from fulfillment_worker.observability.spec import Kind, Source, Spec
 
-_T = TypeVar("_T", Counter, Gauge, Histogram)
+_T = TypeVar("_T", Counter, Gauge)
 
 
 class Instruments:
@@ -29,7 +30,7 @@ class Instruments:
         self._queues = tuple(queues) if len(queues) > 1 else ()
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
-        self._histograms: dict[str, Histogram] = {}
+        self._histograms: dict[str, PlainHistogram] = {}
         for spec in CATALOGUE:
             if spec.source is Source.EVENTS:
                 self._make(spec)
@@ -42,9 +43,9 @@ class Instruments:
         """The child for these label values. Raises KeyError where it is no gauge."""
         return _child(self._gauges[spec.name], values)
 
-    def histogram(self, spec: Spec, *values: str) -> Histogram:
-        """The child for these label values. Raises KeyError where it is no histogram."""
-        return _child(self._histograms[spec.name], values)
+    def histogram(self, spec: Spec, *values: str) -> Distribution:
+        """The series with these label values. Raises KeyError where it is no histogram."""
+        return self._histograms[spec.name].series(*values)
 
     def queue_gauge(self, spec: Spec, queue: str) -> Gauge:
         """The child for a queue; the same for all where the metric has no such label."""
@@ -60,10 +61,8 @@ class Instruments:
                 gauge = Gauge(spec.name, spec.help, labels, registry=registry)
                 self._gauges[spec.name] = self._with_children(gauge, spec)
             case Kind.HISTOGRAM:
-                histogram = Histogram(
-                    spec.name, spec.help, labels, registry=registry, buckets=spec.buckets
-                )
-                self._histograms[spec.name] = self._with_children(histogram, spec)
+                self._histograms[spec.name] = PlainHistogram(spec)
+                registry.register(self._histograms[spec.name])
 
     def _labels(self, spec: Spec) -> tuple[str, ...]:
         return (*spec.labels, "queue") if spec.per_queue and self._queues else spec.labels

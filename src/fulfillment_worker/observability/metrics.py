@@ -38,10 +38,11 @@ from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.observability import catalogue as c
 from fulfillment_worker.observability import catalogue_runtime as r
 from fulfillment_worker.observability.instruments import Instruments
-from fulfillment_worker.observability.plain import PlainCounter
+from fulfillment_worker.observability.plain import Distribution, PlainCounter
 from fulfillment_worker.observability.runtime_metrics import RuntimeMetrics
 
-# OpenMetrics allows 128 characters for all names and values of an exemplar.
+# OpenMetrics allows 128 characters for all names and values of an exemplar; the client library
+# raises for more, and the whole page would be gone.
 _LONGEST_TRACE_ID = 128 - len("trace_id")
 
 
@@ -109,8 +110,8 @@ class Metrics:
         succeeded, failed = c.STATUSES
         self._succeeded = made.counter(c.ORDERS_PROCESSED, succeeded).inc
         self._failed = made.counter(c.ORDERS_PROCESSED, failed).inc
-        self._success_took = made.histogram(c.ORDER_PROCESSING_DURATION, succeeded).observe
-        self._failure_took = made.histogram(c.ORDER_PROCESSING_DURATION, failed).observe
+        self._success_took = made.histogram(c.ORDER_PROCESSING_DURATION, succeeded)
+        self._failure_took = made.histogram(c.ORDER_PROCESSING_DURATION, failed)
         self._last_succeeded = made.gauge(c.ORDER_LAST_PROCESSED, succeeded).set
         self._last_failed = made.gauge(c.ORDER_LAST_PROCESSED, failed).set
         self._waited = made.histogram(c.ORDER_QUEUE_WAIT).observe
@@ -238,13 +239,13 @@ class Metrics:
         self._succeeded(len(attempts))
         self._last_succeeded(self._clock())
         for attempt in attempts:
-            self._success_took(_duration(attempt.duration), _exemplar(attempt.trace_id))
+            self._took(self._success_took, attempt)
             if attempt.end_to_end is not None:
                 self._observe(self._end_to_end, attempt.end_to_end)
 
     def _attempt_failed(self, event: AttemptEnded) -> None:
         self._failed()
-        self._failure_took(_duration(event.duration), _exemplar(event.trace_id))
+        self._took(self._failure_took, event)
         self._last_failed(self._clock())
         if event.retry_in is not None:
             self._retried()
@@ -252,6 +253,13 @@ class Metrics:
             self._dead[event.dead]()
         if event.reason is not None:
             self._failures[event.reason]()
+
+    @staticmethod
+    def _took(series: Distribution, attempt: AttemptEnded) -> None:
+        duration = _duration(attempt.duration)
+        series.observe(duration)
+        if attempt.trace_id and len(attempt.trace_id) <= _LONGEST_TRACE_ID:
+            series.exemplify(duration, attempt.trace_id)
 
     def _command_sent(self, event: CommandSent) -> None:
         operation = event.operation if event.operation in c.OPERATIONS else "other"
@@ -285,13 +293,6 @@ def _seconds(value: float | None) -> float | None:
 def _duration(value: float) -> float:
     """As `_seconds`, but always a number: counts of durations and of attempts must agree."""
     return value if 0.0 <= value < inf else 0.0
-
-
-def _exemplar(trace_id: str | None) -> dict[str, str] | None:
-    # The client library raises for one that is too long, after it has counted.
-    if not trace_id or len(trace_id) > _LONGEST_TRACE_ID:
-        return None
-    return {"trace_id": trace_id}
 
 
 def _queue_gauges(made: Instruments, queue: str) -> _QueueGauges:

@@ -68,6 +68,7 @@ class GcPauses:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.histogram = PlainHistogram(c.GC_PAUSE)
+        self._pauses = [self.histogram.series(generation) for generation in c.GENERATIONS]
         self._clock = clock
         self._started: float | None = None
 
@@ -76,7 +77,7 @@ class GcPauses:
         if phase == "start":
             self._started = self._clock()
         elif self._started is not None:
-            self.histogram.observe(str(info["generation"]), self._clock() - self._started)
+            self._pauses[info["generation"]].observe(self._clock() - self._started)
             self._started = None
 
 
