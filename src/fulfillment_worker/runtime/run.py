@@ -10,7 +10,6 @@ from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.handlers.loader import load
-from fulfillment_worker.observability.logs import configure
 from fulfillment_worker.queue.session import reachable
 from fulfillment_worker.runtime.consume import consume
 from fulfillment_worker.runtime.exit_codes import FAILED, PORT_TAKEN, WRONG_USAGE
@@ -36,14 +35,12 @@ def run(settings: Settings) -> int:
     except HandlerError as error:
         return refuse(str(error), WRONG_USAGE)
     watch = Watch(settings)
-    log_to = configure(
-        settings.log_level,
-        settings.log_format,
-        on_log=watch.metrics.logged,
-        on_drop=watch.metrics.log_line_dropped,
-    )
     try:
-        with watch.serving(), traced(settings, handler, watch, log_to) as wrapped:
+        with (
+            watch.logging() as log_to,
+            watch.serving(),
+            traced(settings, handler, watch, log_to) as wrapped,
+        ):
             code, obstinate = run_loop(_consume(settings, wrapped, watch))
     except PortTaken as error:
         return refuse(str(error), PORT_TAKEN)
@@ -51,8 +48,6 @@ def run(settings: Settings) -> int:
         return refuse(str(error), WRONG_USAGE)
     except QueueUnavailable as error:
         return refuse(str(error), FAILED)
-    finally:
-        log_to.close()
     if obstinate:
         # Python would wait for it for ever, and its order is requeued already.
         os._exit(code)

@@ -13,7 +13,7 @@ from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.observability.event_log import EventLog
 from fulfillment_worker.observability.health import Health, Probed
 from fulfillment_worker.observability.hooks import Observer, Observers
-from fulfillment_worker.observability.logs import log
+from fulfillment_worker.observability.logs import LogHandler, configure, log
 from fulfillment_worker.observability.metrics import Metrics
 from fulfillment_worker.observability.server import MetricsServer
 from fulfillment_worker.observability.ticker import LoopTicker
@@ -29,7 +29,8 @@ class PortTaken(Exception):  # the message is one line for people
 class Watch:
     """Observes a worker and tells Prometheus, the probes and the log.
 
-    Order of calls: `serving`, within it `ticking`, then `consuming`, `draining`, `ended`.
+    Order of calls: `logging`, `serving` and `ticking`, each within the former; then `consuming`,
+    `draining`, `ended`.
     also: further observers. port: the one that is served, from `serving` on.
     """
 
@@ -46,6 +47,21 @@ class Watch:
             *also,
         ]
         self.tell = Observers(observers, on_fault=self.metrics.faulted).observe
+
+    @contextmanager
+    def logging(self) -> Iterator[LogHandler]:
+        """Log as the settings say, and count it; at the end, what waits is written."""
+        settings, metrics = self._settings, self.metrics
+        handler = configure(
+            settings.log_level,
+            settings.log_format,
+            on_log=metrics.logged,
+            on_drop=metrics.log_line_dropped,
+        )
+        try:
+            yield handler
+        finally:
+            handler.close()
 
     @contextmanager
     def serving(

@@ -21,7 +21,6 @@ from fulfillment_worker.config.signals import STOPPING
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.handlers.loader import load
-from fulfillment_worker.observability.logs import configure
 from fulfillment_worker.runtime.consume import consume
 from fulfillment_worker.runtime.exit_codes import DONE, WRONG_USAGE
 from fulfillment_worker.runtime.loop import run_loop
@@ -56,19 +55,13 @@ def _live(seat: str, settings: Settings, handler: Handler, line: ChildsEnd) -> t
     """As `run_loop`."""
     reporter = Reporter(line)
     watch = _ReportingWatch(settings, reporter)
-    log_to = configure(
-        settings.log_level,
-        settings.log_format,
-        on_log=watch.metrics.logged,
-        on_drop=watch.metrics.log_line_dropped,
-    )
-    log_to.addFilter(partial(_signed, seat))
-    try:
-        with traced(settings, handler, watch, log_to) as wrapped:
-            return _work(settings, wrapped, watch, line)
-    finally:
-        reporter.finish()
-        log_to.close()
+    with watch.logging() as log_to:
+        log_to.addFilter(partial(_signed, seat))
+        try:
+            with traced(settings, handler, watch, log_to) as wrapped:
+                return _work(settings, wrapped, watch, line)
+        finally:
+            reporter.finish()
 
 
 def _work(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from logging import INFO
 from typing import Any
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable
-from fulfillment_worker.observability.logs import configure, log
+from fulfillment_worker.observability.logs import log
 from fulfillment_worker.observability.merged import Merged
 from fulfillment_worker.queue.session import reachable
 from fulfillment_worker.runtime.assembly import make_queues
@@ -64,7 +63,7 @@ class _Supervisor:
                 if not await _unless(signals.asked, self._fleet.load()):
                     return DONE  # told to stop before anything began
                 registry = Merged(self._watch.metrics.registry, self._board.seats).registry
-                with self._logging(), self._watch.serving(registry, self._health):
+                with self._watch.logging(), self._watch.serving(registry, self._health):
                     async with reachable(settings.redis_url) as url, self._watch.ticking():
                         return await self._supervise(url, signals)
             finally:
@@ -87,20 +86,6 @@ class _Supervisor:
         code = await self._fleet.end(signals.demanded)
         log(INFO, "supervisor_stopped", exit_code=code)
         return code
-
-    @contextmanager
-    def _logging(self) -> Iterator[None]:
-        settings, metrics = self._settings, self._watch.metrics
-        log_to = configure(
-            settings.log_level,
-            settings.log_format,
-            on_log=metrics.logged,
-            on_drop=metrics.log_line_dropped,
-        )
-        try:
-            yield
-        finally:
-            log_to.close()
 
 
 async def _unless(event: asyncio.Event, deed: Coroutine[Any, Any, None]) -> bool:
