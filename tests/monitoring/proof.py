@@ -70,9 +70,9 @@ def prove(fault: Fault, watch: Watch, folder: Path) -> list[Proven]:
 
 def await_calm(watch: Watch, job: str) -> None:
     """Wait until the watchdog has been notified of, and nothing else fires or is about to."""
-    eventually(lambda: watch.receiver.of(job, WATCHDOG), deadline=30, what="the watchdog")
+    eventually(lambda: watch.receiver.of(job, WATCHDOG), deadline=60, what="the watchdog")
     eventually(
-        lambda: watch.active(job) == {WATCHDOG}, deadline=30, what=f"{job} is healthy at first"
+        lambda: watch.active(job) == {WATCHDOG}, deadline=60, what=f"{job} is healthy at first"
     )
 
 
@@ -128,7 +128,7 @@ def prove_watchdog(watch: Watch) -> Proven:
     """It ends when Prometheus does, and is back with it. It needs no worker."""
     job = "watchdog"
     watch.add(Job(Target(job=job, scale=MINUTE), []))
-    eventually(lambda: watch.receiver.of(job, WATCHDOG), deadline=30, what="the watchdog")
+    eventually(lambda: watch.receiver.of(job, WATCHDOG), deadline=60, what="the watchdog")
     began = time.monotonic()
     watch.prometheus.terminate()
 
@@ -144,7 +144,7 @@ def prove_watchdog(watch: Watch) -> Proven:
         latest = watch.receiver.of(job, WATCHDOG)[-1]
         return latest.at if latest.firing else 0.0
 
-    came = eventually(back, deadline=30, what="the watchdog is back")
+    came = eventually(back, deadline=60, what="the watchdog is back")
     what, mend = "Prometheus is stopped: the watchdog ends", "it is started: the watchdog is back"
     return Proven(what, mend, WATCHDOG, 1 / MINUTE, stopped - began, came - again)
 

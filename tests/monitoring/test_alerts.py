@@ -41,6 +41,7 @@ def test_faults_are_notified_of_until_they_are_mended(watch: Watch, tmp_path: Pa
     assert prove_watchdog(watch).alert == WATCHDOG
 
 
+@pytest.mark.timeout(300)
 def test_healthy_workers_set_off_nothing(watch: Watch, tmp_path: Path) -> None:
     assert stay_healthy(watch, tmp_path, 8) == []
 

@@ -25,10 +25,10 @@ class Sample(NamedTuple):
 
 
 def program(name: str) -> str:
-    """The path of `prometheus` or `promtool`; the test fails where it is missing."""
+    """The path of `prometheus`, `promtool` and their like; the test fails where it is missing."""
     found = shutil.which(name)
     if found is None:
-        pytest.fail(f"{name} is missing; run: sudo apt-get install -y prometheus")
+        pytest.fail(f"{name} is missing; run: make system-packages")
     return found
 
 
