@@ -252,7 +252,8 @@ def test_connections_that_are_cut(redis_7: RedisServer, run_worker: Start, calls
     pages = [worker.scrape() for worker in workers]
     assert sum(p.get_sample("orders_processed_total", status="success") for p in pages) == 1500
     assert sum(page["orders_received_total"] for page in pages) == 1500
-    assert sum(errors(worker) for worker in workers) > 20
+    # What was cut between two trips is opened anew without one.
+    assert sum(errors(worker) for worker in workers) > 0
     assert [worker.terminate() for worker in workers] == [0, 0]
 
 

@@ -47,7 +47,7 @@ def decide(
             return Dead(delivery, order_id, attempt, error, DeadReason.ATTEMPTS_EXHAUSTED)
         case Failed(error=error, after=after):
             seconds = backoff(attempt, policy, jitter) if after is None else after
-            delay_ms = min(_LONGEST_DELAY_MS, round(seconds * 1000))
+            delay_ms = round(min(_LONGEST_DELAY_MS, seconds * 1000))
             return Retried(delivery, order_id, attempt, error, delay_ms)
         case Rejected(error=error):
             return Dead(delivery, order_id, attempt, error, DeadReason.REJECTED)

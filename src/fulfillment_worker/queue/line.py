@@ -82,6 +82,9 @@ class Line:
             return await self._ask(("EVAL", script.text, *args), nothing)
 
     async def _ask(self, command: tuple[Any, ...], meanwhile: Callable[[], None]) -> Any:
+        # Closed by the server while nothing was said, or it sent what nobody asked for.
+        if self._connection is not None and await self._connection.can_read():
+            await self.close()
         if self._client is None:
             await self._connect()
         connection = self._connection

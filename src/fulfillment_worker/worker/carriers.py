@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 
 from fulfillment_worker.core.outcome import Result
 from fulfillment_worker.worker.delivery import Delivery
@@ -40,10 +40,10 @@ class Carriers:
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
         self._waiting: deque[tuple[Delivery, Ended]] = deque()
-        self._turning = self._breathing = False
+        self._turning = False
         self._turn_number = 0
         self._turn_began = 0.0
-        # Tasks made in this turn, and attempts started in it.
+        # Tasks made in one turn at most, and attempts started in this one.
         self._at_once, self._started = 1, 0
 
     def add(self, attempts: list[tuple[Delivery, Ended]]) -> None:
@@ -83,16 +83,34 @@ class Carriers:
         if self._started > self._at_once:
             self._at_once = 1
         elif self._waiting:
-            self._at_once = min(2 * self._at_once, _MOST_AT_ONCE)
+            # Not more than there was time for, or most of them would be made for nothing.
+            self._at_once = max(1, min(2 * self._started, _MOST_AT_ONCE))
         self._turn()
 
     async def _carry(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         turn, context = self._turn_number, copy_context()
-        while self._waiting and time.monotonic() - self._turn_began <= _LONG_TURN:
+        while self._waiting and self._has_time():
             self._started += 1
             await self._attempt(*self._waiting.popleft(), task)
-            if self._turn_number != turn or task.cancelling() or copy_context() != context:
-                # It waited, or left traces that the next order must not find.
+            if self._turn_number != turn or _left_traces(task, context):
                 return
+
+    def _has_time(self) -> bool:
+        """Whether one more attempt may start in this turn.
+
+        The first one may always: what else makes turns long must not keep orders from starting.
+        """
+        return not self._started or time.monotonic() - self._turn_began <= _LONG_TURN
+
+
+def _left_traces(task: asyncio.Task[None], context: Context) -> bool:
+    """Whether an attempt left in `task` what the next order must not find."""
+    if task.cancelling() or getattr(task, "_must_cancel", False):
+        # Up to Python 3.12, `uncancel` takes back the count alone, and the next await is cut short.
+        return True
+    try:
+        return copy_context() != context
+    except Exception:  # noqa: BLE001 - a value that the handler has set may fail at being compared
+        return True

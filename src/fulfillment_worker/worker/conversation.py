@@ -135,6 +135,7 @@ class Conversation:
         """Return when there is something to say."""
         if self._something_to_say():
             return
+        self._catch_up()
         try:
             async with asyncio.timeout(self._longest_silence()):
                 while not self._something_to_say():
@@ -239,7 +240,7 @@ class Conversation:
         claims = not (self._quiet or reply.paused)
         self._slots.waits(self._rank, reply.backlog and claims)
         self._terms.room_freed()
-        if not (self._is_large(reply) and self._something_to_say()):
+        if not self._is_large(reply):
             self._catch_up()
 
     def _is_large(self, reply: Reply) -> bool:

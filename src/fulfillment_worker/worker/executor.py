@@ -83,14 +83,8 @@ class Executor:
         try:
             await self._handler(delivery.order)
             result = SUCCEEDED
-        except Retry as error:
-            result = Failed(FailureReason.DEPENDENCY, _describe(error, "Retry"), _after(error))
-        except Reject as error:
-            result = Rejected(_describe(error, "Reject"))
-        except asyncio.CancelledError:
-            result = Failed(FailureReason.HANDLER, "the handler cancelled itself")
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it is one order's failure
-            result = Failed(FailureReason.HANDLER, _describe(error))
+            result = _read(error)
         if delivery.cut_short and not (delivery.cut_short is INTERRUPTED and result is SUCCEEDED):
             result = delivery.cut_short
         self._report(delivery, result)
@@ -123,21 +117,37 @@ class Executor:
             self._cut_short(delivery, self._running.pop(delivery), why)
 
 
+def _read(error: BaseException) -> Result:
+    """What the handler says by raising this."""
+    match error:
+        case Retry():
+            return Failed(FailureReason.DEPENDENCY, _describe(error, "Retry"), _after(error))
+        case Reject():
+            return Rejected(_describe(error, "Reject"))
+        case asyncio.CancelledError():
+            return Failed(FailureReason.HANDLER, "the handler cancelled itself")
+        case _:
+            return Failed(FailureReason.HANDLER, _describe(error))
+
+
+# An exception is the shop's code, too: whatever it does when it is looked at must end here.
+
+
 def _after(error: Retry) -> float | None:
     """The delay that was asked for, in seconds. A subclass may have put anything there."""
-    after = getattr(error, "after", None)
-    if isinstance(after, int | float) and 0 <= after < math.inf:
-        return float(after)
-    return None
+    try:
+        after = float(error.after) if isinstance(error.after, int | float) else math.nan
+    except BaseException:  # noqa: BLE001
+        return None
+    return after if 0 <= after < math.inf else None
 
 
 def _describe(error: BaseException, says_itself: str = "") -> str:
     """The error in one line of bounded length. A Retry or Reject is its reason alone."""
     try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - a handler's exception may fail even at this
+        text = " ".join(str(error).split())
+    except BaseException:  # noqa: BLE001
         text = "(its text could not be had)"
     name = type(error).__name__
-    text = " ".join(text.split())
     line = (text or says_itself) if says_itself else f"{name}: {text}" if text else name
     return line[:_LONGEST_ERROR].encode("utf-8", "backslashreplace").decode()

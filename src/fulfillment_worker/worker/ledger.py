@@ -90,7 +90,12 @@ class Ledger:
 
     @property
     def _unread(self) -> int:
-        return len(self._noted.reply.claimed) if self._noted else 0
+        """How many the noted reply has put into this worker's hands."""
+        if self._noted is None:
+            return 0
+        reply = self._noted.reply
+        was_copy = reply.begun is not None and reply.begun[1] is not Verdict.GO
+        return len(reply.claimed) - was_copy
 
     @property
     def occupying(self) -> int:

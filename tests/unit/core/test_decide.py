@@ -51,7 +51,7 @@ def test_a_handler_may_say_when(jitter: float) -> None:
 
 
 def test_a_delay_without_end_is_bounded() -> None:
-    failed = Failed(FailureReason.DEPENDENCY, "down", after=1e300)
+    failed = Failed(FailureReason.DEPENDENCY, "down", after=1e306)
     retried = outcome(failed)
     assert isinstance(retried, Retried)
     assert retried.delay_ms < 2**53, "Lua's numbers are exact up to here"

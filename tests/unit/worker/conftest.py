@@ -41,7 +41,7 @@ class Shop:
     def all(self, kind: type[E]) -> list[E]:
         return [event for event in self.told if isinstance(event, kind)]
 
-    def work(self, handler: Handler, queue: MemoryQueue | None = None, **more: Any) -> Worker:
+    def work(self, handler: Handler, *queues: MemoryQueue, **more: Any) -> Worker:
         """Start a worker; it is stopped at the end of the test."""
 
         async def note(order: Order) -> None:
@@ -58,8 +58,8 @@ class Shop:
             "lease": 10.0,
             "tell": self.tell,
         }
-        queue = queue or MemoryQueue(self.store)
-        worker = Worker([queue], note, **(settings | more))
+        queues = queues or (MemoryQueue(self.store),)
+        worker = Worker(queues, note, **(settings | more))
         self._running.append((worker, asyncio.create_task(worker.run())))
         return worker
 
