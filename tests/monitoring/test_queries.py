@@ -40,15 +40,17 @@ def queries(page: str) -> list[str]:
     return [line for block in blocks for line in block.splitlines()]
 
 
-@pytest.fixture
+@pytest.fixture(params=["orders", "rush,orders"])
 def prometheus(
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     redis_7: RedisServer,
     run_worker: Callable[..., RunningWorker],
     run_prometheus: Callable[..., PrometheusServer],
 ) -> Iterator[PrometheusServer]:
     """It scrapes a worker to which orders come, and has the rules, with short windows."""
-    worker = run_worker(redis_7.url, HANDLER, "--retry-base", "10ms", "--max-attempts", "2")
+    options = ("--queue", request.param, "--retry-base", "10ms", "--max-attempts", "2")
+    worker = run_worker(redis_7.url, HANDLER, *options)
     worker.wait_until_ready()
     paths = []
     for name, text in files(Target(scale=MINUTE)).items():
