@@ -1,4 +1,4 @@
-"""`python -m tests.replacements [PROCESSES]`: as many processes replaced as you like."""
+"""`python -m tests.replacements [PROCESSES [SECONDS]]`: as many replaced as you like, or as fit."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.replacements.run import replace
 from tests.support.redis_server import RedisServer
 
 
-def main(many: int) -> int:
+def main(many: int, within: float) -> int:
     """Replace them, and print what was seen; 1 if anything fell, came or went."""
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(Path(folder)).start()
         try:
-            found = replace(server, Path(folder) / "worker", many)
+            found = replace(server, Path(folder) / "worker", many, within=within)
         finally:
             server.close()
     print(
@@ -31,4 +31,5 @@ def main(many: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000))
+    given = sys.argv[1:] + ["1000", "inf"][len(sys.argv) - 1 :]
+    sys.exit(main(int(given[0]), float(given[1])))

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,15 +79,20 @@ class Watcher:
         self.last = page
 
 
-def replace(server: RedisServer, folder: Path, many: int, *, seats: int = 4) -> Found:
-    """Have `many` processes replaced, `seats` at a time, and tell what was seen meanwhile."""
+def replace(
+    server: RedisServer, folder: Path, many: int, *, seats: int = 4, within: float = inf
+) -> Found:
+    """Have `many` processes replaced, `seats` at a time, and tell what was seen meanwhile.
+
+    within: seconds after which it has to do with as many as there were.
+    """
     options = ("--processes", str(seats), "--max-orders-per-process", "1")
     with RunningWorker(folder, server.url, FULFIL_ALL, options) as worker:
         worker.wait_until_ready()
         eventually(lambda: worker.get("/readyz")[1] == "ok\n", what="all processes consume")
         started = time.monotonic()
         with Watcher(worker) as watcher:
-            killed = _wear_out(server, worker, many)
+            killed = _wear_out(server, worker, many, started + within)
         seconds = time.monotonic() - started
         eventually(lambda: watcher.first.keys() == worker.scrape().keys(), what="the same series")
         watcher.compare(worker.scrape())
@@ -108,10 +114,10 @@ def replace(server: RedisServer, folder: Path, many: int, *, seats: int = 4) -> 
     )
 
 
-def _wear_out(server: RedisServer, worker: RunningWorker, many: int) -> int:
+def _wear_out(server: RedisServer, worker: RunningWorker, many: int, ends: float) -> int:
     """Place orders, so that each process wears out; returns how many were killed instead."""
     killed = placed = 0
-    while (ended := _ends(worker)) < many:
+    while (ended := _ends(worker)) < many and time.monotonic() < ends:
         placed += 1
         place(server, bodies(_ORDERS_AT_ONCE, f"A{placed}"))
         if ended >= _KILL_EVERY * (killed + 1):
