@@ -63,12 +63,12 @@ DROPPED = "fulfillment_log_lines_dropped_total"
 
 def test_a_reader_that_does_not_read_stops_no_order(redis_7: RedisServer, tmp_path: Path) -> None:
     """Invariant 7. Two lines an order, of which a pipe takes some hundred."""
-    orders = bodies(6000)
+    orders = bodies(5400)
     with unread(tmp_path, redis_7.url, "--log-level", "debug") as worker:
         place(redis_7, orders)
         wait_until_all(redis_7, orders)
         page = worker.scrape()
-        assert page.get_sample("orders_processed_total", status="success") == 6000
+        assert page.get_sample("orders_processed_total", status="success") == 5400
         assert page[DROPPED] > 0
         assert worker.get("/livez") == "ok\n"
         worker.process.terminate()
@@ -85,7 +85,7 @@ def test_a_reader_that_does_not_read_stops_no_order(redis_7: RedisServer, tmp_pa
 def test_a_reader_that_comes_back_learns_what_it_missed(
     redis_7: RedisServer, tmp_path: Path
 ) -> None:
-    orders = bodies(6000)
+    orders = bodies(5400)
     with unread(tmp_path, redis_7.url, "--log-level", "debug") as worker:
         place(redis_7, orders)
         wait_until_all(redis_7, orders)
