@@ -1,0 +1,236 @@
+"""A line to a real Redis: what it waits for, what it does after a fault, and what is never lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from hashlib import sha1
+
+import pytest
+
+from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.events import CommandSent
+from fulfillment_worker.core.exchange import QueueUnavailable, Trip
+from fulfillment_worker.queue.line import Line
+from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
+from fulfillment_worker.queue.scripts import Script
+from tests.support.eventually import aeventually
+from tests.support.redis_server import RedisServer
+
+_TEXT = "return ARGV[1]"
+ECHO = Script("echo", _TEXT, sha1(_TEXT.encode()).hexdigest())
+POLICY = QueuePolicy(lease=10_000, status_ttl=60_000, max_orphanings=3, id_field="order_id")
+
+
+class Relay:
+    """Stands between a line and Redis, and has a say in what Redis's replies become.
+
+    holds: nothing is passed on. cuts_after: so many bytes later, the connection is closed.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.holds = asyncio.Event()
+        self.holds.set()
+        self.held = 0
+        self.cuts_after: int | None = None
+        self.accepted = 0
+        self._port = port
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> RedisUrl:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        host, port = self._server.sockets[0].getsockname()
+        return RedisUrl.parse(f"redis://{host}:{port}/0")
+
+    def say(self, unasked: bytes) -> None:
+        """To who is connected now, as if Redis had."""
+        self._writers[-1].write(unasked)
+
+    async def close(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        theirs, ours = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [ours, writer]
+        self._tasks.append(asyncio.create_task(self._ask(reader, ours)))
+        self._tasks.append(asyncio.create_task(self._answer(theirs, writer)))
+
+    async def _ask(self, reader: asyncio.StreamReader, ours: asyncio.StreamWriter) -> None:
+        while said := await reader.read(65536):
+            ours.write(said)
+        ours.close()
+
+    async def _answer(self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while said := await theirs.read(65536):
+            self.held += len(said)
+            await self.holds.wait()
+            self.held = 0
+            if self.cuts_after is not None and self.cuts_after <= len(said):
+                writer.write(said[: self.cuts_after])
+                self.cuts_after = None
+                break
+            if self.cuts_after is not None:
+                self.cuts_after -= len(said)
+            writer.write(said)
+        writer.close()
+
+
+@pytest.fixture
+async def relay(redis_7: RedisServer) -> AsyncIterator[Relay]:
+    made = Relay(redis_7.port)
+    yield made
+    await made.close()
+
+
+class Bench:
+    """A line, what it told, and how often it connected."""
+
+    def __init__(self, url: RedisUrl) -> None:
+        self.told: list[CommandSent] = []
+        self.met = 0
+        self.line = Line(url, self.told.append, on_connect=self._meet)
+
+    async def _meet(self, client: object) -> None:
+        self.met += 1
+
+
+@pytest.fixture
+async def bench(redis_7: RedisServer) -> AsyncIterator[Bench]:
+    made = Bench(RedisUrl.parse(redis_7.url))
+    yield made
+    await made.line.close()
+
+
+async def test_it_is_out_of_patience_and_never_takes_a_late_reply_for_another(bench: Bench) -> None:
+    line = bench.line
+    await line.call("ping", "PING", patience=5)
+    with pytest.raises(QueueUnavailable, match=r"does not answer: no answer within 0.2 s") as error:
+        await line.call("wait", "BLPOP", "nothing", "0.5", patience=0.2)
+    assert error.value.sent
+    assert await line.call("echo", "ECHO", "mine", patience=5) == b"mine"
+    assert [event.ok for event in bench.told] == [True, False, True]
+    assert bench.met == 2
+
+
+async def test_a_reply_that_came_while_a_handler_blocked_the_loop_counts(bench: Bench) -> None:
+    await bench.line.call("ping", "PING", patience=5)
+    asyncio.get_running_loop().call_soon(time.sleep, 0.6)
+    assert await bench.line.call("echo", "ECHO", "x", patience=0.2) == b"x"
+
+
+async def test_what_redis_closed_while_nothing_was_said_is_no_outage(
+    bench: Bench, redis_7: RedisServer
+) -> None:
+    """Its setting `timeout` does so to workers that are idle."""
+    await bench.line.call("ping", "PING", patience=5)
+    with redis_7.client() as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    # The loop hears of it in its next turns.
+    await asyncio.sleep(0.05)
+    assert await bench.line.call("echo", "ECHO", "x", patience=5) == b"x"
+    assert all(event.ok for event in bench.told)
+    assert bench.met == 2
+
+
+async def test_where_nothing_was_sent_it_says_so() -> None:
+    bench = Bench(RedisUrl.parse("unix:///nowhere/redis.sock"))
+    called: list[str] = []
+    with pytest.raises(QueueUnavailable) as error:
+        await bench.line.run(ECHO, [], "x", patience=1, meanwhile=lambda: called.append("x"))
+    assert not error.value.sent
+    assert called == []
+
+
+async def test_a_script_that_redis_forgot_is_sent_again(bench: Bench, redis_7: RedisServer) -> None:
+    """What there is to do meanwhile is done once."""
+    called: list[str] = []
+    for text in ("1", "2", "3"):
+        with redis_7.client() as client:
+            client.script_flush()
+
+        def meanwhile(text: str = text) -> None:
+            called.append(text)
+
+        assert (
+            await bench.line.run(ECHO, [], text, patience=5, meanwhile=meanwhile) == text.encode()
+        )
+    assert called == ["1", "2", "3"]
+    assert bench.met == 1
+
+
+async def test_bytes_stay_as_they_are(bench: Bench) -> None:
+    raw = bytes(range(256))
+    assert await bench.line.call("echo", "ECHO", raw, patience=5) == raw
+
+
+async def test_a_reply_that_is_cut_in_the_middle(relay: Relay, redis_7: RedisServer) -> None:
+    """It is larger than one read: nothing of it may be left for the next command."""
+    with redis_7.client() as client:
+        client.lpush("long", *["x" * 1000] * 1000)
+    bench = Bench(await relay.start())
+    await bench.line.call("ping", "PING", patience=5)
+    for size in (1, 100_000, 700_000):
+        relay.cuts_after = size
+        with pytest.raises(QueueUnavailable) as error:
+            await bench.line.call("list", "LRANGE", "long", 0, -1, patience=5)
+        assert error.value.sent
+        assert len(await bench.line.call("list", "LRANGE", "long", 0, -1, patience=5)) == 1000
+    await bench.line.close()
+
+
+async def test_what_nobody_asked_for_answers_nothing(relay: Relay) -> None:
+    bench = Bench(await relay.start())
+    await bench.line.call("ping", "PING", patience=5)
+    relay.say(b"+a reply that came too late\r\n")
+    await asyncio.sleep(0.05)
+    assert await bench.line.call("echo", "ECHO", "mine", patience=5) == b"mine"
+    await bench.line.close()
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["before", "after"])
+async def test_an_order_that_rang_while_the_doorbell_was_taken_off(
+    relay: Relay, redis_7: RedisServer, held: bool
+) -> None:
+    """Invariant 1: it was moved aside, nobody heard, and the next trip finds it all the same."""
+    queue = RedisQueue("orders", await relay.start(), POLICY, lambda _: None)
+    waiting = asyncio.create_task(queue.wait(10))
+    with redis_7.client() as client:
+        await aeventually(lambda: client.info("clients")["blocked_clients"] == 1)
+        if held:
+            relay.holds.clear()
+        client.lpush("orders", b'{"order_id": "A"}')
+        if held:
+            await aeventually(lambda: relay.held > 0)
+            assert client.llen("{orders}:woken") == 1
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        relay.holds.set()
+        assert client.llen("orders") + client.llen("{orders}:woken") == 1
+    reply = await queue.exchange(Trip(worker="w", claim=5, survey=True))
+    assert [claimed.raw for claimed in reply.claimed] == [b'{"order_id": "A"}']
+    assert reply.survey is not None
+    assert reply.survey.unaccounted == 0
+    await queue.close()
+
+
+async def test_idle_workers_of_a_server_that_closes_idle_connections(
+    new_redis: Callable[..., RedisServer],
+) -> None:
+    """`timeout 1`: each trip of such a worker finds its connection closed."""
+    server = new_redis("redis-7", "--timeout", "1")
+    told: list[CommandSent] = []
+    queue = RedisQueue("orders", RedisUrl.parse(server.url), POLICY, told.append)
+    await queue.exchange(Trip(worker="w", number=1))
+    with server.client() as client:
+        await aeventually(lambda: len(client.client_list()) == 1)
+    await queue.exchange(Trip(worker="w", number=2))
+    assert [event.ok for event in told] == [True, True]
+    await queue.close()
