@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.core.breaker import Breaker, BreakerRules, BreakerState
+from collections import deque
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fulfillment_worker.core.breaker import Breaker, BreakerRules, BreakerState, _Window
 from fulfillment_worker.core.outcome import (
     INTERRUPTED,
     SUCCEEDED,
@@ -114,3 +119,31 @@ def test_its_memory_is_bounded() -> None:
     assert made.room(0) is None
     made.record(FAILED, 0)
     assert made.room(0) == 0
+
+
+@given(
+    window=st.floats(0.2, 2),
+    attempts=st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.001, 0.03, 0.1, 0.11, 0.3, 0.5, 3.0]),
+            st.booleans(),
+            st.sampled_from([1, 1, 1, 3, 400]),
+        ),
+        max_size=60,
+    ),
+)
+def test_its_window_is_the_last_1000_attempts_within_some_seconds(
+    window: float, attempts: list[tuple[float, bool, int]]
+) -> None:
+    """It counts in runs: an attempt may be forgotten up to 0.1 s early, and never late."""
+    runs, naive, now = _Window(window), deque[tuple[float, bool]](maxlen=1000), 0.0
+    for passed, failed, many in attempts:
+        now += passed
+        for _ in range(many):
+            runs.note(failed, now)
+            naive.append((now, failed))
+        within = [failed for at, failed in naive if now - at <= window]
+        surely = [failed for at, failed in naive if now - at <= window - 0.1]
+        assert len(surely) <= runs.many <= len(within)
+        assert runs.failures == sum(within[len(within) - runs.many :]), "the latest ones"
+        assert len(runs._runs) <= 1000
