@@ -344,7 +344,7 @@ def test_an_order_that_kills_its_worker_ends_as_a_dead_letter(
         (tmp_path / "site").mkdir()
         (tmp_path / "site" / "sitecustomize.py").write_text(DIES_DECODING)
         env["PYTHONPATH"] = str(tmp_path / "site")
-    good = bodies(40)
+    good = bodies(999)
     place(redis_server, [*good[:20], {"order_id": "poison"}, *good[20:]])
     options = ("--lease", "500ms", "--concurrency", "10")
     worker, deaths = run_worker(redis_server.url, KILLS, *options, env=env), 0
@@ -361,7 +361,7 @@ def test_an_order_that_kills_its_worker_ends_as_a_dead_letter(
         }
 
     # Orders on their last chance run one at a time, but one right after the other.
-    eventually(all_ended, deadline=8, what="the good fulfilled, the poison dead")
+    eventually(all_ended, deadline=20, what="the good fulfilled, the poison dead")
     assert deaths == 3
     [letter] = dead_letters(redis_server)
     assert letter.reason == "orphaned"
@@ -370,7 +370,7 @@ def test_an_order_that_kills_its_worker_ends_as_a_dead_letter(
     assert letter.header["failures"] == 0
     assert order_hash(redis_server, "poison")["status"] == "dead"
     now = books(redis_server)
-    assert (now.received, now.fulfilled, now.dead, now.unaccounted) == (41, 40, 1, 0)
+    assert (now.received, now.fulfilled, now.dead, now.unaccounted) == (1000, 999, 1, 0)
 
     def counted() -> bool:
         return worker.scrape().get_sample("orders_dead_lettered_total", reason="orphaned") == 1
