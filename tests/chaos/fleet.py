@@ -85,7 +85,9 @@ class Fleet:
         """Wait for the end of one that was told to stop."""
         code = worker.wait(15)
         self.deaths[worker.pid] = time.monotonic()
-        if code in POISONED or worker.pid in self.frail:
+        # Told to stop before it knew what that means, it has nothing to give back.
+        newborn = code == -signal.SIGTERM and not worker.events("redis_connected")
+        if newborn or code in POISONED or worker.pid in self.frail:
             self.killed.add(worker.pid)
         elif code != 0:
             self.complaints.append(f"a drain ended with exit {code}: {worker.output[-500:]}")

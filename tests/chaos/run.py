@@ -6,7 +6,7 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
@@ -36,17 +36,17 @@ class Result(NamedTuple):
     seconds: float
 
 
-def run(faults: int, seed: int, say: Say) -> list[Result]:
-    """Inject so many faults; a word to `say` now and then."""
-    results: list[Result] = []
+def run(faults: int, seed: int, say: Say) -> Iterator[Result]:
+    """Inject so many faults; a word to `say` now and then. Yields what each round came to."""
+    done = 0
     for a_round in make_plan(faults, seed):
-        done = sum(len(result.injected) for result in results)
         say(f"{done} of {faults} faults; {len(a_round.steps)} more on {a_round.site}")
         with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-            results.append(run_round(Path(folder), a_round, say))
-        for fault in results[-1].findings.faults:
+            result = run_round(Path(folder), a_round, say)
+        for fault in result.findings.faults:
             say(f"  {fault}")
-    return results
+        done += len(result.injected)
+        yield result
 
 
 def run_round(folder: Path, a_round: Round, say: Say) -> Result:
