@@ -15,7 +15,7 @@ import yaml
 from fulfillment_worker.monitoring.alerts import ALERTS
 from tests.monitoring.faults import FAULTS
 from tests.monitoring.proof import WATCHDOG, prove_all, prove_watchdog, stay_healthy
-from tests.monitoring.watch import Watch, documented
+from tests.monitoring.watch import DOCS, Watch, documented
 from tests.support.prometheus import program
 
 SHORT = ("errors-fast", "no-worker", "unaccounted", "paused")
@@ -30,6 +30,20 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
 def test_each_alert_has_a_fault_that_sets_it_off() -> None:
     proven = [name for fault in FAULTS for name in fault.alerts] + [WATCHDOG]
     assert sorted(proven) == sorted(alert.name for alert in ALERTS)
+
+
+def test_the_table_of_the_docs_tells_of_each_fault() -> None:
+    text = (DOCS / "monitoring.md").read_text()
+    table = text.partition("### Proof by fault")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    told = {(row[0], row[1].strip("`"), row[2], row[4]) for row in rows[2:]}
+    proven = {
+        (fault.what, alert, f"1/{1 / fault.scale:.0f}", fault.mend)
+        for fault in FAULTS
+        for alert in fault.alerts
+    }
+    assert proven == {row for row in told if row[1] != WATCHDOG}
+    assert len(told) == len(ALERTS)
 
 
 @pytest.mark.timeout(300)
