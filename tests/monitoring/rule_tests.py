@@ -10,7 +10,9 @@ from fulfillment_worker.monitoring.alerts import ALERTS, alerts
 from fulfillment_worker.monitoring.document import yaml
 from fulfillment_worker.monitoring.rules import rules
 from fulfillment_worker.monitoring.target import Target
-from tests.monitoring.cases import LONG_WINDOWS, SHORT_WINDOWS, Case
+from tests.monitoring.case import Case
+from tests.monitoring.cases import SHORT_WINDOWS
+from tests.monitoring.cases_budgets import LONG_WINDOWS
 
 FOLDER = Path("monitoring/tests")
 _HEAD = "# Made of tests/monitoring/cases.py: `make monitoring`. Run: promtool test rules FILE\n"
