@@ -15,8 +15,9 @@ import msgspec
 
 from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected, Result, Succeeded
 
-_MOST_RECENT = 1000
-"""Attempts that a conclusion is drawn from, so that a burst of failures shows at once."""
+_MOST_RECENT = 200
+"""Attempts that a conclusion is drawn from. At 100 a second an outage shows within two seconds:
+before the first order has used up its attempts, even with short pauses between them."""
 _ONE_RUN = 0.1
 """Seconds of attempts with the same end that are counted as one run."""
 _LOOKS_LIKE_A_DEPENDENCY = (
@@ -107,7 +108,7 @@ class Breaker:
 
 
 class _Window:
-    """The attempts of late: the last 1,000, and none older than `seconds`."""
+    """The attempts of late: the last 200, and none older than `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self.many = self.failures = 0

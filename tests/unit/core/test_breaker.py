@@ -115,7 +115,7 @@ def test_it_can_be_off() -> None:
 
 
 def test_its_memory_is_bounded() -> None:
-    made = breaker(*[SUCCEEDED] * 3000, *[FAILED] * 799)
+    made = breaker(*[SUCCEEDED] * 3000, *[FAILED] * 159)
     assert made.room(0) is None
     made.record(FAILED, 0)
     assert made.room(0) == 0
@@ -132,11 +132,11 @@ def test_its_memory_is_bounded() -> None:
         max_size=60,
     ),
 )
-def test_its_window_is_the_last_1000_attempts_within_some_seconds(
+def test_its_window_is_the_last_200_attempts_within_some_seconds(
     window: float, attempts: list[tuple[float, bool, int]]
 ) -> None:
     """It counts in runs: an attempt may be forgotten up to 0.1 s early, and never late."""
-    runs, naive, now = _Window(window), deque[tuple[float, bool]](maxlen=1000), 0.0
+    runs, naive, now = _Window(window), deque[tuple[float, bool]](maxlen=200), 0.0
     for passed, failed, many in attempts:
         now += passed
         for _ in range(many):
@@ -146,4 +146,4 @@ def test_its_window_is_the_last_1000_attempts_within_some_seconds(
         surely = [failed for at, failed in naive if now - at <= window - 0.1]
         assert len(surely) <= runs.many <= len(within)
         assert runs.failures == sum(within[len(within) - runs.many :]), "the latest ones"
-        assert len(runs._runs) <= 1000
+        assert len(runs._runs) <= 200
