@@ -151,13 +151,17 @@ def _has_slot(slots: str) -> bool:
 
 @contextmanager
 def open_site(folder: Path, name: str) -> Iterator[Site]:
-    """`redis-7`, `redis-6.2`, `sentinel` or `cluster`; all of it keeps what it acknowledges."""
+    """`redis-7`, `redis-6.2`, `sentinel` or `cluster`.
+
+    A single server keeps what it acknowledges; where a replica takes over, what counts is what it
+    had been sent, so that nobody needs to wait for a disk.
+    """
     if name == "sentinel":
-        with watched(folder / "sentinel", _CALM, replicas=2) as group:
+        with watched(folder / "sentinel", _CALM, replicas=2, fsync="no") as group:
             group.wait_until_known(2)
             yield Sentinels(group)
     elif name == "cluster":
-        with cluster(folder / "cluster", replicas=3) as nodes:
+        with cluster(folder / "cluster", replicas=3, fsync="no") as nodes:
             yield Nodes(nodes)
     else:
         with _single(folder, name) as site:

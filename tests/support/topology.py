@@ -16,7 +16,6 @@ from tests.support.redis_server import RedisServer, binary_of
 
 SERVICE = "shop"
 _SLOTS = 16384
-_FSYNC = ("--appendfsync", "always")
 
 
 class Sentinel:
@@ -81,7 +80,9 @@ class Watched:
 
 
 @contextmanager
-def watched(folder: Path, *lines: str, replicas: int = 1) -> Iterator[Watched]:
+def watched(
+    folder: Path, *lines: str, replicas: int = 1, fsync: str = "always"
+) -> Iterator[Watched]:
     """Start them; they are ready for a fail-over only after `wait_until_known`.
 
     lines: more of the sentinels' configuration.
@@ -92,7 +93,7 @@ def watched(folder: Path, *lines: str, replicas: int = 1) -> Iterator[Watched]:
             made = RedisServer(
                 _made(folder / f"server-{len(servers)}"),
                 "redis-7",
-                *("--repl-diskless-sync-delay", "0", *_FSYNC, *options),
+                *("--repl-diskless-sync-delay", "0", "--appendfsync", fsync, *options),
                 persistent=True,
             )
             servers.append(made)
@@ -178,7 +179,9 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, queue: str = "orders", replicas: int = 1) -> Iterator[Cluster]:
+def cluster(
+    folder: Path, queue: str = "orders", replicas: int = 1, fsync: str = "always"
+) -> Iterator[Cluster]:
     """Start a cluster. A node is given up after a second of silence."""
     with ExitStack() as stack:
         nodes = []
@@ -188,7 +191,8 @@ def cluster(folder: Path, queue: str = "orders", replicas: int = 1) -> Iterator[
                 _made(folder / f"node-{number}"),
                 "redis-7",
                 *("--cluster-enabled", "yes", "--cluster-port", bus),
-                *("--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0", *_FSYNC),
+                *("--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"),
+                *("--appendfsync", fsync),
                 persistent=True,
             )
             nodes.append(node)
