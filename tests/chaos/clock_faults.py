@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from tests.chaos.clock import Clock
 from tests.chaos.ground import Ground, Injected
 
 _HOUR = 3600
@@ -13,21 +16,27 @@ _HOUR = 3600
 
 @dataclass(frozen=True)
 class Step:
-    """The clock of one worker is wrong by so much for a while, and then right again."""
+    """The clock of one worker is wrong by so much for a while, and then right again.
+
+    The worker is a new one, whose clock can be set, and makes room for a common one afterwards:
+    libfaketime slows its waits.
+    """
 
     name: str
     seconds: int
 
     def __call__(self, ground: Ground, rng: random.Random) -> Injected:
-        slot = rng.choice(list(ground.fleet.clocks))
-        fault = Injected(f"time: {self.name}", time.monotonic(), slots={slot})
-        clock = ground.fleet.clocks[slot]
-        clock.step(self.seconds)
-        try:
+        slot = rng.choice(list(ground.fleet))
+        with TemporaryDirectory(prefix="clock-") as folder:
+            clock = Clock(Path(folder) / "clock")
+            _succeed(ground, slot, clock)
+            fault = Injected(f"time: {self.name}", time.monotonic(), slots={slot})
+            clock.step(self.seconds)
             ground.wait(lambda: self._is_seen(ground, slot, fault.began), fault.kind)
             ground.hold(rng.uniform(0.5, 1.5))
-        finally:
             clock.step(0)
+            ground.hold(rng.uniform(0.0, 0.5))
+            _succeed(ground, slot, None)
         fault.ended = time.monotonic()
         return fault
 
@@ -39,6 +48,13 @@ class Step:
             call.pid == pid and call.start > since and abs(call.wall - call.start - wrong) < 60
             for call in reversed(ground.record.calls[-500:])
         )
+
+
+def _succeed(ground: Ground, slot: int, clock: Clock | None) -> None:
+    """Another worker takes the place of the one in the slot, which drains."""
+    old = ground.fleet[slot]
+    ground.fleet.replace(slot, clock).wait_until_ready()
+    ground.fleet.retire(old)
 
 
 an_hour_ahead = Step("an hour ahead, and back", _HOUR)

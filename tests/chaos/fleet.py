@@ -28,11 +28,10 @@ class Fleet:
 
     deaths: when each process that is gone was seen to be, in monotonic seconds.
     killed: the processes that were given no time to end. frail: those that may end by themselves.
-    complaints: exits that nobody asked for. clocks: those that can be set, by slot.
+    complaints: exits that nobody asked for.
     """
 
     def __init__(self, folder: Path, site: Site, env: dict[str, str]) -> None:
-        self.clocks = {slot: Clock(folder / f"clock-{slot}") for slot in (1, 3)}
         self.frail: set[int] = set()
         self.deaths: dict[int, float] = {}
         self.killed: set[int] = set()
@@ -51,17 +50,21 @@ class Fleet:
         return self._in_slot[slot]
 
     def start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "sitecustomize.py").write_text(DIES_DECODING)
         for slot in self:
             self.replace(slot)
         for slot in self:
             self[slot].wait_until_ready()
 
-    def replace(self, slot: int) -> RunningWorker:
-        """Start another in this slot; returns it, and leaves the one before to the caller."""
+    def replace(self, slot: int, clock: Clock | None = None) -> RunningWorker:
+        """Start another in this slot; returns it, and leaves the one before to the caller.
+
+        clock: its own, which can be set.
+        """
         url = self._site.url(slot)
-        clock = self.clocks[slot].env if slot in self.clocks else {}
-        worker = RunningWorker(self._folder, url, HANDLER, _OPTIONS, env=self._env | clock)
+        env = self._env | (clock.env if clock else {})
+        worker = RunningWorker(self._folder, url, HANDLER, _OPTIONS, env=env)
         self._started.append(worker)
         self._in_slot[slot] = worker
         self.slot_of[worker.pid] = slot

@@ -377,6 +377,7 @@ def test_a_node_that_is_killed(
         assert took < 2
         check_none_lost(group.replica, calls, orders)
         assert worker.returncode is None
+        assert "Unclosed" not in worker.output
         assert worker.terminate() == 0
 
 

@@ -62,7 +62,16 @@ def configure(
     logging.captureWarnings(True)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("asyncio").addFilter(_is_news)
     return handler
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """redis-py leaves the nodes of a cluster to the garbage collector after each fault.
+
+    asyncio tells of each as an error, dozens in a fail-over; the fault itself is logged by us.
+    """
+    return not record.getMessage().startswith("Unclosed ClusterNode object")
 
 
 def _formatter(format: Format, stream: TextIO) -> logging.Formatter:

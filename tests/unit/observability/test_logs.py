@@ -178,6 +178,15 @@ def test_libraries_that_name_each_request_are_quiet() -> None:
     assert _logged(lambda: logging.getLogger("httpx").info("HTTP Request: POST http://x")) == []
 
 
+def test_the_garbage_of_a_cluster_client_is_no_news() -> None:
+    def act() -> None:
+        asyncio_log = logging.getLogger("asyncio")
+        asyncio_log.error("Unclosed ClusterNode object\nclient: [host=127.0.0.1, port=7000]")
+        asyncio_log.error("Task exception was never retrieved")
+
+    assert [line["event"] for line in _logged(act)] == ["Task exception was never retrieved"]
+
+
 def test_warnings_are_log_messages() -> None:
     def act() -> None:
         with warnings.catch_warnings():
