@@ -210,6 +210,21 @@ def test_a_killed_process_is_made_up_for_at_once(
     assert books(redis_7).unaccounted == 0
 
 
+def test_processes_that_are_killed_at_the_same_moment(
+    redis_7: RedisServer, run_worker: Start
+) -> None:
+    """All are replaced side by side, and the supervisor still hears what it is told."""
+    worker = run_worker(redis_7.url, FULFIL_ALL, "--processes", "4")
+    pids = wait_for_children(worker, 4)
+    for pid in pids.values():
+        kill(pid)
+    for seat, pid in pids.items():
+        wait_for_successor(worker, pid, seat)
+    place(redis_7, bodies(20))
+    wait_until_all(redis_7, bodies(20))
+    assert worker.terminate(timeout=15) == 0
+
+
 def test_one_process_alone_is_replaced_too(
     redis_7: RedisServer, run_worker: Start, calls: Calls
 ) -> None:

@@ -23,7 +23,8 @@ def leave_signals_to_the_main_thread() -> None:
 def held_back() -> Iterator[None]:
     """Signals that end a program wait until afterwards; one that is started inside inherits that.
 
-    So it has the time to say what it makes of them, before the first can end it.
+    So it has the time to say what it makes of them, before the first can end it. Not for two at a
+    time: each puts back what it found.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:

@@ -37,6 +37,7 @@ class Fleet:
         self._first: dict[str, Child] = {}
         self._children: dict[Child, asyncio.Task[None]] = {}
         self._releaser: Releaser | None = None
+        self._starting = asyncio.Lock()
         self._patience = settings.shutdown_grace + _LAST_WORDS
         self._ending = self._failed = False
 
@@ -115,7 +116,9 @@ class Fleet:
 
     async def _start(self, seat: str) -> Child:
         child = Child(seat, self._heard)
-        await child.start(self._settings)
+        # Signals are held back meanwhile: of two at a time, the second would never let go of them.
+        async with self._starting:
+            await child.start(self._settings)
         self._children[child] = asyncio.create_task(self._see_out(child))
         return child
 
