@@ -19,8 +19,10 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import (
     Begin,
     Claimed,
+    Expected,
     QueueUnavailable,
     Reply,
+    Survey,
     Trip,
     Verdict,
 )
@@ -213,6 +215,39 @@ class QueueMachine(RuleBasedStateMachine):
             self.hold(hand, claimed)
         assert holdings.deliveries == set(hand.held)
 
+    @rule(name=st.sampled_from(WORKERS), claim=st.integers(0, 2), asked=st.booleans())
+    def trip_arrives_late_or_twice(self, name: str, claim: int, asked: bool) -> None:
+        """By then the worker has asked what it holds, or the same trip has taken place."""
+        hand = self.hands[name]
+        if hand.zombie:
+            return
+        unbegun = [held for held in hand.held.values() if not held.begun]
+        begun = [held for held in hand.held.values() if held.begun][:1]
+        late = self.trip(hand, claim, unbegun, [(held, "fulfilled") for held in begun])
+        if asked:
+            holdings = self.ask(self.queue.holdings(hand.session, hand.held.keys()))
+            assert (holdings.deliveries, holdings.unknown) == (hand.held.keys(), [])
+            hand.trips = holdings.number
+        else:
+            self.send(hand, late, unbegun, [(held, "fulfilled") for held in begun])
+        before = self.snapshot()
+        assert self.ask(self.queue.exchange(late)).stale
+        assert self.snapshot() == before, "a trip that is not the next one changes nothing"
+
+    @rule()
+    def connection_is_cut(self) -> None:
+        self.runner.run(self.queue.close())
+
+    @rule()
+    def server_was_away_for_long(self) -> None:
+        """All leases ran out meanwhile, by no worker's fault. Those before that are over."""
+        while self.client.zcount(keys.leases("orders"), "-inf", 1):
+            self.audit()
+        for session in self.client.zrange(keys.leases("orders"), 0, -1):
+            self.client.zadd(keys.leases("orders"), {session: 1})
+        self.client.hset(keys.books("orders"), "life", "0123456789abcdef")
+        self.connection_is_cut()
+
     @rule()
     def server_forgets_its_scripts(self) -> None:
         self.client.script_flush()
@@ -246,6 +281,15 @@ class QueueMachine(RuleBasedStateMachine):
         """BLMOVE, and its worker dies before it claims."""
         self.client.lmove("orders", keys.woken("orders"), "RIGHT", "LEFT")
 
+    @precondition(lambda self: self.client.llen("orders") and not self.paused)
+    @rule(name=st.sampled_from(WORKERS), claim=st.integers(0, 2), data=st.data())
+    def order_rings(self, name: str, claim: int, data: st.DataObject) -> None:
+        """The worker says whose bytes they were; or others were quicker, and they are elsewhere."""
+        rang = self.client.lmove("orders", keys.woken("orders"), "RIGHT", "LEFT")
+        raw = data.draw(st.sampled_from([rang, rang, rang, *self.fates]))
+        expected = Expected(raw.decode(), self.fates[raw].order_id, 1, 0)
+        self.say(self.hands[name], claim=claim, expected=expected)
+
     def ask(self, question: Coroutine[Any, Any, T]) -> T:
         """What the queue answers; that it fails is a finding."""
         try:
@@ -262,9 +306,21 @@ class QueueMachine(RuleBasedStateMachine):
         claim: int = 0,
         begin: list[Held] | None = None,
         ended: list[tuple[Held, str]] | None = None,
+        expected: Expected | None = None,
     ) -> None:
         begin, ended = begin or [], ended or []
-        trip = Trip(
+        self.send(hand, self.trip(hand, claim, begin, ended, expected), begin, ended)
+
+    def trip(
+        self,
+        hand: Hand,
+        claim: int,
+        begin: list[Held],
+        ended: list[tuple[Held, str]],
+        expected: Expected | None = None,
+    ) -> Trip:
+        first_delivery, hand.next_delivery = hand.next_delivery, hand.next_delivery + claim
+        return Trip(
             worker=hand.session,
             number=hand.trips + 1,
             holding=len(hand.held),
@@ -272,11 +328,15 @@ class QueueMachine(RuleBasedStateMachine):
             begins=[
                 Begin(h.claimed.delivery, h.order_id, h.claimed.failures + 1, 1) for h in begin
             ],
+            expected=expected,
             claim=claim,
-            first_delivery=hand.next_delivery,
+            first_delivery=first_delivery,
             suspects=sum(held.claimed.last_chance for held in hand.held.values()),
         )
-        hand.next_delivery += claim
+
+    def send(
+        self, hand: Hand, trip: Trip, begin: list[Held], ended: list[tuple[Held, str]]
+    ) -> None:
         before = self.snapshot()
         reply = self.ask(self.queue.exchange(trip))
         self.hear(hand, reply, begin, ended, before)
@@ -317,6 +377,8 @@ class QueueMachine(RuleBasedStateMachine):
             self.note_verdict(hand, held, verdict)
         for claimed in reply.claimed:
             self.hold(hand, claimed)
+        if reply.begun:
+            self.note_verdict(hand, hand.held[reply.begun[0]], reply.begun[1])
 
     def hold(self, hand: Hand, claimed: Claimed) -> None:
         fate = self.fates[claimed.raw]
@@ -436,12 +498,17 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_books_balance(self) -> None:
-        trip = Trip(worker="auditor", survey=True, leaving=True)
-        survey = self.ask(self.queue.exchange(trip)).survey
-        assert survey is not None
+        survey = self.audit()
         assert survey.unaccounted == 0, f"invariant 5: {survey}"
         waiting = sum("waiting" in places for places in self.places().values())
         assert survey.waiting == waiting
         assert survey.received + waiting == len(self.fates), f"invariant 5: {survey}"
         dropped = sum(fate.ended == "dropped" for fate in self.fates.values())
         assert survey.dropped == dropped, f"invariant 5: {survey}"
+
+    def audit(self) -> Survey:
+        """A trip of one who holds nothing, and puts back the orphans of one worker."""
+        trip = Trip(worker="auditor", survey=True, leaving=True)
+        survey = self.ask(self.queue.exchange(trip)).survey
+        assert survey is not None
+        return survey

@@ -103,6 +103,24 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     ],
     "claims that are not booked": [("      booked.received = booked.received + 1\n", "")],
     "an orphan that is not counted": [("  entry.orphanings = entry.orphanings + 1\n", "")],
+    "a trip number that isn't checked": [
+        ("if book(6) ~= trip.number - 1 then return {STALE, NOW} end\n", "")
+    ],
+    "a trip number that isn't kept": [
+        (
+            "call('HSET', BOOKS, 'trips:' .. WORKER, whole(trip.number))\n",
+            "if trip.claim > 0 then call('HSET', BOOKS, 'trips:' .. WORKER, trip.number) end\n",
+        )
+    ],
+    "an order that rang, and begins whatever it is": [
+        (
+            "begun = {delivery, begin(delivery, unpack(trip.expected, 2))}",
+            "begun = {delivery, GO}",
+        )
+    ],
+    "an order that rang, and is taken for another": [
+        ("if raws[i] == rang then rang_at = rang_at or #claimed end", "rang_at = rang and 1")
+    ],
 }
 
 
@@ -115,6 +133,31 @@ def test_a_planted_bug_is_caught(
         assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
         text = text.replace(was, becomes)
     monkeypatch.setattr(redis_queue, "EXCHANGE", Script("exchange", text, name))
+    hunt(redis_servers("redis-7"))
+
+
+# What else a worker says, by its name in queue/redis_queue.py, and a bug for it.
+OTHER_MUTANTS: dict[str, tuple[str, str, str]] = {
+    "a question that is no trip": (
+        "HOLDINGS",
+        "call('HINCRBY', BOOKS, 'trips:' .. WORKER, 1)",
+        "tonumber(call('HGET', BOOKS, 'trips:' .. WORKER) or 0)",
+    ),
+    "a greeting that is skipped": ("GREET", "if not life then return 0 end\n", "do return 0 end\n"),
+    "a life that is not kept": ("GREET", "call('HSET', BOOKS, 'life', life)\n", ""),
+    "a greeting that gives no time": ("GREET", "whole(NOW + policy.lease)", "whole(NOW - 1)"),
+    "a greeting in each life": ("GREET", "if known == life then return 0 end\n", ""),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_MUTANTS)
+def test_a_bug_planted_in_what_else_is_said_is_caught(
+    redis_servers: Callable[[str], RedisServer], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    script, was, becomes = OTHER_MUTANTS[name]
+    text = getattr(redis_queue, script).text
+    assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
+    monkeypatch.setattr(redis_queue, script, Script(script, text.replace(was, becomes), name))
     hunt(redis_servers("redis-7"))
 
 
