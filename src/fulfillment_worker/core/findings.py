@@ -246,7 +246,7 @@ CUT = _kind(
     Severity.WARNING,
     "timeout",
     "{at} cuts connections that are idle for {timeout} s (its `timeout`)",
-    "idle workers lose Redis again and again, and orders wait while they connect",
+    "idle workers connect anew for each trip, and orders wait for that",
     "{cli} CONFIG SET timeout 0",
 )
 NEARLY_CUT = _kind(
