@@ -80,9 +80,8 @@ def _poison(ground: Ground, do: str) -> Injected:
 def _is_clean(ground: Ground) -> bool:
     """Whether no poison is about: two at a time would make each other's bystanders suspects."""
     dead = {letter.raw for letter in dead_letters(ground.site)}
-    return all(
-        placed.raw in dead for placed in ground.producer.placed.values() if placed.do in POISONS
-    )
+    placed = list(ground.producer.placed.values())  # At once: others are placed meanwhile.
+    return all(each.raw in dead for each in placed if each.do in POISONS)
 
 
 raises = Misbehaviour("raises", "raise", 5)

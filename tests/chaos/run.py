@@ -97,9 +97,13 @@ def _come_to_rest(ground: Ground) -> None:
     """Nothing is placed any more; what is under way ends, and then the workers do."""
     ground.producer.stop()
 
+    looks: list[bool] = []
+
     def at_rest() -> bool:
+        # Three times: an order that moves from one place to another while they are counted is in none.
         now = books(ground.site)
-        return not (now.waiting or now.in_flight or now.retrying)
+        looks.append(not (now.waiting or now.in_flight or now.retrying))
+        return looks[-3:] == [True] * 3
 
     # What doesn't end is for the audit to tell.
     try:
