@@ -100,7 +100,7 @@ def _come_to_rest(ground: Ground) -> None:
     looks: list[bool] = []
 
     def at_rest() -> bool:
-        # Three times: an order that moves from one place to another while they are counted is in none.
+        # Three times: an order that moves while the places are counted is in none.
         now = books(ground.site)
         looks.append(not (now.waiting or now.in_flight or now.retrying))
         return looks[-3:] == [True] * 3
