@@ -21,6 +21,7 @@ def test_the_bar_is_on_standard_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")  # a dumb terminal has no bar either
     with progress("Checking", 100, worth=10) as advance:
         advance(100)
     captured = capsys.readouterr()
