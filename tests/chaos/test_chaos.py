@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos import clock_faults
 from tests.chaos.ground import Ground, Injected
 from tests.chaos.plan import DECKS, Fault, Round, Step, make_plan, make_round
 from tests.chaos.report import as_table, as_words, make_report
 from tests.chaos.run import Result, run_round
+
+CLOCKS = (clock_faults.an_hour_ahead, clock_faults.an_hour_behind)
 
 
 def say(text: str) -> None:
@@ -22,8 +25,12 @@ def say(text: str) -> None:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("site", ["redis-7", "sentinel", "cluster"])
 def test_a_fleet_under_faults_of_every_kind(site: str, tmp_path: Path) -> None:
-    kinds = len(DECKS[site])
-    report = make_report(7, [run_round(tmp_path, make_round(site, kinds, 7), say)])
+    planned = make_round(site, len(DECKS[site]), 7)
+    # libfaketime slows whatever waits, and here many servers share a machine with other tests: one
+    # site with it is enough. `make chaos` steps clocks on all of them.
+    steps = [step for step in planned.steps if site == "redis-7" or step.fault not in CLOCKS]
+    kinds = len(steps)
+    report = make_report(7, [run_round(tmp_path, planned._replace(steps=steps), say)])
     print(as_table(report), as_words(report), sep="\n")
     assert report.faults == []
     assert len(report.rows) >= kinds

@@ -37,12 +37,17 @@ QUICK = ("--retry-base", "50ms", "--lease", "1s")
 
 
 def settled(worker: RunningWorker, orders: int) -> Samples:
-    """The scrape in which the gauges say that all of so many orders have ended."""
+    """The scrape that says of all of so many orders that they have ended."""
 
     def scrape() -> Samples:
         page = worker.scrape()
-        ended = page["orders_received_total"] == orders
-        assert ended, page["orders_received_total"]
+        assert page["orders_received_total"] == orders, page["orders_received_total"]
+        ended = page.get_sample("orders_processed_total", status="success")
+        ended += page["orders_duplicate_total"]
+        ended += sum(
+            count for name, count in page.items() if name.startswith("orders_dead_lettered_total")
+        )
+        assert ended == orders, f"{ended} have ended"
         for gauge in ("queue_depth", "in_flight_depth", "retry_depth"):
             assert page[f"fulfillment_{gauge}"] == 0, gauge
         return page

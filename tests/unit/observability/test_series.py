@@ -7,6 +7,7 @@ in memory, with every observer that a real worker has.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,7 +70,11 @@ _errors = st.one_of(
     st.none(),
     st.builds(lambda name, text: _named(name)(text), st.text(st.characters(codec="utf-8")), _texts),
     st.builds(Retry, _texts, after=st.none() | st.floats(0, 0.001)),
-    st.builds(lambda after: _with_any_after(Retry(""), after), st.text() | st.floats()),
+    # Not one that is to be retried in years: nobody waits for it here.
+    st.builds(
+        lambda after: _with_any_after(Retry(""), after),
+        st.text() | st.floats(max_value=0.001) | st.sampled_from([math.inf, math.nan]),
+    ),
     st.builds(Reject, _texts),
     st.builds(_Mute),
     st.builds(SystemExit, _texts),
