@@ -53,7 +53,7 @@ class Step:
 def _succeed(ground: Ground, slot: int, clock: Clock | None) -> None:
     """Another worker takes the place of the one in the slot, which drains."""
     old = ground.fleet[slot]
-    ground.fleet.replace(slot, clock).wait_until_ready()
+    ground.fleet.replace_ready(slot, clock)
     ground.fleet.retire(old)
 
 

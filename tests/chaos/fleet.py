@@ -70,6 +70,18 @@ class Fleet:
         self.slot_of[worker.pid] = slot
         return worker
 
+    def replace_ready(self, slot: int, clock: Clock | None = None) -> RunningWorker:
+        """As `replace`, once it consumes. A poison order that goes round may end some before."""
+        while True:
+            worker = self.replace(slot, clock)
+            try:
+                worker.wait_until_ready()
+            except RuntimeError:
+                if worker.returncode not in POISONED:
+                    raise
+            else:
+                return worker
+
     def kill(self, slot: int) -> RunningWorker:
         """SIGKILL, and another in its place; returns the dead one."""
         dead = self[slot]

@@ -92,7 +92,7 @@ def deployed(ground: Ground, rng: random.Random) -> Injected:
     fault = Injected("worker: rolling restart", time.monotonic(), slots=set(ground.fleet))
     for slot in rng.sample(list(ground.fleet), 4):
         old = ground.fleet[slot]
-        ground.fleet.replace(slot).wait_until_ready()
+        ground.fleet.replace_ready(slot)
         ground.fleet.retire(old)
     fault.ended = time.monotonic()
     return fault
