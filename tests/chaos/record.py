@@ -1,7 +1,7 @@
 """The independent record: what handlers wrote, read as it grows, and which calls were whose.
 
-Each line is one write to a file opened with O_APPEND: it outlives the kill of who wrote it. Its
-times are those of CLOCK_MONOTONIC, which all processes of a machine share.
+Each line is one write to a file opened with O_APPEND and O_DSYNC: it is on the disk before the
+handler goes on. Its times are those of CLOCK_MONOTONIC, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 HANDLER = """
 import asyncio, ctypes, itertools, json, os, sys, threading, time
 
-_log = os.open(os.environ["CALLS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+_log = os.open(os.environ["CALLS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_DSYNC, 0o600)
 _numbers = itertools.count(1)
 
 _hoard, _leaks = [], []
@@ -97,7 +97,7 @@ honest = module.decode
 
 def decode(raw, **rules):
     if b'"do": "decode"' in raw:
-        log = os.open(os.environ["CALLS"], os.O_WRONLY | os.O_APPEND)
+        log = os.open(os.environ["CALLS"], os.O_WRONLY | os.O_APPEND | os.O_DSYNC)
         os.write(log, json.dumps(["died", os.getpid(), 0, time.monotonic()]).encode() + b"\\n")
         os._exit(9)
     return honest(raw, **rules)
