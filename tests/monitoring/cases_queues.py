@@ -140,24 +140,33 @@ QUEUES = (
         (
             Fires(
                 "Of 3 orders in flight, no worker that Prometheus knows runs any, or they are "
-                "more than all workers could run."
+                "more than all workers may hold."
             ),
         ),
     ),
     Case(
         "FulfillmentOrdersHeldByNoWorker",
-        "more are in flight than there are slots",
+        "more are in flight than workers may hold",
         "20m",
-        one("fulfillment_in_flight_depth", "12x60")
+        one("fulfillment_in_flight_depth", "16x60")
         | one("fulfillment_queue_sample_timestamp_seconds", "0+60x60")
         | slots("10x60")
         | attempts("0+9x60", "0x60"),
         (
             Fires(
-                "Of 12 orders in flight, no worker that Prometheus knows runs any, or they are "
-                "more than all workers could run."
+                "Of 16 orders in flight, no worker that Prometheus knows runs any, or they are "
+                "more than all workers may hold."
             ),
         ),
+    ),
+    Case(
+        "FulfillmentOrdersHeldByNoWorker",
+        "quick orders, of which some are held ready",
+        "20m",
+        one("fulfillment_in_flight_depth", "15x60")
+        | one("fulfillment_queue_sample_timestamp_seconds", "0+60x60")
+        | slots("10x60")
+        | attempts("0+9x60", "0x60"),
     ),
     Case(
         "FulfillmentOrdersHeldByNoWorker",

@@ -92,7 +92,7 @@ class Settings:
         "what fulfils an order, needed by run: package.module:function, or a URL to post it to",
     )
     concurrency: int = _setting(
-        "--concurrency", Whole(1, 100_000), "50", "orders in flight in one process"
+        "--concurrency", Whole(1, 100_000), "50", "orders handled at once in one process"
     )
     processes: int = _setting(
         "--processes",

@@ -20,6 +20,7 @@ class Slots:
         self.capacity = capacity
         self.limit: int | None = None
         self._occupied = [0] * queues
+        self._ready = [0] * queues
         self._waiting = [False] * queues
         # Orders granted above each queue while it waited, less those that it was given for them.
         self._above = [0] * queues
@@ -27,8 +28,15 @@ class Slots:
     @property
     def free(self) -> int:
         """For how many orders there is room. Never negative."""
-        capacity = self.capacity if self.limit is None else min(self.limit, self.capacity)
+        if self.limit is None:
+            capacity = self.capacity + sum(self._ready)
+        else:
+            capacity = min(self.limit, self.capacity)
         return max(0, capacity - sum(self._occupied))
+
+    def hold_ready(self, queue: int, orders: int) -> None:
+        """Give `queue` room for so many orders beyond the slots, to follow those that end."""
+        self._ready[queue] = orders
 
     def occupy(self, queue: int, orders: int) -> None:
         """Note how many slots `queue` takes now."""

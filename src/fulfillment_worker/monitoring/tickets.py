@@ -79,8 +79,9 @@ def _stale(target: Target) -> str:
 
 
 def _held(target: Target) -> str:
-    """More held than all slots, or some held while nobody runs any; for the whole window.
+    """More held than workers may hold, or some held while nobody runs any; for the whole window.
 
+    Workers hold as many as they have slots, and half as many again where handlers are quick.
     Fewer can't be told from orders between two samples, which come from different moments.
     """
     window = target.window("10m")
@@ -89,7 +90,7 @@ def _held(target: Target) -> str:
     ended = f"sum without (status, {A}) (increase({target.of('orders_processed_total')}[{window}]))"
     running = f"sum without ({A}) (max_over_time({target.of('orders_in_progress')}[{window}]))"
     return (
-        f"sum without (queue) ({held}) > {slots}\nor\n"
+        f"sum without (queue) ({held}) > 1.5 * {slots}\nor\n"
         f"sum without (queue) ({held}) > 0 and {running} == 0 and {ended} == 0"
     )
 
@@ -244,7 +245,7 @@ TICKETS: tuple[Alert, ...] = (
         wait="5m",
         summary="Some customers wait, though their orders seem to be in work.",
         description="Of {{ $value }} orders in flight, no worker that Prometheus knows runs any, "
-        "or they are more than all workers could run.",
+        "or they are more than all workers may hold.",
     ),
     Alert(
         name="FulfillmentDeadLettersGrowing",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import selectors
 import threading
 from collections.abc import Coroutine
 from typing import Any
 
 _LAST_CHANCE = 0.5
 """Seconds in which handlers that were given up may still end, before the process leaves them."""
+_MOST_OF_SELECT = 1024
+"""The first number of a file that select(2) can't wait for."""
 
 
 def run_loop(main: Coroutine[Any, Any, int]) -> tuple[int, bool]:
@@ -16,7 +20,7 @@ def run_loop(main: Coroutine[Any, Any, int]) -> tuple[int, bool]:
 
     Where one does, the loop is left as it is: to close it would mean to wait for the handler.
     """
-    runner = asyncio.Runner()
+    runner = asyncio.Runner(loop_factory=_new_loop)
     obstinate = False
     try:
         code = _run_through(runner.get_loop(), main)
@@ -37,6 +41,28 @@ def _run_through(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, int]
         except (SystemExit, KeyboardInterrupt):
             if task.done():
                 raise
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    if not hasattr(selectors, "EpollSelector"):  # not Linux
+        return asyncio.new_event_loop()
+    return asyncio.SelectorEventLoop(_PreciseSelector())
+
+
+class _PreciseSelector(selectors.EpollSelector):
+    """Waits to the microsecond.
+
+    Epoll rounds each wait up to whole milliseconds, so that a handler which waits for 10 ms would
+    take 10.5 on average.
+    """
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """See selectors.BaseSelector."""
+        if timeout is not None and timeout > 0 and self.fileno() < _MOST_OF_SELECT:
+            # An epoll can be waited for as any file can.
+            select.select([self], [], [], timeout)
+            timeout = 0
+        return super().select(timeout)
 
 
 async def _goes_on() -> bool:

@@ -14,11 +14,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 
-from fulfillment_worker.core.outcome import Result
+from fulfillment_worker.core.outcome import INTERRUPTED, Result
 from fulfillment_worker.worker.delivery import Delivery
 
 Ended = Callable[[Delivery, Result], None]
 Attempt = Callable[[Delivery, Ended, asyncio.Task[None]], Awaitable[None]]
+_Waiting = tuple[Delivery, Ended, float]
+"""With the monotonic time since when."""
 
 _LONG_TURN = 0.005
 """Seconds of one turn of the loop after which no further attempt is started in it: trips and
@@ -28,18 +30,24 @@ _SLOW_TURN = 0.05
 _BREATH = 0.03
 """Seconds in which the loop is left free after a slow turn, for a trip to Redis and back. A hundred
 handlers that block for 0.3 s each would else silence the worker for longer than its lease."""
+_PATIENCE = 0.1
+"""Seconds that an attempt waits for room. Then all who could make some are slow, and another worker
+may be free: the order is given back."""
 _MOST_AT_ONCE = 1024
 
 
 class Carriers:
     """Starts attempts, in the order in which they were given.
 
-    attempt: runs one in the task that it is given, and never raises.
+    attempt: runs one in the task that it is given, and never raises. room: for how many more there
+    is room now; who makes some calls `go_on`.
     """
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, room: Callable[[], int]) -> None:
         self._attempt = attempt
-        self._waiting: deque[tuple[Delivery, Ended]] = deque()
+        self._room = room
+        self._waiting: deque[_Waiting] = deque()
+        self._impatient: asyncio.TimerHandle | None = None
         self._turning = False
         self._turn_number = 0
         self._turn_began = 0.0
@@ -47,8 +55,16 @@ class Carriers:
         self._at_once, self._started = 1, 0
 
     def add(self, attempts: list[tuple[Delivery, Ended]]) -> None:
-        """Start these as soon as it is their turn."""
-        self._waiting.extend(attempts)
+        """Start these as soon as it is their turn.
+
+        Those that find no room for long end as interrupted.
+        """
+        now = time.monotonic()
+        self._waiting.extend((delivery, ended, now) for delivery, ended in attempts)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Start what waits, if there is room. Idempotent."""
         if self._waiting and not self._turning:
             self._turning = True
             self._turn()
@@ -56,20 +72,23 @@ class Carriers:
     def drop(self, deliveries: list[Delivery]) -> list[tuple[Delivery, Ended]]:
         """Forget those of `deliveries` that have not started; returns them."""
         unwanted = set(deliveries)
-        dropped = [pair for pair in self._waiting if pair[0] in unwanted]
-        self._waiting = deque(pair for pair in self._waiting if pair[0] not in unwanted)
+        dropped = [waiting[:2] for waiting in self._waiting if waiting[0] in unwanted]
+        self._waiting = deque(each for each in self._waiting if each[0] not in unwanted)
         return dropped
 
     def _turn(self) -> None:
         """Once in each turn of the loop while attempts wait, behind those started in the last."""
         loop = asyncio.get_running_loop()
-        if not self._waiting:
+        room = self._room()
+        if not self._waiting or room <= 0:
             self._turning = False
+            if self._waiting:
+                self._lose_patience_later()
             return
         self._turn_began = time.monotonic()
         self._turn_number += 1
         self._started = 0
-        for _ in range(min(self._at_once, len(self._waiting))):
+        for _ in range(min(self._at_once, len(self._waiting), room)):
             # The loop keeps it until it starts, and the delivery that it carries from then on.
             loop.create_task(self._carry())  # noqa: RUF006
         loop.call_soon(self._look_back)
@@ -91,9 +110,10 @@ class Carriers:
         task = asyncio.current_task()
         assert task is not None
         turn, context = self._turn_number, copy_context()
-        while self._waiting and self._has_time():
+        while self._waiting and self._room() > 0 and self._has_time():
             self._started += 1
-            await self._attempt(*self._waiting.popleft(), task)
+            delivery, ended, _ = self._waiting.popleft()
+            await self._attempt(delivery, ended, task)
             if self._turn_number != turn or _left_traces(task, context):
                 return
 
@@ -103,6 +123,21 @@ class Carriers:
         The first one may always: what else makes turns long must not keep orders from starting.
         """
         return not self._started or time.monotonic() - self._turn_began <= _LONG_TURN
+
+    def _lose_patience_later(self) -> None:
+        if self._impatient is None:
+            due = self._waiting[0][2] + _PATIENCE - time.monotonic()
+            loop = asyncio.get_running_loop()
+            self._impatient = loop.call_later(max(0.0, due), self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        self._impatient = None
+        before = time.monotonic() - _PATIENCE
+        while self._waiting and self._waiting[0][2] <= before and self._room() <= 0:
+            delivery, ended, _ = self._waiting.popleft()
+            ended(delivery, INTERRUPTED)
+        if self._waiting and self._room() <= 0:
+            self._lose_patience_later()
 
 
 def _left_traces(task: asyncio.Task[None], context: Context) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from fulfillment_worker.core.ahead import Ahead
 from fulfillment_worker.core.events import QueueLost, QueueRegained
 from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Trip
 from fulfillment_worker.core.outcome import INTERRUPTED, Result
@@ -84,6 +85,7 @@ class Conversation:
         # Whether there are so many that both sides can work at once, each on a part of them.
         self._overlapping = capacity >= _STAGES * _MANY
         self._most_claims = capacity // _STAGES if self._overlapping else capacity
+        self._ahead = Ahead(capacity // 2)
 
     @property
     def holding(self) -> int:
@@ -188,13 +190,14 @@ class Conversation:
             if self._unsure:
                 self._catch_up()
                 await self._make_sure()
-            trip = self._compose()
+            trip, sent_at = self._compose(), time.monotonic()
             reply = await self._queue.exchange(trip, self._catch_up)
         except QueueUnavailable as unavailable:
             self._catch_up()
             await self._lost(unavailable)
         else:
             self._regained()
+            self._keep_pace(len(trip.outcomes), sent_at)
             self._absorb(trip, reply)
 
     async def _make_sure(self) -> None:
@@ -223,6 +226,11 @@ class Conversation:
         return self._ledger.compose(
             claim=claim, survey=survey, breaker_open=self._terms.guard.is_open
         )
+
+    def _keep_pace(self, ended: int, sent_at: float) -> None:
+        now = time.monotonic()
+        self._ahead.note(ended, now - self._talked_at, now - sent_at)
+        self._slots.hold_ready(self._rank, self._ahead.orders)
 
     def _absorb(self, trip: Trip, reply: Reply) -> None:
         self._last, self._talked_at = reply, time.monotonic()

@@ -35,11 +35,15 @@ class Executor:
     out: not even `sys.exit`.
     """
 
-    def __init__(self, handler: Callable[[Order], Awaitable[None]], order_timeout: float) -> None:
+    def __init__(
+        self, handler: Callable[[Order], Awaitable[None]], order_timeout: float, at_once: int
+    ) -> None:
+        """order_timeout: seconds. at_once: attempts under way at the same time at most."""
         self._handler = handler
         self._timeout = order_timeout
         self._grace = min(order_timeout, _STOPPING_GRACE)
-        self._carriers = Carriers(self._attempt)
+        self._at_once = at_once
+        self._carriers = Carriers(self._attempt, self._room)
         # In the order of their start, which is the order of their deadlines, since the time-out is
         # the same for all: one timer, for the first, does for all of them.
         self._running: dict[Delivery, Ended] = {}
@@ -52,7 +56,10 @@ class Executor:
         return len(self._running) + len(self._stopping)
 
     def start(self, deliveries: list[Delivery], ended: Ended) -> None:
-        """Start an attempt at each; `ended` is called in the loop, once for each."""
+        """Start an attempt at each as soon as there is room.
+
+        `ended` is called in the loop, once for each.
+        """
         self._carriers.add([(delivery, ended) for delivery in deliveries])
 
     def abort(self, deliveries: list[Delivery]) -> None:
@@ -71,6 +78,10 @@ class Executor:
             self._stopping.pop(delivery, None)
             if delivery.task:
                 delivery.task.cancel(_LOST)
+        self._carriers.go_on()
+
+    def _room(self) -> int:
+        return self._at_once - len(self._running) - len(self._stopping)
 
     async def _attempt(self, delivery: Delivery, ended: Ended, task: asyncio.Task[None]) -> None:
         """Never raises."""
@@ -93,6 +104,7 @@ class Executor:
         ended = self._running.pop(delivery, None) or self._stopping.pop(delivery, None)
         if ended:
             ended(delivery, result)
+            self._carriers.go_on()
 
     def _cut_short(self, delivery: Delivery, ended: Ended, why: Result) -> None:
         assert delivery.task is not None

@@ -34,7 +34,7 @@ class Worker:
         tell: Tell,
         breaker: BreakerRules | None = None,
     ) -> None:
-        self._executor = Executor(handler, order_timeout)
+        self._executor = Executor(handler, order_timeout, concurrency)
         self._slots = Slots(concurrency, len(queues))
         terms = Terms(
             rules=rules,

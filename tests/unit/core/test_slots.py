@@ -21,6 +21,22 @@ def test_more_may_be_held_than_there_is_room_for() -> None:
     assert slots.allowed(0) == 0
 
 
+def test_some_are_held_ready_beyond_the_slots() -> None:
+    slots = Slots(10, 2)
+    slots.hold_ready(1, 3)
+    slots.occupy(1, 10)
+    assert slots.allowed(1) == 3
+    slots.occupy(1, 13)
+    assert slots.allowed(1) == 0
+
+
+def test_none_are_held_ready_while_the_capacity_is_lowered() -> None:
+    slots = Slots(10, 1)
+    slots.hold_ready(0, 3)
+    slots.limit = 1
+    assert slots.allowed(0) == 1
+
+
 def served(capacity: int, turns: int, waiting: tuple[bool, ...]) -> list[int]:
     """Orders granted to each queue when each turn frees all the room again."""
     slots = Slots(capacity, len(waiting))

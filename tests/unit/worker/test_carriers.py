@@ -30,9 +30,11 @@ class Bench:
 
     def __init__(self, handler: Callable[[int], Awaitable[None]]) -> None:
         self._handler = handler
-        self.carriers = Carriers(self._attempt)
+        self.at_once = 10_000
+        self.carriers = Carriers(self._attempt, self._room)
         self.tasks: dict[int, Task] = {}
         self.ended: list[int] = []
+        self.given_back: list[int] = []
         self.found: dict[int, object] = {}
         self._changed = asyncio.Event()
 
@@ -57,9 +59,13 @@ class Bench:
         self._changed.set()
         await self._handler(delivery.id)
         ended(delivery, SUCCEEDED)
+        self.carriers.go_on()
+
+    def _room(self) -> int:
+        return self.at_once - len(self.tasks) + len(self.ended)
 
     def _note_end(self, delivery: Delivery, result: Result) -> None:
-        self.ended.append(delivery.id)
+        (self.ended if result is SUCCEEDED else self.given_back).append(delivery.id)
         self._changed.set()
 
 
@@ -297,3 +303,65 @@ async def test_all_may_be_dropped_just_before_they_start() -> None:
     bench.add(5)
     await bench.until_ended(1)
     assert bench.ended == [5]
+
+
+async def test_no_more_run_than_there_is_room_for() -> None:
+    running: set[int] = set()
+    most = 0
+
+    async def fulfil(number: int) -> None:
+        nonlocal most
+        running.add(number)
+        most = max(most, len(running))
+        await asyncio.sleep(0.001 * (number % 3))
+        running.discard(number)
+
+    bench = Bench(fulfil)
+    bench.at_once = 7
+    bench.add(*range(100))
+    await bench.until_ended(100)
+    assert most == 7
+    assert list(bench.tasks) == list(range(100))
+    assert bench.given_back == []
+
+
+async def test_one_at_a_time_is_one_at_a_time() -> None:
+    async def fulfil(number: int) -> None:
+        assert len(bench.tasks) - len(bench.ended) == 1
+        if number % 2:
+            await asyncio.sleep(0)
+
+    bench = Bench(fulfil)
+    bench.at_once = 1
+    bench.add(*range(20))
+    await bench.until_ended(20)
+    assert bench.ended == list(range(20))
+
+
+async def test_who_finds_no_room_for_long_is_given_back() -> None:
+    gate = asyncio.Event()
+
+    async def fulfil(number: int) -> None:
+        await gate.wait()
+
+    bench = Bench(fulfil)
+    bench.at_once = 2
+    bench.add(0, 1, 2, 3)
+    await bench.until(lambda: len(bench.given_back) == 2)
+    assert bench.given_back == [2, 3]
+    bench.add(4)
+    gate.set()
+    await bench.until_ended(3)
+    assert sorted(bench.tasks) == [0, 1, 4]
+
+
+async def test_who_waits_because_the_loop_is_busy_is_not_given_back() -> None:
+    """There is room; another worker on this machine would be no quicker."""
+
+    async def fulfil(number: int) -> None:
+        work(0.03)
+
+    bench = Bench(fulfil)
+    bench.add(*range(10))
+    await bench.until_ended(10)
+    assert bench.given_back == []

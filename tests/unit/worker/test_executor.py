@@ -29,8 +29,10 @@ Handler = Callable[[Order], Awaitable[None]]
 class Bench:
     """An executor, and the results that it told."""
 
-    def __init__(self, handler: Handler, order_timeout: float = 30.0) -> None:
-        self.executor = Executor(self._handle, order_timeout)
+    def __init__(
+        self, handler: Handler, order_timeout: float = 30.0, at_once: int = 10_000
+    ) -> None:
+        self.executor = Executor(self._handle, order_timeout, at_once)
         self.results: dict[str, Result] = {}
         self.changed = asyncio.Event()
         self._handler = handler

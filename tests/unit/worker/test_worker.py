@@ -351,3 +351,58 @@ async def test_an_idle_worker_that_is_told_to_look_finds_what_was_put_back(shop:
     worker.look()
     await shop.until(lambda: shop.store.fulfilled == 1)
     assert queue.trips[trips].claim == 10
+
+
+async def test_quick_orders_follow_those_that_end_at_once_and_no_more_run_than_may(
+    shop: Shop,
+) -> None:
+    running = most = most_held = 0
+
+    async def quick(order: Order) -> None:
+        nonlocal running, most, most_held
+        running += 1
+        most, most_held = max(most, running), max(most_held, worker.holding)
+        await asyncio.sleep(0.002)
+        running -= 1
+
+    shop.place(*(f"{n}" for n in range(700)))
+    worker = shop.work(quick, Slow(shop.store))
+    await shop.until(lambda: shop.store.fulfilled == 700)
+    assert most == 10
+    # Those that ended and are not recorded yet, and those that are ready.
+    assert most_held > 10
+    assert not shop.all(OrdersRequeued)
+
+
+async def test_slow_orders_have_none_waiting_behind_them(shop: Shop) -> None:
+    gate = Gate()
+    shop.place(*(f"{n}" for n in range(50)))
+    worker = shop.work(gate, Slow(shop.store))
+    await shop.until(lambda: len(shop.handled) == 10)
+    assert worker.holding == 10
+    gate.opened.set()
+
+
+async def test_orders_that_wait_behind_suddenly_slow_ones_go_to_others(shop: Shop) -> None:
+    gate = Gate()
+
+    async def quick_at_first(order: Order) -> None:
+        if int(order.id) >= 300:
+            await gate(order)
+        await asyncio.sleep(0.002)
+
+    shop.place(*(f"{n}" for n in range(350)))
+    worker = shop.work(quick_at_first, Slow(shop.store))
+    await shop.until(lambda: shop.store.fulfilled == 300 and worker.holding == 10)
+    assert shop.all(OrdersRequeued)
+    gate.opened.set()
+    await shop.until(lambda: shop.store.fulfilled == 350)
+    assert len(shop.handled) == 350
+
+
+class Slow(MemoryQueue):
+    """Takes some milliseconds for each trip."""
+
+    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
+        await asyncio.sleep(0.003)
+        return await super().exchange(trip, meanwhile)
