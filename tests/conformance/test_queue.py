@@ -12,6 +12,7 @@ from fulfillment_worker.core.exchange import (
     Expected,
     Queue,
     Reply,
+    Rung,
     Survey,
     Trip,
     Verdict,
@@ -437,9 +438,113 @@ async def test_waiting_ends_when_an_order_arrives_and_takes_nothing(
     await hand.say()
     assert not waiting.done()
     bench.push(order("A"))
-    assert await asyncio.wait_for(waiting, 5) == order("A")
+    assert await asyncio.wait_for(waiting, 5) == Rung(order("A"))
     assert (await hand.survey()).waiting == 1
     assert len(await hand.claim()) == 1
+
+
+async def rung(bench: Bench, hand: Hand, raw: bytes, *, claim: int = 5) -> Rung:
+    """An order arrives while a trip of `hand` stands by."""
+    trip = Trip(
+        worker=hand.name,
+        number=hand.trips + 1,
+        holding=len(hand.held),
+        first_delivery=hand.next,
+        claim=claim,
+        standing=True,
+    )
+    hand.next += claim
+    await hand.queue.stand_by(trip)
+    waiting = asyncio.create_task(hand.queue.wait(30))
+    # It takes two turns to be told of the wait, and a trip of another to know that Redis was, too.
+    await Hand(hand.queue, "other").say()
+    bench.push(raw)
+    found = await asyncio.wait_for(waiting, 5)
+    if found.reply:
+        assert found.trip is trip
+        hand.trips += 1
+        hand.held |= {claimed.delivery for claimed in found.reply.claimed}
+    return found
+
+
+async def test_a_trip_that_stands_by_claims_an_order_and_begins_it(
+    bench: Bench, hand: Hand
+) -> None:
+    found = await rung(bench, hand, order("A"))
+    assert found.reply is not None
+    (claimed,) = found.reply.claimed
+    assert found.raw == claimed.raw == order("A")
+    assert found.reply.begun == (claimed.delivery, Verdict.GO, "A")
+    assert bench.status("A") == "processing"
+    await hand.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)])
+    assert bench.status("A") == "fulfilled"
+    assert (await hand.survey()).fulfilled == 1
+
+
+async def test_what_is_said_meanwhile_makes_a_trip_that_stands_by_stale(
+    bench: Bench, hand: Hand
+) -> None:
+    await hand.queue.stand_by(
+        Trip(worker=hand.name, number=1, first_delivery=1, claim=5, standing=True)
+    )
+    waiting = asyncio.create_task(hand.queue.wait(30))
+    await hand.say(claim=3)
+    bench.push(order("A"))
+    assert await asyncio.wait_for(waiting, 5) == Rung(order("A"))
+    assert (await hand.survey()).waiting == 1
+
+
+async def test_a_trip_that_stands_by_at_a_paused_queue_claims_nothing(
+    bench: Bench, hand: Hand
+) -> None:
+    bench.pause()
+    found = await rung(bench, hand, order("A"))
+    assert found.reply is not None
+    assert (found.reply.claimed, found.reply.paused) == ([], True)
+    assert (await hand.survey()).waiting == 1
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"rubbish",
+        b'{"order_id": ""}',
+        b'{"order_id": "\\u0041"}',
+        b'{"order_id": "A", "note": "\xc3\xa9"}',
+        b'{"order_id": "A",\n"note": 1}',
+        b'["order_id"]',
+        b'{"order_id": "A", "enqueued_at": "yesterday"}',
+    ],
+)
+async def test_what_only_the_worker_can_read_is_claimed_and_asks_to_begin(
+    bench: Bench, hand: Hand, raw: bytes
+) -> None:
+    found = await rung(bench, hand, raw)
+    assert found.reply is not None
+    assert [claimed.raw for claimed in found.reply.claimed] == [raw]
+    assert found.reply.begun is None
+    assert bench.status("A") is None
+
+
+async def test_an_order_that_has_a_status_asks_to_begin(bench: Bench, hand: Hand) -> None:
+    bench.push(order("A"))
+    claimed = await hand.take("A")
+    await hand.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)])
+    found = await rung(bench, hand, order("A"))
+    assert found.reply is not None
+    assert found.reply.begun is None
+    (copy,) = found.reply.claimed
+    assert await hand.begin(copy, "A") is Verdict.DUPLICATE
+
+
+async def test_several_orders_ask_to_begin(bench: Bench, hand: Hand) -> None:
+    bench.push(order("A"))
+    await hand.claim()
+    await hand.say(outcomes=[Requeued(1, "A", 1)])
+    found = await rung(bench, hand, order("B"))
+    assert found.reply is not None
+    assert len(found.reply.claimed) == 2
+    assert found.reply.begun is None
 
 
 async def test_the_order_that_rang_begins_in_the_trip_that_claims_it(
@@ -448,7 +553,7 @@ async def test_the_order_that_rang_begins_in_the_trip_that_claims_it(
     bench.push(order("A"), order("B"))
     expected = Expected(order("B").decode(), "B", 1, 0)
     reply = await hand.say(claim=5, expected=expected)
-    assert reply.begun == (reply.claimed[1].delivery, Verdict.GO)
+    assert reply.begun == (reply.claimed[1].delivery, Verdict.GO, "B")
     assert bench.status("B") == "processing"
     assert bench.status("A") is None
 

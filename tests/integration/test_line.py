@@ -109,33 +109,38 @@ async def bench(redis_7: RedisServer) -> AsyncIterator[Bench]:
     await made.line.close()
 
 
+async def ask(line: Line, operation: str, *command: object, patience: float) -> object:
+    (reply,) = await line.block(operation, *command, behind=(), patience=patience)
+    return reply
+
+
 async def test_it_is_out_of_patience_and_never_takes_a_late_reply_for_another(bench: Bench) -> None:
     line = bench.line
-    await line.call("ping", "PING", patience=5)
+    await ask(line, "ping", "PING", patience=5)
     with pytest.raises(QueueUnavailable, match=r"does not answer: no answer within 0.2 s") as error:
-        await line.call("wait", "BLPOP", "nothing", "0.5", patience=0.2)
+        await ask(line, "wait", "BLPOP", "nothing", "0.5", patience=0.2)
     assert error.value.sent
-    assert await line.call("echo", "ECHO", "mine", patience=5) == b"mine"
+    assert await ask(line, "echo", "ECHO", "mine", patience=5) == b"mine"
     assert [event.ok for event in bench.told] == [True, False, True]
     assert bench.met == 2
 
 
 async def test_a_reply_that_came_while_a_handler_blocked_the_loop_counts(bench: Bench) -> None:
-    await bench.line.call("ping", "PING", patience=5)
+    await ask(bench.line, "ping", "PING", patience=5)
     asyncio.get_running_loop().call_soon(time.sleep, 0.6)
-    assert await bench.line.call("echo", "ECHO", "x", patience=0.2) == b"x"
+    assert await ask(bench.line, "echo", "ECHO", "x", patience=0.2) == b"x"
 
 
 async def test_what_redis_closed_while_nothing_was_said_is_no_outage(
     bench: Bench, redis_7: RedisServer
 ) -> None:
     """Its setting `timeout` does so to workers that are idle."""
-    await bench.line.call("ping", "PING", patience=5)
+    await ask(bench.line, "ping", "PING", patience=5)
     with redis_7.client() as client:
         client.client_kill_filter(_type="normal", skipme=True)
     # The loop hears of it in its next turns.
     await asyncio.sleep(0.05)
-    assert await bench.line.call("echo", "ECHO", "x", patience=5) == b"x"
+    assert await ask(bench.line, "echo", "ECHO", "x", patience=5) == b"x"
     assert all(event.ok for event in bench.told)
     assert bench.met == 2
 
@@ -144,7 +149,7 @@ async def test_where_nothing_was_sent_it_says_so() -> None:
     bench = Bench(RedisUrl.parse("unix:///nowhere/redis.sock"))
     called: list[str] = []
     with pytest.raises(QueueUnavailable) as error:
-        await bench.line.run(ECHO, [], "x", patience=1, meanwhile=lambda: called.append("x"))
+        await bench.line.run(ECHO, 0, "x", patience=1, meanwhile=lambda: called.append("x"))
     assert not error.value.sent
     assert called == []
 
@@ -159,16 +164,30 @@ async def test_a_script_that_redis_forgot_is_sent_again(bench: Bench, redis_7: R
         def meanwhile(text: str = text) -> None:
             called.append(text)
 
-        assert (
-            await bench.line.run(ECHO, [], text, patience=5, meanwhile=meanwhile) == text.encode()
-        )
+        assert await bench.line.run(ECHO, 0, text, patience=5, meanwhile=meanwhile) == text.encode()
     assert called == ["1", "2", "3"]
+    assert bench.met == 1
+
+
+async def test_what_is_sent_behind_a_command_that_waits_is_answered_after_it(
+    bench: Bench, redis_7: RedisServer
+) -> None:
+    behind = [("ECHO", "1"), ("EVALSHA", "0" * 40, 0)]
+    wait = bench.line.block("wait", "BLPOP", "list", 5, behind=behind, patience=6)
+    waiting = asyncio.create_task(wait)
+    await aeventually(lambda: bench.line.waits, what="the command waits")
+    await bench.line.send_behind("ECHO", "2")
+    with redis_7.client() as client:
+        client.lpush("list", "x")
+    assert await waiting == [[b"list", b"x"], b"1", None, b"2"]
+    assert not bench.line.waits
+    assert await ask(bench.line, "echo", "ECHO", "mine", patience=5) == b"mine"
     assert bench.met == 1
 
 
 async def test_bytes_stay_as_they_are(bench: Bench) -> None:
     raw = bytes(range(256))
-    assert await bench.line.call("echo", "ECHO", raw, patience=5) == raw
+    assert await ask(bench.line, "echo", "ECHO", raw, patience=5) == raw
 
 
 async def test_a_reply_that_is_cut_in_the_middle(relay: Relay, redis_7: RedisServer) -> None:
@@ -176,22 +195,24 @@ async def test_a_reply_that_is_cut_in_the_middle(relay: Relay, redis_7: RedisSer
     with redis_7.client() as client:
         client.lpush("long", *["x" * 1000] * 1000)
     bench = Bench(await relay.start())
-    await bench.line.call("ping", "PING", patience=5)
+    await ask(bench.line, "ping", "PING", patience=5)
     for size in (1, 100_000, 700_000):
         relay.cuts_after = size
         with pytest.raises(QueueUnavailable) as error:
-            await bench.line.call("list", "LRANGE", "long", 0, -1, patience=5)
+            await ask(bench.line, "list", "LRANGE", "long", 0, -1, patience=5)
         assert error.value.sent
-        assert len(await bench.line.call("list", "LRANGE", "long", 0, -1, patience=5)) == 1000
+        again = await ask(bench.line, "list", "LRANGE", "long", 0, -1, patience=5)
+        assert isinstance(again, list)
+        assert len(again) == 1000
     await bench.line.close()
 
 
 async def test_what_nobody_asked_for_answers_nothing(relay: Relay) -> None:
     bench = Bench(await relay.start())
-    await bench.line.call("ping", "PING", patience=5)
+    await ask(bench.line, "ping", "PING", patience=5)
     relay.say(b"+a reply that came too late\r\n")
     await asyncio.sleep(0.05)
-    assert await bench.line.call("echo", "ECHO", "mine", patience=5) == b"mine"
+    assert await ask(bench.line, "echo", "ECHO", "mine", patience=5) == b"mine"
     await bench.line.close()
 
 

@@ -15,6 +15,7 @@ from fulfillment_worker.core.exchange import (
     QueueUnavailable,
     Released,
     Reply,
+    Rung,
     Survey,
     Trip,
     Verdict,
@@ -81,6 +82,7 @@ class MemoryQueue:
         self.name = name
         self.store = store
         self.trips: list[Trip] = []
+        self._standing: Trip | None = None
 
     async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
         await asyncio.sleep(0)
@@ -107,12 +109,29 @@ class MemoryQueue:
         self._require_presence()
         return Released(*_Exchange(self.store, Trip(worker=worker)).reap_one(worker))
 
-    async def wait(self, seconds: float) -> bytes | None:
+    async def wait(self, seconds: float) -> Rung:
         self._require_presence()
         while not self.store.public:
             self.store.arrived.clear()
             await self.store.arrived.wait()
-        return self.store.public[-1]
+        raw, trip = self.store.public[-1], self._standing
+        if trip is None:
+            return Rung(raw)
+        self._standing = None
+        reply = _Exchange(self.store, trip).run()
+        if reply.stale or reply.lease_lost:
+            return Rung(raw)
+        self.trips.append(trip)
+        return Rung(raw, trip, reply)
+
+    async def stand_by(self, trip: Trip) -> None:
+        self._standing = trip
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether a trip stands by that would take place now."""
+        trip = self._standing
+        return trip is not None and trip.number == self.store.trip_numbers.get(trip.worker, 0) + 1
 
     async def close(self) -> None:
         pass
@@ -161,7 +180,7 @@ class _Exchange:
         verdicts = [self.begin(begin) for begin in trip.begins]
         recovered, orphaned = self.reap()
         claimed = self.claim() if trip.claim and not store.paused else []
-        begun = self.begin_expected(claimed)
+        begun = self.begin_expected(claimed) or self.begin_unread(claimed)
         if self.held:
             store.leases[trip.worker] = store.now + store.lease
         else:
@@ -221,13 +240,23 @@ class _Exchange:
         order |= {"worker": self.trip.worker, "delivery": begin.delivery}
         return Verdict.GO
 
-    def begin_expected(self, claimed: list[Claimed]) -> tuple[int, Verdict] | None:
+    def begin_unread(self, claimed: list[Claimed]) -> tuple[int, Verdict, str] | None:
+        if not (self.trip.standing and self.first_claims == len(claimed) == 1):
+            return None
+        delivery, raw = claimed[0].delivery, claimed[0].raw
+        order_id = self.store.id_of(raw)
+        plain = not set(raw) - set(range(32, 127)) and b"\\" not in raw and b"_at" not in raw
+        if not order_id or not plain or order_id in self.store.orders:
+            return None
+        return delivery, self.begin(Begin(delivery, order_id, 1, 0)), order_id
+
+    def begin_expected(self, claimed: list[Claimed]) -> tuple[int, Verdict, str] | None:
         expected = self.trip.expected
         for each in claimed:
             first = not (each.failures or each.orphanings)
             if expected and first and each.raw == expected.raw.encode():
                 begin = Begin(each.delivery, expected.order_id, 1, expected.queued_at)
-                return each.delivery, self.begin(begin)
+                return each.delivery, self.begin(begin), expected.order_id
         return None
 
     def reap(self) -> tuple[int, int]:

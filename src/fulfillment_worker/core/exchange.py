@@ -59,6 +59,7 @@ class Trip(msgspec.Struct, kw_only=True):
     suspects: how many of the orders that it holds are on their last chance.
     breaker_open: whether it claims less than it could, since the handler's dependency is down.
     survey: whether the reply is to say how the queue stands.
+    standing: it stands by: an order that it claims alone may begin at once.
     leaving: it is the last trip of this worker.
     """
 
@@ -73,6 +74,7 @@ class Trip(msgspec.Struct, kw_only=True):
     suspects: int = 0
     breaker_open: bool = False
     survey: bool = False
+    standing: bool = False
     leaving: bool = False
 
 
@@ -124,7 +126,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         hold what it believes to hold: let it ask.
     now: Redis time, Unix ms.
     verdicts: one for each Begin, in order.
-    begun: the delivery of the expected order and its verdict, where it was claimed.
+    begun: the delivery, the verdict and the id of an order that was claimed and begun at once.
     first_claims: how many of `claimed` were taken from the public list.
     recovered: orphans put back from workers that are gone; orphaned: those of them now dead.
     backlog: whether more orders could have been claimed.
@@ -135,7 +137,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     lease_lost: bool = False
     stale: bool = False
     verdicts: list[Verdict] = []
-    begun: tuple[int, Verdict] | None = None
+    begun: tuple[int, Verdict, str] | None = None
     claimed: list[Claimed] = []
     first_claims: int = 0
     recovered: int = 0
@@ -169,6 +171,18 @@ class Released(msgspec.Struct, frozen=True):
 
     recovered: int
     orphaned: int
+
+
+class Rung(msgspec.Struct, frozen=True):
+    """What ended a wait.
+
+    raw: the bytes of an order, or None where none came. trip, reply: the trip that stood by, where
+        it took place.
+    """
+
+    raw: bytes | None = None
+    trip: Trip | None = None
+    reply: Reply | None = None
 
 
 class QueueUnavailable(Exception):
@@ -214,8 +228,17 @@ class Queue(Protocol):
         """
         ...
 
-    async def wait(self, seconds: float) -> bytes | None:
-        """An order that arrived within `seconds`. It still counts as waiting: it is not claimed."""
+    async def wait(self, seconds: float) -> Rung:
+        """An order that arrived within `seconds`. It still counts as waiting: it is not claimed,
+        unless a trip stood by that claimed it.
+        """
+        ...
+
+    async def stand_by(self, trip: Trip) -> None:
+        """Let `trip` take place as soon as `wait` ends, without a word from the worker.
+
+        Whatever the worker says before that makes it stale. It may be forgotten, too.
+        """
         ...
 
     async def close(self) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.events import CommandSent
@@ -45,33 +45,48 @@ class Line:
         self._connection: Any = None
         self._connected = False
         self._calls = 0
+        # How many commands were sent behind the one that waits; None where none does.
+        self._behind: int | None = None
 
-    async def call(
-        self, operation: str, *command: Any, patience: float, blocking: bool = False
-    ) -> Any:
-        """Send one command and return its reply.
+    async def block(
+        self, operation: str, *command: Any, behind: Iterable[tuple[Any, ...]], patience: float
+    ) -> list[Any]:
+        """Send a command that waits; returns its reply, then those of what was sent behind it.
 
-        operation: its name in the metrics. patience: seconds after which to give up.
-        blocking: the command waits for orders, so its duration tells nothing.
-        Raises QueueUnavailable.
+        operation: its name in the metrics. behind: commands that Redis takes up when this one ends;
+        `send_behind` adds to them. None is the reply of those that failed. patience: seconds after
+        which to give up. Raises QueueUnavailable.
         """
-        return await self._guarded(operation, self._ask(command, nothing), patience, blocking)
+        asking = self._ask_and_wait(command, behind)
+        replies: list[Any] = await self._guarded(operation, asking, patience, blocking=True)
+        return replies
+
+    @property
+    def waits(self) -> bool:
+        """Whether a command waits, so that others may be sent behind it."""
+        return self._behind is not None
+
+    async def send_behind(self, *command: Any) -> None:
+        """Send one more behind the command that waits."""
+        assert self._behind is not None
+        self._behind += 1
+        # Whether the line holds is for the one to say who waits at its end.
+        with contextlib.suppress(RedisError, OSError):
+            await self._send(command)
 
     async def run(
         self,
         script: Script,
-        keys: list[str],
         *args: Any,
         patience: float,
         meanwhile: Callable[[], None] = nothing,
     ) -> Any:
         """Run a script, loading it where Redis has forgotten it. Raises QueueUnavailable.
 
-        meanwhile: called while the script is on its way.
+        args: the number of keys, the keys, the arguments. meanwhile: called while the script is on
+        its way.
         """
-        return await self._guarded(
-            script.name, self._evaluate(script, (len(keys), *keys, *args), meanwhile), patience
-        )
+        return await self._guarded(script.name, self._evaluate(script, args, meanwhile), patience)
 
     async def _evaluate(
         self, script: Script, args: tuple[Any, ...], meanwhile: Callable[[], None]
@@ -82,19 +97,49 @@ class Line:
             return await self._ask(("EVAL", script.text, *args), nothing)
 
     async def _ask(self, command: tuple[Any, ...], meanwhile: Callable[[], None]) -> Any:
+        await self._be_connected()
+        if self._connection is None:
+            meanwhile()
+            return await self._client.execute_command(*command)
+        # Written at once, without a turn of the loop: Redis is at work before `meanwhile` is.
+        await self._send(command)
+        meanwhile()
+        return await self._connection.read_response()
+
+    async def _ask_and_wait(
+        self, command: tuple[Any, ...], behind: Iterable[tuple[Any, ...]]
+    ) -> list[Any]:
+        await self._be_connected()
+        if self._connection is None:
+            return [await self._client.execute_command(*command)]
+        await self._send(command)
+        self._behind = 0
+        try:
+            for each in behind:
+                await self.send_behind(*each)
+            replies = [await self._connection.read_response()]
+            while len(replies) <= self._behind:
+                replies.append(await self._read_or_none())
+            return replies
+        finally:
+            self._behind = None
+
+    async def _read_or_none(self) -> Any:
+        try:
+            return await self._connection.read_response()
+        except ResponseError:
+            return None
+
+    async def _send(self, command: tuple[Any, ...]) -> None:
+        packed = self._connection.pack_command(*command)
+        await self._connection.send_packed_command(packed, check_health=False)
+
+    async def _be_connected(self) -> None:
         # Closed by the server while nothing was said, or it sent what nobody asked for.
         if self._connection is not None and await self._connection.can_read():
             await self.close()
         if self._client is None:
             await self._connect()
-        connection = self._connection
-        if connection is None:
-            meanwhile()
-            return await self._client.execute_command(*command)
-        # Written at once, without a turn of the loop: Redis is at work before `meanwhile` is.
-        await connection.send_packed_command(connection.pack_command(*command), check_health=False)
-        meanwhile()
-        return await connection.read_response()
 
     async def _guarded(
         self,

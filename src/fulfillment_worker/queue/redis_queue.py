@@ -16,6 +16,7 @@ from fulfillment_worker.core.exchange import (
     QueueUnavailable,
     Released,
     Reply,
+    Rung,
     Survey,
     Trip,
     Verdict,
@@ -29,7 +30,7 @@ PATIENCE = 2.0
 """Seconds to wait for an answer before the connection is given up. Claiming must resume within
 2 s of Redis's return, and a script that takes longer than this is nothing we send."""
 
-_PARTS = ("common", "outcomes", "begin", "reap", "claim", "survey")
+_PARTS = ("common", "outcomes", "begin", "reap", "claim", "standing", "survey")
 EXCHANGE = scripts.load("exchange", *_PARTS)
 HOLDINGS = scripts.load("holdings", "common")
 RELEASE = scripts.load("release", "common", "reap")
@@ -65,13 +66,14 @@ class RedisQueue:
         self._keys = [key(name) for key in SCRIPT_KEYS]
         self._talk = Line(url, listener, on_connect=self._meet)
         self._bell = Line(url, listener)
+        # Those on the bell's line, in this order (all but the last are stale), and the next one.
+        self._standing: list[Trip] = []
+        self._to_stand_by: list[Trip] = []
 
     async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
         """See Queue."""
         reply = await self._run(EXCHANGE, trip.worker, _pack(_wire(trip)), meanwhile=meanwhile)
-        if reply[0] != 0:
-            return Reply(now=reply[1], lease_lost=reply[0] == 1, stale=reply[0] == 2)
-        return self._read_reply(trip, *reply[1:])
+        return self._read_reply(trip, reply)
 
     async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
         """See Queue."""
@@ -95,20 +97,34 @@ class RedisQueue:
             recovered, orphaned = recovered + moved, orphaned + dead
         return Released(recovered, orphaned)
 
-    async def wait(self, seconds: float) -> bytes | None:
+    async def wait(self, seconds: float) -> Rung:
         """See Queue. The order moves to the `woken` list: one order wakes one worker."""
+        self._standing, self._to_stand_by = self._to_stand_by, []
         try:
-            moved: bytes | None = await self._bell.call(
+            moved, *replies = await self._bell.block(
                 "wait",
                 *("BLMOVE", keys.public(self.name), keys.woken(self.name)),
                 *("RIGHT", "LEFT", f"{seconds:.3f}"),
+                behind=[self._command(each) for each in self._standing],
                 patience=seconds + PATIENCE,
-                blocking=True,
             )
         except QueueUnavailable:
             await self._talk.close_if_idle()
             raise
-        return moved
+        for trip, reply in zip(self._standing, replies, strict=False):
+            if reply and reply[0] == 0:
+                return Rung(moved, trip, self._read_reply(trip, reply))
+        return Rung(moved)
+
+    async def stand_by(self, trip: Trip) -> None:
+        """See Queue. It waits behind the command that blocks, on the same line: Redis goes on to it
+        by itself.
+        """
+        if self._bell.waits:
+            self._standing.append(trip)
+            await self._bell.send_behind(*self._command(trip))
+        else:
+            self._to_stand_by = [trip]
 
     async def close(self) -> None:
         """See Queue."""
@@ -139,11 +155,22 @@ class RedisQueue:
         *said: bytes,
         meanwhile: Callable[[], None] = nothing,
     ) -> Any:
-        names = [*self._keys, keys.in_flight(self.name, worker)]
-        args = (self._policy, worker, *said)
-        return await self._talk.run(script, names, *args, patience=PATIENCE, meanwhile=meanwhile)
+        args = self._arguments(worker, *said)
+        return await self._talk.run(script, *args, patience=PATIENCE, meanwhile=meanwhile)
 
-    def _read_reply(
+    def _command(self, trip: Trip) -> tuple[Any, ...]:
+        return "EVALSHA", EXCHANGE.sha, *self._arguments(trip.worker, _pack(_wire(trip)))
+
+    def _arguments(self, worker: str, *said: bytes) -> tuple[Any, ...]:
+        names = [*self._keys, keys.in_flight(self.name, worker)]
+        return len(names), *names, self._policy, worker, *said
+
+    def _read_reply(self, trip: Trip, reply: list[Any]) -> Reply:
+        if reply[0] != 0:
+            return Reply(now=reply[1], lease_lost=reply[0] == 1, stale=reply[0] == 2)
+        return self._read_done(trip, *reply[1:])
+
+    def _read_done(
         self,
         trip: Trip,
         now: int,
@@ -161,7 +188,7 @@ class RedisQueue:
         return Reply(
             now=now,
             verdicts=[_VERDICTS[verdict] for verdict in verdicts],
-            begun=(int(begun[0]), _VERDICTS[begun[1]]) if begun else None,
+            begun=(int(begun[0]), _VERDICTS[begun[1]], begun[2].decode()) if begun else None,
             claimed=self._read_entries(trip.first_delivery, packed, now),
             first_claims=first_claims,
             recovered=recovered,
@@ -215,6 +242,7 @@ class _Wire(msgspec.Struct):
     suspects: int
     breaker_open: bool
     survey: bool
+    standing: bool
     leaving: bool
 
 
@@ -241,6 +269,7 @@ def _wire(trip: Trip) -> _Wire:
         suspects=trip.suspects,
         breaker_open=trip.breaker_open,
         survey=trip.survey,
+        standing=trip.standing,
         leaving=trip.leaving,
     )
 

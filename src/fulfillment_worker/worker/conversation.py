@@ -17,7 +17,7 @@ import msgspec
 
 from fulfillment_worker.core.ahead import Ahead
 from fulfillment_worker.core.events import QueueLost, QueueRegained
-from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Trip
+from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Rung, Trip
 from fulfillment_worker.core.outcome import INTERRUPTED, Result
 from fulfillment_worker.core.slots import Slots
 from fulfillment_worker.worker.delivery import Delivery
@@ -46,7 +46,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What all conversations of a worker share. lease: seconds. room_freed: tells the others."""
+    """What all conversations of a worker share.
+
+    lease: seconds. alone: whether there is one only. room_freed: tells the others.
+    """
 
     rules: OrderRules
     lease: float
@@ -54,6 +57,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     executor: Executor
     guard: Guard
     tell: Tell
+    alone: bool
     room_freed: Callable[[], None]
 
 
@@ -72,6 +76,8 @@ class Conversation:
         self._quiet = False
         self._aborted = False
         self._unsure = False
+        self._talking = False
+        self._standing: Trip | None = None
         self._why_lost = ""
         self._met = False
         self._lost_since: float | None = time.monotonic()
@@ -104,7 +110,7 @@ class Conversation:
 
     def look(self) -> None:
         """Make a trip now, as if something had rung."""
-        self._ring(None)
+        self._ring(Rung())
 
     def nudge(self) -> None:
         """There may be something to say: see whether there is."""
@@ -113,7 +119,7 @@ class Conversation:
     def quiet(self) -> None:
         """Claim no more, and give back what has not begun."""
         self._quiet = True
-        self._ring(None)
+        self._ring(Rung())
 
     def abort(self) -> None:
         """Cut short what is under way, and what starts from here on; it is requeued."""
@@ -138,25 +144,40 @@ class Conversation:
         if self._something_to_say():
             return
         self._catch_up()
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(self._longest_silence()):
-                while not self._something_to_say():
-                    if self._room():
-                        self._doorbell.listen()
-                    self._nudged.clear()
+            while not self._something_to_say():
+                if self._room():
+                    await self._stand_by()
+                    self._doorbell.listen()
+                self._nudged.clear()
+                # A trip that stood by may have been made since.
+                until = self._silent_until(max(began, self._talked_at))
+                async with asyncio.timeout(until - time.monotonic()):
                     await self._nudged.wait()
         except TimeoutError:
             return
+
+    async def _stand_by(self) -> None:
+        """Let Redis itself make the next trip when an order comes, while there is nothing to do."""
+        idle = self._terms.alone and not (self._ledger or self._terms.guard.is_open)
+        if idle and not (self._standing and self._ledger.is_next(self._standing)):
+            claim = min(_MOST_CLAIMS, self._most_claims)
+            self._standing = self._ledger.compose(claim=claim, standing=True)
+            await self._queue.stand_by(self._standing)
 
     def _something_to_say(self) -> bool:
         if self._urgent or self._unsure or self._ledger.has_news:
             return True
         return self._last.backlog and self._room() > 0
 
-    def _ring(self, raw: bytes | None) -> None:
-        self._urgent = True
-        if raw is not None:
-            self._ledger.expect(raw)
+    def _ring(self, rung: Rung) -> None:
+        if rung.trip and rung.reply and self._ledger.is_next(rung.trip) and not self._talking:
+            self._absorb(rung.trip, rung.reply)
+        else:
+            self._urgent = True
+            if rung.raw is not None:
+                self._ledger.expect(rung.raw)
         self.nudge()
 
     def _room(self) -> int:
@@ -166,8 +187,8 @@ class Conversation:
         self._terms.guard.look()
         return self._slots.allowed(self._rank)
 
-    def _longest_silence(self) -> float:
-        """Seconds until the next trip, should nothing happen before."""
+    def _silent_until(self, since: float) -> float:
+        """When the next trip is made, should nothing happen before. Monotonic seconds."""
         if self._ledger:
             longest = min(_BUSY_SILENCE, self._terms.lease / 3)
         elif not self._surveyed:
@@ -176,16 +197,23 @@ class Conversation:
             longest = min(self._terms.lease, _LONGEST_IDLE) + _IDLE_SILENCE_OVER_LEASE
         else:
             longest = _BUSY_SILENCE
+        until = since + longest
         if self._last.next_due is None or not self._room():
-            return longest
-        passed = time.monotonic() - self._talked_at
-        due_in = max(0.0, (self._last.next_due - self._last.now) / 1000 - passed)
+            return until
+        due = self._talked_at + (self._last.next_due - self._last.now) / 1000
         # A lease that ran out is due for all idle workers: the jitter lets one of them be first.
-        return min(longest, due_in + random.uniform(0.001, 0.02))
+        return min(until, max(time.monotonic(), due) + random.uniform(0.001, 0.02))
 
     # --- one trip -----------------------------------------------------------------------------
 
     async def _talk(self) -> None:
+        self._talking = True
+        try:
+            await self._say()
+        finally:
+            self._talking = False
+
+    async def _say(self) -> None:
         try:
             if self._unsure:
                 self._catch_up()

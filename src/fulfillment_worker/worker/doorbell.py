@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from fulfillment_worker.core.exchange import Queue, QueueUnavailable
+from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Rung
 
 _PATIENCE = 60.0
 """Seconds of one blocking command; long, since an idle worker should be free of cost."""
@@ -16,10 +16,10 @@ _PAUSE_AFTER_FAULT = 0.5
 class Doorbell:
     """Waits for an order beside the conversation, once asked to listen, until it rings.
 
-    ring: called with the order's bytes, or with None where the queue couldn't be asked.
+    ring: called with what ended the wait; with nothing where the queue couldn't be asked.
     """
 
-    def __init__(self, queue: Queue, ring: Callable[[bytes | None], None]) -> None:
+    def __init__(self, queue: Queue, ring: Callable[[Rung], None]) -> None:
         self._queue = queue
         self._ring = ring
         self._task: asyncio.Task[None] | None = None
@@ -37,10 +37,10 @@ class Doorbell:
             self._task = None
 
     async def _wait(self) -> None:
-        raw = None
+        rung = Rung()
         try:
-            while raw is None:
-                raw = await self._queue.wait(_PATIENCE)
+            while rung == Rung():
+                rung = await self._queue.wait(_PATIENCE)
         except QueueUnavailable:
             await asyncio.sleep(_PAUSE_AFTER_FAULT)
-        self._ring(raw)
+        self._ring(rung)

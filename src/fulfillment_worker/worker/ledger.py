@@ -117,7 +117,18 @@ class Ledger:
         elsewhere = {delivery.id for delivery in (*self._unbegun, *self._ended)}
         return [held for held in self._held.values() if held.id not in elsewhere]
 
-    def compose(self, *, claim: int, survey: bool, breaker_open: bool = False) -> Trip:
+    def is_next(self, trip: Trip) -> bool:
+        """Whether it is the trip that the queue expects, as far as is known here."""
+        return (trip.worker, trip.number) == (self.worker, self._trips + 1)
+
+    def compose(
+        self,
+        *,
+        claim: int,
+        survey: bool = False,
+        breaker_open: bool = False,
+        standing: bool = False,
+    ) -> Trip:
         """The next trip: all that is ready, and room for `claim` more."""
         expected, self._expected = self._expected, None
         first_delivery, self._next_delivery = self._next_delivery, self._next_delivery + claim
@@ -133,6 +144,7 @@ class Ledger:
             suspects=len(self._suspects),
             breaker_open=breaker_open,
             survey=survey,
+            standing=standing,
         )
 
     def expect(self, raw: bytes) -> None:
@@ -175,9 +187,7 @@ class Ledger:
         for claimed in reply.claimed:
             self._hold(claimed)
         if reply.begun:
-            delivery = self._held[reply.begun[0]]
-            self._unbegun.remove(delivery)
-            cleared += self._hear([delivery], [reply.begun[1]])
+            cleared += self._hear_begun(*reply.begun)
         started = report.started(self.queue, cleared, reply.now)
         if started:
             self._tell(started)
@@ -295,6 +305,15 @@ class Ledger:
             if verdict is Verdict.DUPLICATE and delivery.order:
                 self._tell(OrderDuplicated(self.queue, delivery.order.id))
         return cleared
+
+    def _hear_begun(self, number: int, verdict: Verdict, order_id: str) -> list[Delivery]:
+        delivery = self._held[number]
+        if isinstance(delivery.outcome, Dead):
+            # Redis read an order where there is none, and has a status for it now.
+            delivery.outcome = msgspec.structs.replace(delivery.outcome, order_id=order_id)
+            return []
+        self._unbegun.remove(delivery)
+        return self._hear([delivery], [verdict])
 
     def _hold(self, claimed: Claimed) -> None:
         delivery = Delivery(claimed)

@@ -43,6 +43,7 @@ class Worker:
             executor=self._executor,
             guard=Guard(Breaker(breaker), self._slots, tell),
             tell=tell,
+            alone=len(queues) == 1,
             room_freed=self._nudge_all if len(queues) > 1 else _nobody_else,
         )
         self._conversations = [

@@ -110,6 +110,13 @@ class Fated(MemoryQueue):
         raise QueueUnavailable("the line was cut", sent=sent)
 
 
+class Forgetful(Fated):
+    """No trip stands by: the worker hears of an order, and then claims it."""
+
+    async def stand_by(self, trip: Trip) -> None:
+        pass
+
+
 def in_places(store: Store) -> Counter[str]:
     """How often each order is in a place, but for those that have ended."""
     raws = [*store.public]
@@ -221,7 +228,7 @@ async def test_the_end_may_come_while_a_reply_is_noted(
 
 async def test_a_copy_that_rings_before_many(shop: Shop) -> None:
     """It is claimed and gone in one trip, and the next one, sent at once, must know that."""
-    queue = Fated(shop)
+    queue = Forgetful(shop)
     shop.place("0")
     shop.work(fulfil, queue, concurrency=ROOM)
     await shop.until(lambda: shop.store.fulfilled == 1)

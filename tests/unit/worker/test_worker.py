@@ -25,7 +25,14 @@ from fulfillment_worker.core.events import (
     QueueRolledBack,
     QueueSurveyed,
 )
-from fulfillment_worker.core.exchange import Holdings, QueueUnavailable, Reply, Trip, nothing
+from fulfillment_worker.core.exchange import (
+    Holdings,
+    QueueUnavailable,
+    Reply,
+    Rung,
+    Trip,
+    nothing,
+)
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.worker.ledger import OrderRules
 from tests.support.memory_queue import MemoryQueue, Store
@@ -406,3 +413,111 @@ class Slow(MemoryQueue):
     async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
         await asyncio.sleep(0.003)
         return await super().exchange(trip, meanwhile)
+
+
+# --- trips that stand by --------------------------------------------------------------------------
+
+
+async def idle(shop: Shop, queue: MemoryQueue) -> None:
+    """Return when the worker has surveyed the queue as it left it, and waits for an order."""
+    await shop.until(lambda: queue.trips and queue.trips[-1].survey and queue.stands_by)
+
+
+async def test_an_idle_worker_is_given_an_order_that_has_begun(shop: Shop) -> None:
+    queue = MemoryQueue(shop.store)
+    worker = shop.work(fulfil, queue)
+    for number in range(3):
+        await idle(shop, queue)
+        shop.place(f"{number}")
+        await shop.until(lambda: shop.store.fulfilled == number + 1)  # noqa: B023
+        assert [trip.standing for trip in queue.trips if not trip.survey] == [True, False]
+        queue.trips.clear()
+    assert shop.handled == ["0", "1", "2"]
+    assert worker.holding == 0
+    assert len(shop.all(OrdersReceived)) == 3
+
+
+class Unheard(MemoryQueue):
+    """The first trip that stood by takes place, and nobody hears of it."""
+
+    lost = False
+
+    async def wait(self, seconds: float) -> Rung:
+        rung = await super().wait(seconds)
+        if rung.reply and not self.lost:
+            self.lost = True
+            raise QueueUnavailable("the line was cut")
+        return rung
+
+
+async def test_what_an_unheard_trip_claimed_is_found_and_handled_once(shop: Shop) -> None:
+    queue = Unheard(shop.store)
+    shop.work(fulfil, queue)
+    await idle(shop, queue)
+    shop.place("A")
+    await shop.until(lambda: shop.store.fulfilled == 1)
+    assert queue.lost
+    assert shop.handled == ["A"]
+    await idle(shop, queue)
+    shop.place("B")
+    await shop.until(lambda: shop.store.fulfilled == 2)
+
+
+async def test_a_trip_that_stood_by_while_the_worker_spoke_is_not_taken_twice(shop: Shop) -> None:
+    """Both were on their way at the same time, and the one that stood by came first."""
+
+    class Crossing(MemoryQueue):
+        crossed = 0
+
+        async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
+            if self.stands_by and shop.handled == ["A"] and not self.crossed:
+                self.crossed += 1
+                shop.place("B")
+                for _ in range(5):
+                    await asyncio.sleep(0)
+            return await super().exchange(trip, meanwhile)
+
+    queue = Crossing(shop.store)
+    worker = shop.work(fulfil, queue)
+    await idle(shop, queue)
+    shop.place("A")
+    await shop.until(lambda: shop.store.fulfilled == 1)
+    await idle(shop, queue)
+    worker.look()
+    await shop.until(lambda: shop.store.fulfilled == 2)
+    assert queue.crossed == 1
+    assert shop.handled == ["A", "B"]
+    assert shop.store.duplicates == 0
+
+
+async def test_a_worker_that_stands_by_drains_at_once(shop: Shop) -> None:
+    queue = MemoryQueue(shop.store)
+    worker = shop.work(fulfil, queue)
+    await idle(shop, queue)
+    async with asyncio.timeout(1):
+        await shop.finish(worker)
+    shop.place("A")
+    assert len(shop.store.public) == 1
+    assert shop.store.in_flight.get("w") is None
+
+
+async def test_what_redis_took_for_an_order_is_put_aside_all_the_same(shop: Shop) -> None:
+    """Its parser is more lenient than JSON is."""
+    queue = MemoryQueue(shop.store)
+    shop.work(fulfil, queue)
+    await idle(shop, queue)
+    raw = b'{"order_id": "A", "sum": NaN}'
+    shop.store.push(raw)
+    await shop.until(lambda: shop.store.dead == [("invalid", raw)])
+    assert shop.store.orders["A"]["status"] == "dead"
+    await shop.until(lambda: shop.all(OrderInvalid))
+    assert shop.handled == []
+
+
+async def test_with_several_queues_none_keeps_room_for_what_may_come(shop: Shop) -> None:
+    queues = MemoryQueue(shop.store), MemoryQueue(Store(), "other")
+    shop.work(fulfil, *queues)
+    await shop.until(lambda: all(queue.trips and queue.trips[-1].survey for queue in queues))
+    shop.place("A")
+    await shop.until(lambda: shop.store.fulfilled == 1)
+    assert not any(trip.standing for queue in queues for trip in queue.trips)

@@ -5,7 +5,7 @@
 --          {2, now}  it is not the trip that comes next: nothing was done
 --          {0, now, verdicts, packed entries, first claims, recovered, orphaned,
 --           backlog, paused, next due (-1 for none), survey (empty unless asked for),
---           delivery and verdict of the expected order (empty where it was not claimed)}
+--           delivery, verdict and id of an order that was claimed and begun at once (or empty)}
 
 local OK, LEASE_LOST, STALE = 0, 1, 2
 local SILENT_FOR = 3600000 -- ms after which a worker that holds nothing is forgotten
@@ -54,7 +54,9 @@ if room > 0 then
   if retry_due then retry_due, next_due = next_retry() end
   if rang_at then
     local delivery = whole(trip.first_delivery + rang_at - 1)
-    begun = {delivery, begin(delivery, unpack(trip.expected, 2))}
+    begun = {delivery, begin(delivery, unpack(trip.expected, 2)), trip.expected[2]}
+  elseif trip.standing and #claimed == 1 and booked.received == 1 then
+    begun = begin_unread(whole(trip.first_delivery), unpack_entry(claimed[1]).raw)
   end
 else
   hand_on()
