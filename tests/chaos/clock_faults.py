@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from tests.chaos.clock import Clock
 from tests.chaos.ground import Ground, Injected
+from tests.chaos.handler_faults import await_no_poison
 
 _HOUR = 3600
 
@@ -26,6 +27,7 @@ class Step:
     seconds: int
 
     def __call__(self, ground: Ground, rng: random.Random) -> Injected:
+        await_no_poison(ground)
         slot = rng.choice(list(ground.fleet))
         with TemporaryDirectory(prefix="clock-") as folder:
             clock = Clock(Path(folder) / "clock")

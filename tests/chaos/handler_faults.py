@@ -58,7 +58,7 @@ def dies_decoding(ground: Ground, rng: random.Random) -> Injected:
 
 
 def _poison(ground: Ground, do: str) -> Injected:
-    ground.wait(lambda: _is_clean(ground), "the poisons before are dead letters", 30)
+    await_no_poison(ground)
     fault = Injected(POISONS[do], time.monotonic())
     [poison] = ground.producer.place(do)
 
@@ -77,8 +77,15 @@ def _poison(ground: Ground, do: str) -> Injected:
     return fault
 
 
+def await_no_poison(ground: Ground) -> None:
+    """Wait until none goes round that would kill a worker which has another part to play.
+
+    Two at a time would make each other's bystanders suspects, too.
+    """
+    ground.wait(lambda: _is_clean(ground), "the poisons before are dead letters", 30)
+
+
 def _is_clean(ground: Ground) -> bool:
-    """Whether no poison is about: two at a time would make each other's bystanders suspects."""
     dead = {letter.raw for letter in dead_letters(ground.site)}
     placed = list(ground.producer.placed.values())  # At once: others are placed meanwhile.
     return all(each.raw in dead for each in placed if each.do in POISONS)
