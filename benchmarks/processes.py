@@ -23,7 +23,7 @@ KINDS = {"burn": ("100 µs of CPU", 0.0001), "compute": ("20 ms of CPU, plain fu
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print."""
     report = Report("processes")
-    told = arguments("processes", given, rounds=3, seconds=3)
+    told = arguments("processes", given, rounds=3, seconds=10)
     rows = {}
     for kind, (what, seconds) in KINDS.items():
         many = int(told.seconds / seconds)

@@ -14,6 +14,7 @@ from benchmarks.kit.subject import Subject, Work
 from tests.support.process import RunningProcess
 
 _POLL = 0.02
+"""Seconds between two looks; more in a long run, since looking takes the worker's cores, too."""
 _WARM = 0.1
 """The share of the orders after which it is taken to run smoothly."""
 _PATIENCE = 120.0
@@ -74,9 +75,10 @@ def _since(before: int, progress: Progress) -> Progress:
 
 def _watch(sample: Callable[[], _Sample], many: int, ended: Callable[[], str]) -> list[_Sample]:
     samples = [sample()]
-    ends = time.monotonic() + _PATIENCE
+    began = time.monotonic()
+    ends = began + _PATIENCE
     while samples[-1].progress.done < many:
-        time.sleep(_POLL)
+        time.sleep(max(_POLL, (time.monotonic() - began) / 50))
         samples.append(sample())
         if (why := ended()) or time.monotonic() > ends:
             done = samples[-1].progress.done

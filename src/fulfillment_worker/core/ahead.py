@@ -11,6 +11,9 @@ from __future__ import annotations
 _TRIPS = 6
 """Three go by at most from an end to the next start: the one under way, to claim, to begin. Twice
 as many, since orders don't end evenly."""
+_MOST_SECONDS = 0.05
+"""Seconds of work held ready at most, should trips be slow: what is ready is to start well before
+the worker loses patience and gives it back."""
 _SPAN = 0.5
 """Seconds over which the pace is taken, so that a burst of slow orders that end together does not
 look like a stream of quick ones."""
@@ -29,7 +32,7 @@ class Ahead:
     @property
     def orders(self) -> int:
         """How many to hold ready."""
-        return min(self._most, int(_TRIPS * self._trip * self._per_second))
+        return min(self._most, int(min(_TRIPS * self._trip, _MOST_SECONDS) * self._per_second))
 
     def note(self, ended: int, seconds: float, took: float) -> None:
         """So many orders ended in the `seconds` since the last trip; this one `took` so many."""

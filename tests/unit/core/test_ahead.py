@@ -29,6 +29,10 @@ def test_never_more_than_the_most() -> None:
     assert after_some_trips(1000, 0.001, 0.001) == MOST
 
 
+def test_no_more_than_start_soon_where_trips_are_slow() -> None:
+    assert after_some_trips(100, 0.2, 0.2) == pytest.approx(25, abs=1)
+
+
 def test_none_for_slow_handlers() -> None:
     """50 of them, a second each: a trip comes with every end."""
     assert after_some_trips(1, 0.02, 0.002) == 0
