@@ -117,7 +117,9 @@ async def test_another_time_is_left_to_the_worker(reader: Reader, told: object) 
     assert not await check(reader, json.dumps({"order_id": "A", "enqueued_at": told}).encode())
 
 
-@pytest.mark.parametrize("order_id", ["A-1", " ", "{x}:*", "']) --", "a" * 128, 0, 17, -3, 2**53])
+@pytest.mark.parametrize(
+    "order_id", ["A-1", " ", "{x}:*", "']) --", "a" * 128, 0, 17, -3, 2**53 - 1]
+)
 async def test_ids_are_read_as_the_worker_reads_them(reader: Reader, order_id: object) -> None:
     assert await check(reader, json.dumps({"order_id": order_id}).encode())
 
@@ -125,6 +127,20 @@ async def test_ids_are_read_as_the_worker_reads_them(reader: Reader, order_id: o
 @pytest.mark.parametrize("order_id", ["a" * 129, "", "é", "\n", 1.5, None, True, [], {}])
 async def test_other_ids_are_left_to_the_worker(reader: Reader, order_id: object) -> None:
     assert not await check(reader, json.dumps({"order_id": order_id}).encode())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"order_id": -0}',
+        b'{"order_id": 9007199254740992}',
+        b'{"x": {"order_id": 9007199254740992}, "order_id": 9007199254740993}',
+    ],
+)
+async def test_numbers_that_lua_can_not_tell_apart_are_left_to_the_worker(
+    reader: Reader, raw: bytes
+) -> None:
+    assert not await check(reader, raw)
 
 
 PLAIN = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)

@@ -43,12 +43,19 @@ local function told_time(body)
   return to_ms(year, month, day, hour, minute, second)
 end
 
+-- Whether the id in the body is this text beyond doubt: Lua rounds whole numbers from 2^53 on, and
+-- -0 is 0 to the worker.
+local function is_exact(id, order_id)
+  return type(id) == 'string' or (math.abs(id) < 2^53 and order_id == whole(id))
+end
+
 -- An order that was never claimed before: what is said of it where it began, else {}.
 local function begin_unread(delivery, raw)
   if not is_plain(raw) then return {} end
   local order_id, body = read_order_id(raw)
   local queued_at = order_id ~= '' and #order_id <= 128 and told_time(body)
-  if not queued_at or call('HGET', policy.order_prefix .. order_id, 'status') then return {} end
+  if not queued_at or not is_exact(body[policy.id_field], order_id) then return {} end
+  if call('HGET', policy.order_prefix .. order_id, 'status') then return {} end
   start(policy.order_prefix .. order_id, delivery, order_id, '1', whole(queued_at))
   return {delivery, GO, order_id}
 end
