@@ -219,7 +219,8 @@ class Ledger:
         forgotten = [held for held in self.underway() if held.id not in in_flight]
         for delivery in forgotten:
             self._drop(delivery)
-            self._tell_failed(delivery, kept=False)
+            if delivery.started:
+                self._tell_failed(delivery, kept=False)
         recorded = [held for held in self._ended if held.id not in in_flight]
         self._ended = [held for held in self._ended if held.id in in_flight]
         for delivery in recorded:
