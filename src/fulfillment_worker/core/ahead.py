@@ -38,3 +38,7 @@ class Ahead:
         """So many orders ended in the `seconds` since the last trip; this one `took` so many."""
         self._per_second = (_SPAN * self._per_second + ended) / (_SPAN + seconds)
         self._trip += _WEIGHT * (took - self._trip)
+
+    def stop(self) -> None:
+        """Orders that were held ready found no room: hold none until the pace is known anew."""
+        self._per_second = 0.0

@@ -18,7 +18,7 @@ import msgspec
 from fulfillment_worker.core.ahead import Ahead
 from fulfillment_worker.core.events import QueueLost, QueueRegained
 from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Rung, Trip
-from fulfillment_worker.core.outcome import INTERRUPTED, Result
+from fulfillment_worker.core.outcome import INTERRUPTED, Outcome, Requeued, Result
 from fulfillment_worker.core.slots import Slots
 from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.doorbell import Doorbell
@@ -147,10 +147,10 @@ class Conversation:
         began = time.monotonic()
         try:
             while not self._something_to_say():
+                self._nudged.clear()
                 if self._room():
                     await self._stand_by()
                     self._doorbell.listen()
-                self._nudged.clear()
                 # A trip that stood by may have been made since.
                 until = self._silent_until(max(began, self._talked_at))
                 async with asyncio.timeout(until - time.monotonic()):
@@ -172,13 +172,23 @@ class Conversation:
         return self._last.backlog and self._room() > 0
 
     def _ring(self, rung: Rung) -> None:
-        if rung.trip and rung.reply and self._ledger.is_next(rung.trip) and not self._talking:
+        if rung.trip and rung.reply and self._may_take(rung.trip, rung.reply):
             self._absorb(rung.trip, rung.reply)
+            self._catch_up()
         else:
             self._urgent = True
             if rung.raw is not None:
                 self._ledger.expect(rung.raw)
         self.nudge()
+
+    def _may_take(self, trip: Trip, reply: Reply) -> bool:
+        """Whether a trip that stood by is the last that was made, and was made just now.
+
+        Who was stopped meanwhile may find a reply whose orders are others' by now: it asks first.
+        """
+        late = time.monotonic() - self._talked_at - (reply.now - self._last.now) / 1000
+        is_last = self._ledger.is_next(trip) and not self._talking
+        return is_last and late < self._terms.lease / 3
 
     def _room(self) -> int:
         """For how many more orders there is room, were they there."""
@@ -225,7 +235,7 @@ class Conversation:
             await self._lost(unavailable)
         else:
             self._regained()
-            self._keep_pace(len(trip.outcomes), sent_at)
+            self._keep_pace(trip.outcomes, sent_at)
             self._absorb(trip, reply)
 
     async def _make_sure(self) -> None:
@@ -255,9 +265,12 @@ class Conversation:
             claim=claim, survey=survey, breaker_open=self._terms.guard.is_open
         )
 
-    def _keep_pace(self, ended: int, sent_at: float) -> None:
+    def _keep_pace(self, outcomes: list[Outcome], sent_at: float) -> None:
         now = time.monotonic()
-        self._ahead.note(ended, now - self._talked_at, now - sent_at)
+        if any(type(outcome) is Requeued for outcome in outcomes):
+            self._ahead.stop()
+        else:
+            self._ahead.note(len(outcomes), now - self._talked_at, now - sent_at)
         self._slots.hold_ready(self._rank, self._ahead.orders)
 
     def _absorb(self, trip: Trip, reply: Reply) -> None:
@@ -265,7 +278,8 @@ class Conversation:
         deeds = trip.outcomes or reply.claimed or reply.recovered
         self._surveyed = bool(reply.survey) or (self._surveyed and not deeds)
         # Where nothing was done, the reply tells nothing of the queue: the next trip comes at once.
-        self._urgent = reply.stale or reply.lease_lost
+        # So it does where something rang while this one was under way.
+        self._urgent = self._urgent or reply.stale or reply.lease_lost
         if reply.stale:
             self._unsure = True
         elif reply.lease_lost:
@@ -318,6 +332,7 @@ class Conversation:
     async def _lost(self, unavailable: QueueUnavailable) -> None:
         why = str(unavailable)
         self._unsure = self._unsure or unavailable.sent
+        self._urgent = True
         self._slots.waits(self._rank, False)
         if self._lost_since is None:
             self._lost_since = time.monotonic()

@@ -55,3 +55,11 @@ def test_when_handlers_turn_slow_it_ends_soon() -> None:
     for _ in range(30):
         ahead.note(1, 1.0, 0.001)
     assert ahead.orders == 0
+
+
+def test_when_those_held_ready_found_no_room_it_ends_at_once() -> None:
+    ahead = Ahead(MOST)
+    for _ in range(1000):
+        ahead.note(10, 0.001, 0.001)
+    ahead.stop()
+    assert ahead.orders == 0

@@ -407,11 +407,34 @@ async def test_orders_that_wait_behind_suddenly_slow_ones_go_to_others(shop: Sho
     assert len(shop.handled) == 350
 
 
+async def test_orders_that_were_given_back_are_not_taken_again_and_again(shop: Shop) -> None:
+    """Each time costs two events, and keeps it from workers with room."""
+    gate = Gate()
+
+    async def quick_at_first(order: Order) -> None:
+        if int(order.id) >= 300:
+            await gate(order)
+        await asyncio.sleep(0.002)
+
+    shop.place(*(f"{n}" for n in range(350)))
+    worker = shop.work(quick_at_first, Slow(shop.store, 0.015))
+    await shop.until(lambda: shop.store.fulfilled == 300 and shop.all(OrdersRequeued))
+    await shop.until(lambda: worker.holding == 10)
+    # Half as many as there are slots, and those that were on their way just then.
+    assert sum(event.count for event in shop.all(OrdersRequeued)) <= 10
+    gate.opened.set()
+    await shop.until(lambda: shop.store.fulfilled == 350)
+
+
 class Slow(MemoryQueue):
     """Takes some milliseconds for each trip."""
 
+    def __init__(self, store: Store, seconds: float = 0.003) -> None:
+        super().__init__(store)
+        self._seconds = seconds
+
     async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
-        await asyncio.sleep(0.003)
+        await asyncio.sleep(self._seconds)
         return await super().exchange(trip, meanwhile)
 
 

@@ -1,0 +1,113 @@
+"""What wakes an idle worker comes at any moment: while it speaks, late, or with many orders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from fulfillment_worker import Order
+from fulfillment_worker.core.events import QueueRegained
+from fulfillment_worker.core.exchange import QueueUnavailable, Reply, Rung, Trip, nothing
+from tests.support.memory_queue import MemoryQueue, Store
+from tests.unit.worker.conftest import Shop
+
+
+async def fulfil(order: Order) -> None:
+    """Returning means fulfilled."""
+
+
+async def idle(shop: Shop, queue: MemoryQueue) -> None:
+    """Return when the worker has surveyed the queue as it left it, and waits for an order."""
+    await shop.until(lambda: queue.trips and queue.trips[-1].survey and queue.stands_by)
+
+
+class Eventful(MemoryQueue):
+    """Something happens once, after the next trip was made and before the worker hears of it."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.happens: Callable[[], Awaitable[None]] | None = None
+
+    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
+        reply = await super().exchange(trip, meanwhile)
+        happens, self.happens = self.happens, None
+        if happens:
+            await happens()
+        return reply
+
+
+async def test_what_rings_during_a_trip_is_followed_by_another(shop: Shop) -> None:
+    """That trip may have been made before; an idle worker would find the order seconds later."""
+    gone, queue = MemoryQueue(shop.store), Eventful(shop.store)
+    shop.place("A")
+    await gone.exchange(Trip(worker="gone", claim=1))
+    worker = shop.work(fulfil, queue)
+    await idle(shop, queue)
+
+    async def put_back() -> None:
+        await gone.release("gone")
+        worker.look()
+
+    queue.happens = put_back
+    worker.look()
+    await shop.until(lambda: shop.store.fulfilled == 1)
+
+
+class Refused(MemoryQueue):
+    """Trips can't even be sent, as long as `refuses`; the doorbell's line holds."""
+
+    refuses = False
+
+    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
+        if self.refuses:
+            self.refuses = False
+            raise QueueUnavailable("nobody is there", sent=False)
+        return await super().exchange(trip, meanwhile)
+
+
+async def test_an_idle_worker_that_was_refused_tries_again_soon(shop: Shop) -> None:
+    queue = Refused(shop.store)
+    worker = shop.work(fulfil, queue)
+    await idle(shop, queue)
+    queue.refuses = True
+    worker.look()
+    await shop.until(lambda: len(shop.all(QueueRegained)) == 2)
+
+
+async def test_many_orders_at_once_start_at_once(shop: Shop) -> None:
+    """With room for so many, a large reply is worked off while the next trip is on its way."""
+    queue = MemoryQueue(shop.store)
+    shop.work(fulfil, queue, concurrency=400)
+    await idle(shop, queue)
+    queue.trips.clear()
+    shop.place(*(f"{n}" for n in range(80)))
+    await shop.until(lambda: shop.store.fulfilled == 80)
+    standing, following = queue.trips[:2]
+    assert standing.standing
+    assert len(following.begins) == 80
+
+
+class Late(MemoryQueue):
+    """Who waits is stopped when the trip that stood by was made, for longer than its lease."""
+
+    async def wait(self, seconds: float) -> Rung:
+        rung = await super().wait(seconds)
+        if rung.trip:
+            await asyncio.sleep(0.4)
+        return rung
+
+
+async def test_a_late_reply_starts_no_order_that_is_with_others_by_now(shop: Shop) -> None:
+    """Invariant 2: the handler of a zombie isn't even called."""
+    shop.store.lease = 300
+    zombie = Late(shop.store)
+    shop.work(fulfil, zombie, lease=0.3)
+    await idle(shop, zombie)
+    shop.place("A")
+    await shop.until(lambda: shop.store.in_flight.get(zombie.trips[-1].worker))
+    shop.store.pass_time(301)
+    shop.work(fulfil, lease=0.3)
+    await shop.until(lambda: shop.store.fulfilled == 1)
+    trips = len(zombie.trips)
+    await shop.until(lambda: len(zombie.trips) > trips)
+    assert shop.handled == ["A"]
