@@ -57,7 +57,7 @@ class Slots:
         if any(self._waiting[:queue]):
             return min(self.free, self._owed(queue))
         kept = sum(self._owed(below) for below in range(queue + 1, len(self._above)))
-        return max(0, self.free - kept)
+        return max(0, self._free_for(queue) - kept)
 
     def grant(self, queue: int, most: int) -> int:
         """Let `queue` take up to `most` orders; returns how many, and books them."""
@@ -67,6 +67,17 @@ class Slots:
             if self._waiting[below]:
                 self._above[below] = min(self._above[below] + granted, self._most_owed)
         return granted
+
+    def _free_for(self, queue: int) -> int:
+        """Room that `queue` may take, which is not what others have to hold some ready: its orders
+        may be slow, and would wait for a slot in vain.
+        """
+        lent = sum(
+            max(0, ready - self._occupied[other])
+            for other, ready in enumerate(self._ready)
+            if other != queue
+        )
+        return self.free if self.limit is not None else max(0, self.free - lent)
 
     def _owed(self, queue: int) -> int:
         return self._above[queue] // _SHARE

@@ -30,6 +30,33 @@ def test_some_are_held_ready_beyond_the_slots() -> None:
     assert slots.allowed(1) == 0
 
 
+def test_room_to_hold_orders_ready_is_for_those_of_that_queue() -> None:
+    slots = Slots(10, 2)
+    slots.hold_ready(0, 3)
+    slots.occupy(1, 8)
+    assert (slots.allowed(0), slots.allowed(1)) == (5, 2)
+    slots.occupy(1, 10)
+    assert (slots.allowed(0), slots.allowed(1)) == (3, 0)
+
+
+def test_what_others_hold_ready_takes_no_slot_from_a_queue() -> None:
+    slots = Slots(10, 2)
+    slots.hold_ready(1, 5)
+    slots.occupy(1, 14)
+    assert slots.allowed(0) == 1
+
+
+def test_who_waits_behind_ready_orders_is_not_starved_by_them() -> None:
+    slots = Slots(10, 2)
+    slots.hold_ready(0, 5)
+    slots.waits(0, True)
+    slots.waits(1, True)
+    slots.occupy(0, 10)
+    slots.grant(0, 5)
+    slots.grant(0, 5)
+    assert slots.allowed(1) == 1
+
+
 def test_none_are_held_ready_while_the_capacity_is_lowered() -> None:
     slots = Slots(10, 1)
     slots.hold_ready(0, 3)
