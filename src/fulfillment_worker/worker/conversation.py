@@ -235,6 +235,10 @@ class Conversation:
             await self._lost(unavailable)
         else:
             self._regained()
+            if time.monotonic() - sent_at > self._terms.lease:
+                # Who was stopped meanwhile asks first: what it may begin is others' by now.
+                self._unsure = True
+                return
             self._keep_pace(trip.outcomes, sent_at)
             self._absorb(trip, reply)
 
