@@ -213,3 +213,20 @@ def test_what_only_redis_takes_for_an_order_becomes_a_dead_letter(
     assert order_hash(redis_server, "A")["status"] == "dead"
     assert worker.scrape()["orders_unaccounted"] == 0
     assert worker.terminate() == 0
+
+
+def test_an_order_that_could_not_be_begun_is_not_forgotten(
+    new_redis: Callable[..., RedisServer], run_worker: Callable[..., RunningWorker]
+) -> None:
+    """A script that ends midway isn't undone: this one had the order in flight, without a lease."""
+    server = new_redis()
+    worker = run_worker(server.url, QUICK)
+    idle(worker)
+    orders = [{"order_id": "A"}]
+    with server.client() as client:
+        client.acl_setuser("default", enabled=True, commands=["-xadd"])
+        place(server, orders)
+        eventually(lambda: worker.events("redis_lost"), what="the refusal is told")
+        client.acl_setuser("default", enabled=True, commands=["+xadd"])
+        wait_until_all(server, orders)
+    assert worker.terminate() == 0

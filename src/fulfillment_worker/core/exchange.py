@@ -177,7 +177,7 @@ class Rung(msgspec.Struct, frozen=True):
     """What ended a wait.
 
     raw: the bytes of an order, or None where none came. trip, reply: the trip that stood by, where
-        it took place.
+        it took place; without a reply where it failed, maybe midway.
     """
 
     raw: bytes | None = None

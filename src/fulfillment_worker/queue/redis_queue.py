@@ -111,10 +111,13 @@ class RedisQueue:
         except QueueUnavailable:
             await self._talk.close_if_idle()
             raise
+        failed = None
         for trip, reply in zip(self._standing, replies, strict=False):
-            if reply and reply[0] == 0:
+            if reply is None:
+                failed = trip
+            elif reply[0] == 0:
                 return Rung(moved, trip, self._read_reply(trip, reply))
-        return Rung(moved)
+        return Rung(moved, failed)
 
     async def stand_by(self, trip: Trip) -> None:
         """See Queue. It waits behind the command that blocks, on the same line: Redis goes on to it

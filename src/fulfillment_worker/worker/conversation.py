@@ -177,6 +177,7 @@ class Conversation:
             self._catch_up()
         else:
             self._urgent = True
+            self._unsure = self._unsure or (rung.trip is not None and rung.reply is None)
             if rung.raw is not None:
                 self._ledger.expect(rung.raw)
         self.nudge()

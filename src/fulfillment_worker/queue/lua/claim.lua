@@ -27,8 +27,19 @@ local function take(first_delivery, packed)
   bytes = bytes + #packed
 end
 
+local leased = false
+
+local function renew_lease()
+  if not leased then call('ZADD', LEASES, whole(NOW + policy.lease), WORKER) end
+  leased = true
+end
+
+-- The lease comes first: should the script end midway, what is in flight is found by its end.
 local function store()
-  if #unstored > 0 then call('HSET', IN_FLIGHT, unpack(unstored)) end
+  if #unstored > 0 then
+    renew_lease()
+    call('HSET', IN_FLIGHT, unpack(unstored))
+  end
   unstored = {}
 end
 

@@ -66,7 +66,7 @@ local own = 0
 if trip.holding > 0 or #claimed > 0 then
   own = call('HLEN', IN_FLIGHT)
   if own > 0 then
-    call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)
+    renew_lease()
   else
     call('ZREM', LEASES, WORKER)
   end
