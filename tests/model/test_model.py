@@ -115,8 +115,8 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     ],
     "an order that rang, and begins whatever it is": [
         (
-            "begun = {delivery, begin(delivery, unpack(trip.expected, 2))}",
-            "begun = {delivery, GO}",
+            "begun = {delivery, begin(delivery, unpack(trip.expected, 2)), trip.expected[2]}",
+            "begun = {delivery, GO, trip.expected[2]}",
         )
     ],
     "an order that rang, and is taken for another": [
