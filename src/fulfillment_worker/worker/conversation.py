@@ -99,6 +99,11 @@ class Conversation:
         return len(self._ledger)
 
     @property
+    def unrecorded(self) -> Callable[[], int]:
+        """Tells how many orders have ended, and the queue doesn't know it yet."""
+        return self._ledger.unrecorded
+
+    @property
     def queue(self) -> str:
         """The queue's name."""
         return self._queue.name

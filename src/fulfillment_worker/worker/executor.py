@@ -36,13 +36,22 @@ class Executor:
     """
 
     def __init__(
-        self, handler: Callable[[Order], Awaitable[None]], order_timeout: float, at_once: int
+        self,
+        handler: Callable[[Order], Awaitable[None]],
+        order_timeout: float,
+        at_once: int,
+        unrecorded: Callable[[], int],
     ) -> None:
-        """order_timeout: seconds. at_once: attempts under way at the same time at most."""
+        """order_timeout: seconds.
+
+        at_once: attempts at most that are under way or not recorded yet; unrecorded: how many of
+        the latter there are. So no more orders than that run again should this process die.
+        """
         self._handler = handler
         self._timeout = order_timeout
         self._grace = min(order_timeout, _STOPPING_GRACE)
         self._at_once = at_once
+        self._unrecorded = unrecorded
         self._carriers = Carriers(self._attempt, self._room)
         # In the order of their start, which is the order of their deadlines, since the time-out is
         # the same for all: one timer, for the first, does for all of them.
@@ -81,7 +90,8 @@ class Executor:
         self._carriers.go_on()
 
     def _room(self) -> int:
-        return self._at_once - len(self._running) - len(self._stopping)
+        under_way = len(self._running) + len(self._stopping)
+        return self._at_once - under_way - self._unrecorded()
 
     async def _attempt(self, delivery: Delivery, ended: Ended, task: asyncio.Task[None]) -> None:
         """Never raises."""

@@ -107,6 +107,10 @@ class Ledger:
         """The ids of all deliveries that are held and known."""
         return self._held.keys()
 
+    def unrecorded(self) -> int:
+        """How many have ended, and the queue doesn't know it yet."""
+        return len(self._ended)
+
     @property
     def has_news(self) -> bool:
         """Whether the queue is to be told something now."""

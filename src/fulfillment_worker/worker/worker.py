@@ -34,7 +34,7 @@ class Worker:
         tell: Tell,
         breaker: BreakerRules | None = None,
     ) -> None:
-        self._executor = Executor(handler, order_timeout, concurrency)
+        self._executor = Executor(handler, order_timeout, concurrency, self._unrecorded)
         self._slots = Slots(concurrency, len(queues))
         terms = Terms(
             rules=rules,
@@ -49,6 +49,7 @@ class Worker:
         self._conversations = [
             Conversation(queue, rank, terms) for rank, queue in enumerate(queues)
         ]
+        self._counts = [conversation.unrecorded for conversation in self._conversations]
 
     @property
     def running(self) -> int:
@@ -85,6 +86,11 @@ class Worker:
         """Cut short what still runs; it is requeued at no cost to the orders."""
         for conversation in self._conversations:
             conversation.abort()
+
+    def _unrecorded(self) -> int:
+        if len(self._counts) == 1:  # as nearly always, and once for each order
+            return self._counts[0]()
+        return sum(count() for count in self._counts)
 
     def _nudge_all(self) -> None:
         for conversation in self._conversations:

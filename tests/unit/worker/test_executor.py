@@ -32,7 +32,7 @@ class Bench:
     def __init__(
         self, handler: Handler, order_timeout: float = 30.0, at_once: int = 10_000
     ) -> None:
-        self.executor = Executor(self._handle, order_timeout, at_once)
+        self.executor = Executor(self._handle, order_timeout, at_once, lambda: 0)
         self.results: dict[str, Result] = {}
         self.changed = asyncio.Event()
         self._handler = handler
