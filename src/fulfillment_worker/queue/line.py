@@ -162,8 +162,12 @@ class Line:
             raise
         finally:
             self._calls -= 1
-        seconds = None if blocking else time.monotonic() - started
-        self._listener(CommandSent(operation, True, seconds))
+        if blocking:
+            # An order may have come, and is to start first: timers are behind what is ready.
+            told = CommandSent(operation, True, None)
+            asyncio.get_running_loop().call_later(0, self._listener, told)
+        else:
+            self._listener(CommandSent(operation, True, time.monotonic() - started))
         return reply
 
     async def _connect(self) -> None:

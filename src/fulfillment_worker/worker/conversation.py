@@ -16,7 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from fulfillment_worker.core.ahead import Ahead
-from fulfillment_worker.core.events import QueueLost, QueueRegained
+from fulfillment_worker.core.events import Event, QueueLost, QueueRegained
 from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Rung, Trip
 from fulfillment_worker.core.outcome import INTERRUPTED, Outcome, Requeued, Result
 from fulfillment_worker.core.slots import Slots
@@ -69,7 +69,8 @@ class Conversation:
         self._rank = rank
         self._terms = terms
         self._slots = terms.slots
-        self._ledger = Ledger(queue.name, terms.rules, terms.tell)
+        self._ledger = Ledger(queue.name, terms.rules, self._tell)
+        self._withheld: list[Event] | None = None
         self._doorbell = Doorbell(queue, self._ring)
         self._nudged = asyncio.Event()
         self._urgent = False
@@ -178,14 +179,28 @@ class Conversation:
 
     def _ring(self, rung: Rung) -> None:
         if rung.trip and rung.reply and self._may_take(rung.trip, rung.reply):
+            # An order waits to be started; what is to be told can wait until it is.
+            self._withheld = self._withheld or []
             self._absorb(rung.trip, rung.reply)
             self._catch_up()
+            asyncio.get_running_loop().call_soon(self._tell_withheld)
         else:
             self._urgent = True
             self._unsure = self._unsure or (rung.trip is not None and rung.reply is None)
             if rung.raw is not None:
                 self._ledger.expect(rung.raw)
         self.nudge()
+
+    def _tell(self, event: Event) -> None:
+        if self._withheld is None:
+            self._terms.tell(event)
+        else:
+            self._withheld.append(event)
+
+    def _tell_withheld(self) -> None:
+        withheld, self._withheld = self._withheld, None
+        for event in withheld or ():
+            self._terms.tell(event)
 
     def _may_take(self, trip: Trip, reply: Reply) -> bool:
         """Whether a trip that stood by is the last that was made, and was made just now.
