@@ -59,7 +59,7 @@ fuzz: setup system-packages ## ENTRIES=1000000 hostile entries by SEED=1 through
 
 fuzz-decode: ## FOR=3600 seconds of atheris against decode; installs it in an environment of its own
 	@[[ -x build/fuzz/bin/python ]] || $(PYTHON) -m venv build/fuzz
-	@build/fuzz/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@build/fuzz/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/fuzz.txt
 	@PYTHONPATH=src build/fuzz/bin/python -m tests.fuzz.decode $(FOR)
 
 replacements: setup system-packages ## PROCESSES=1000 replaced one after another, scraped throughout
@@ -86,7 +86,7 @@ prove-alerts: setup system-packages ## The fault that each alert is for, by real
 panels: setup system-packages ## Draw docs/dashboards/ anew from a real run of five minutes
 	@$(bin)/python -m tests.panels build/panels-answers.json
 	@[[ -x build/panels/bin/python ]] || $(PYTHON) -m venv build/panels
-	@build/panels/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/panels.txt
+	@build/panels/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/panels.txt
 	@build/panels/bin/python tests/panels/draw.py build/panels-answers.json docs/dashboards
 
 prove-books: setup system-packages ## 60 s of faults by SEED=1, with orders_unaccounted scraped each second
