@@ -390,16 +390,21 @@ async def test_slow_orders_have_none_waiting_behind_them(shop: Shop) -> None:
     gate.opened.set()
 
 
-async def test_orders_that_wait_behind_suddenly_slow_ones_go_to_others(shop: Shop) -> None:
-    gate = Gate()
+def quick_until(number: int, gate: Gate) -> Callable[[Order], Awaitable[None]]:
+    """A handler that is quick at first, and waits for the gate from this order on."""
 
-    async def quick_at_first(order: Order) -> None:
-        if int(order.id) >= 300:
+    async def handle(order: Order) -> None:
+        if int(order.id) >= number:
             await gate(order)
         await asyncio.sleep(0.002)
 
+    return handle
+
+
+async def test_orders_that_wait_behind_suddenly_slow_ones_go_to_others(shop: Shop) -> None:
+    gate = Gate()
     shop.place(*(f"{n}" for n in range(350)))
-    worker = shop.work(quick_at_first, Slow(shop.store))
+    worker = shop.work(quick_until(300, gate), Slow(shop.store))
     await shop.until(lambda: shop.store.fulfilled == 300 and worker.holding == 10)
     assert shop.all(OrdersRequeued)
     gate.opened.set()
@@ -410,14 +415,8 @@ async def test_orders_that_wait_behind_suddenly_slow_ones_go_to_others(shop: Sho
 async def test_orders_that_were_given_back_are_not_taken_again_and_again(shop: Shop) -> None:
     """Each time costs two events, and keeps it from workers with room."""
     gate = Gate()
-
-    async def quick_at_first(order: Order) -> None:
-        if int(order.id) >= 300:
-            await gate(order)
-        await asyncio.sleep(0.002)
-
     shop.place(*(f"{n}" for n in range(350)))
-    worker = shop.work(quick_at_first, Slow(shop.store, 0.015))
+    worker = shop.work(quick_until(300, gate), Slow(shop.store, 0.015))
     await shop.until(lambda: shop.store.fulfilled == 300 and shop.all(OrdersRequeued))
     await shop.until(lambda: worker.holding == 10)
     # Half as many as there are slots, and those that were on their way just then.
