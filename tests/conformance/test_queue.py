@@ -443,17 +443,17 @@ async def test_waiting_ends_when_an_order_arrives_and_takes_nothing(
     assert len(await hand.claim()) == 1
 
 
-async def rung(bench: Bench, hand: Hand, raw: bytes, *, claim: int = 5) -> Rung:
+async def rung(bench: Bench, hand: Hand, raw: bytes) -> Rung:
     """An order arrives while a trip of `hand` stands by."""
     trip = Trip(
         worker=hand.name,
         number=hand.trips + 1,
         holding=len(hand.held),
         first_delivery=hand.next,
-        claim=claim,
+        claim=1,
         standing=True,
     )
-    hand.next += claim
+    hand.next += 1
     await hand.queue.stand_by(trip)
     waiting = asyncio.create_task(hand.queue.wait(30))
     # It takes two turns to be told of the wait, and a trip of another to know that Redis was, too.
@@ -485,7 +485,7 @@ async def test_what_is_said_meanwhile_makes_a_trip_that_stands_by_stale(
     bench: Bench, hand: Hand
 ) -> None:
     await hand.queue.stand_by(
-        Trip(worker=hand.name, number=1, first_delivery=1, claim=5, standing=True)
+        Trip(worker=hand.name, number=1, first_delivery=1, claim=1, standing=True)
     )
     waiting = asyncio.create_task(hand.queue.wait(30))
     await hand.say(claim=3)
@@ -537,14 +537,16 @@ async def test_an_order_that_has_a_status_asks_to_begin(bench: Bench, hand: Hand
     assert await hand.begin(copy, "A") is Verdict.DUPLICATE
 
 
-async def test_several_orders_ask_to_begin(bench: Bench, hand: Hand) -> None:
+async def test_a_trip_that_stands_by_leaves_other_orders_where_they_are(
+    bench: Bench, hand: Hand
+) -> None:
     bench.push(order("A"))
     await hand.claim()
     await hand.say(outcomes=[Requeued(1, "A", 1)])
     found = await rung(bench, hand, order("B"))
     assert found.reply is not None
-    assert len(found.reply.claimed) == 2
-    assert found.reply.begun is None
+    assert [claimed.raw for claimed in found.reply.claimed] == [order("B")]
+    assert (await hand.survey()).retrying == 1
 
 
 async def test_the_order_that_rang_begins_in_the_trip_that_claims_it(

@@ -30,15 +30,15 @@ class Reader:
 
     def __init__(self, server: RedisServer) -> None:
         self._client: Any = server.client()
-        self._numbers = 0
         self._queue = RedisQueue("orders", RedisUrl.parse(server.url), POLICY, lambda _: None)
 
     async def read(self, raw: bytes) -> dict[str, str] | None:
         """The hash of the order that it began, with its id; None where it left it to the worker."""
         self._client.flushall()
         self._client.lpush("orders", raw)
-        trip = Trip(worker="w", claim=1, standing=True)
-        reply = await self._queue.exchange(trip)
+        await self._queue.stand_by(Trip(worker="w", claim=1, standing=True))
+        reply = (await self._queue.wait(5)).reply
+        assert reply
         assert [claimed.raw for claimed in reply.claimed] == [raw]
         if reply.begun is None:
             return None

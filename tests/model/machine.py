@@ -12,6 +12,7 @@ from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -181,6 +182,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.ask(self.queue.release(hand.session))
         hand.start_anew()
 
+    def ask_what_is_held(self, hand: Hand) -> None:
+        holdings = self.runner.run(self.queue.holdings(hand.session, hand.held.keys()))
+        assert not holdings.lease_lost
+        hand.trips = holdings.number
+        for claimed in holdings.unknown:
+            self.hold(hand, claimed)
+        assert holdings.deliveries == set(hand.held)
+
     def expire_lease(self, hand: Hand) -> None:
         if not self.client.zadd(keys.leases("orders"), {hand.session: 1}, xx=True, ch=True):
             return
@@ -212,12 +221,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.say(hand, claim=many)
         for number in hand.held.keys() - known:
             del hand.held[number]
-        holdings = self.runner.run(self.queue.holdings(hand.session, known))
-        assert not holdings.lease_lost
-        hand.trips = holdings.number
-        for claimed in holdings.unknown:
-            self.hold(hand, claimed)
-        assert holdings.deliveries == set(hand.held)
+        self.ask_what_is_held(hand)
 
     @rule(name=st.sampled_from(WORKERS), claim=st.integers(0, 2), asked=st.booleans())
     def trip_arrives_late_or_twice(self, name: str, claim: int, asked: bool) -> None:
@@ -297,6 +301,26 @@ class QueueMachine(RuleBasedStateMachine):
         raw = data.draw(st.sampled_from([rang, rang, rang, *self.fates]))
         expected = Expected(raw.decode(), self.fates[raw].order_id, 1, 0)
         self.say(self.hands[name], claim=claim, expected=expected)
+
+    @precondition(lambda self: self.client.llen("orders"))
+    @rule(name=st.sampled_from(WORKERS), has_spoken=st.booleans())
+    def order_finds_a_trip_that_stands_by(self, name: str, has_spoken: bool) -> None:
+        hand = self.hands[name]
+        if hand.held or hand.zombie:
+            return
+        trip = msgspec.structs.replace(self.trip(hand, 1, [], []), standing=True)
+        if has_spoken:
+            self.say(hand)
+        self.ask(self.queue.stand_by(trip))
+        rung = self.ask(self.queue.wait(5))
+        if rung.reply:
+            assert not has_spoken, "a trip that is not the next one changes nothing"
+            assert len(rung.reply.claimed) == (not self.paused)
+            self.hear(hand, rung.reply, [], [], {})
+        elif rung.trip:
+            self.ask_what_is_held(hand)
+        else:
+            assert has_spoken
 
     def ask(self, question: Coroutine[Any, Any, T], may_end: Collection[bytes] = ()) -> T:
         """What the queue answers. Where a script ends midway, nothing may be lost by it."""

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from fulfillment_worker.queue import operator, redis_queue
-from fulfillment_worker.queue.scripts import Script
+from fulfillment_worker.queue import operator, redis_queue, scripts
 from tests.model.machine import QueueMachine, ScriptFailed
 from tests.support.redis_server import VERSIONS, RedisServer
 
@@ -133,7 +132,7 @@ def test_a_planted_bug_is_caught(
     for was, becomes in MUTANTS[name]:
         assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
         text = text.replace(was, becomes)
-    monkeypatch.setattr(redis_queue, "EXCHANGE", Script("exchange", text, name))
+    monkeypatch.setattr(redis_queue, "EXCHANGE", scripts.named("exchange", text))
     hunt(redis_servers("redis-7"))
 
 
@@ -147,6 +146,38 @@ OTHER_MUTANTS: dict[str, tuple[str, str, str]] = {
     "a greeting that is skipped": ("GREET", "if not life then return 0 end\n", "do return 0 end\n"),
     "a life that is not kept": ("GREET", "call('HSET', BOOKS, 'life', life)\n", ""),
     "a greeting that gives no time": ("GREET", "whole(NOW + policy.lease)", "whole(NOW - 1)"),
+    "a trip that stands by, and isn't stale": (
+        "STAND_BY",
+        "if made ~= ARGV[3] - 1 then return {2, NOW} end\n",
+        "",
+    ),
+    "a trip that stands by, and has no lease": (
+        "STAND_BY",
+        "  call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)\n",
+        "",
+    ),
+    "a trip that stands by, and isn't booked": (
+        "STAND_BY",
+        ", 'received', whole(received + 1))",
+        ")",
+    ),
+    "a trip that stands by, and takes a copy": ("STAND_BY", "  call('RPOP', WOKEN)\n", ""),
+    "a trip that stands by, and removes what it hasn't stored": (
+        "STAND_BY",
+        "local raw = not paused and call('LINDEX', WOKEN, -1)\n",
+        f"local raw = not paused and call('RPOP', WOKEN)\n  {CRASH}"
+        "if raw then call('RPUSH', WOKEN, raw) end\n",
+    ),
+    "a trip that stands by, and begins whatever it is": (
+        "STAND_BY",
+        "  if call('HGET', key, 'status') then return '' end\n",
+        "",
+    ),
+    "a trip that stands by at a paused queue": (
+        "STAND_BY",
+        "local raw = not paused and call(",
+        "local raw = call(",
+    ),
     "a greeting in each life": ("GREET", "if known == life then return 0 end\n", ""),
 }
 
@@ -158,7 +189,7 @@ def test_a_bug_planted_in_what_else_is_said_is_caught(
     script, was, becomes = OTHER_MUTANTS[name]
     text = getattr(redis_queue, script).text
     assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
-    monkeypatch.setattr(redis_queue, script, Script(script, text.replace(was, becomes), name))
+    monkeypatch.setattr(redis_queue, script, scripts.named(script, text.replace(was, becomes)))
     hunt(redis_servers("redis-7"))
 
 
@@ -194,7 +225,7 @@ def test_a_bug_planted_in_an_operators_script_is_caught(
     script, was, becomes = OPERATORS_MUTANTS[name]
     text = getattr(operator, script).text
     assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
-    monkeypatch.setattr(operator, script, Script(script, text.replace(was, becomes), name))
+    monkeypatch.setattr(operator, script, scripts.named(script, text.replace(was, becomes)))
     hunt(redis_servers("redis-7"))
 
 

@@ -118,8 +118,8 @@ class MemoryQueue:
         if trip is None:
             return Rung(raw)
         self._standing = None
-        reply = _Exchange(self.store, trip).run()
-        if reply.stale or reply.lease_lost:
+        reply = _Exchange(self.store, trip).stand_by()
+        if reply is None:
             return Rung(raw)
         self.trips.append(trip)
         return Rung(raw, trip, reply)
@@ -180,7 +180,7 @@ class _Exchange:
         verdicts = [self.begin(begin) for begin in trip.begins]
         recovered, orphaned = self.reap()
         claimed = self.claim() if trip.claim and not store.paused else []
-        begun = self.begin_expected(claimed) or self.begin_unread(claimed)
+        begun = self.begin_expected(claimed)
         if self.held:
             store.leases[trip.worker] = store.now + store.lease
         else:
@@ -200,6 +200,21 @@ class _Exchange:
             paused=store.paused,
             next_due=self.next_due(),
             survey=self.survey() if trip.survey else None,
+        )
+
+    def stand_by(self) -> Reply | None:
+        """None where nothing was done."""
+        store, trip = self.store, self.trip
+        number = store.trip_numbers.get(trip.worker, 0)
+        if trip.worker in store.reaped or number != trip.number - 1:
+            return None
+        store.trip_numbers[trip.worker] = trip.number
+        if store.paused or not store.public:
+            return Reply(now=store.now, paused=store.paused)
+        (claimed,) = self.hold([self.take_first()])
+        store.leases[trip.worker] = store.now + store.lease
+        return Reply(
+            now=store.now, begun=self.begin_unread(claimed), claimed=[claimed], first_claims=1
         )
 
     def apply(self, outcome: Outcome) -> None:
@@ -240,10 +255,8 @@ class _Exchange:
         order |= {"worker": self.trip.worker, "delivery": begin.delivery}
         return Verdict.GO
 
-    def begin_unread(self, claimed: list[Claimed]) -> tuple[int, Verdict, str] | None:
-        if not (self.trip.standing and self.first_claims == len(claimed) == 1):
-            return None
-        delivery, raw = claimed[0].delivery, claimed[0].raw
+    def begin_unread(self, claimed: Claimed) -> tuple[int, Verdict, str] | None:
+        delivery, raw = claimed.delivery, claimed.raw
         order_id = self.store.id_of(raw)
         plain = not set(raw) - set(range(32, 127)) and b"\\" not in raw and b"_at" not in raw
         if not order_id or not plain or order_id in self.store.orders:
@@ -299,13 +312,19 @@ class _Exchange:
             entries.append(store.suspects.popleft())
             self.suspect = True
         while store.public and len(entries) < room:
-            store.received += 1
-            self.first_claims += 1
-            entries.append(Entry(store.public.pop(), store.received, store.now))
+            entries.append(self.take_first())
         entries += self.take_due(room - len(entries))
-        deliveries = range(self.trip.first_delivery, self.trip.first_delivery + room)
-        self.held.update(zip(deliveries, entries, strict=False))
-        return [_claimed(store, d, e) for d, e in zip(deliveries, entries, strict=False)]
+        return self.hold(entries)
+
+    def take_first(self) -> Entry:
+        self.store.received += 1
+        self.first_claims += 1
+        return Entry(self.store.public.pop(), self.store.received, self.store.now)
+
+    def hold(self, entries: list[Entry]) -> list[Claimed]:
+        held = dict(enumerate(entries, self.trip.first_delivery))
+        self.held.update(held)
+        return [_claimed(self.store, delivery, entry) for delivery, entry in held.items()]
 
     def take_due(self, room: int) -> list[Entry]:
         store = self.store

@@ -30,10 +30,11 @@ PATIENCE = 2.0
 """Seconds to wait for an answer before the connection is given up. Claiming must resume within
 2 s of Redis's return, and a script that takes longer than this is nothing we send."""
 
-_PARTS = ("common", "outcomes", "begin", "reap", "claim", "standing", "survey")
+_PARTS = ("common", "entries", "outcomes", "start", "begin", "reading", "reap", "claim", "survey")
 EXCHANGE = scripts.load("exchange", *_PARTS)
+STAND_BY = scripts.load("stand_by", "common", "start", "reading")
 HOLDINGS = scripts.load("holdings", "common")
-RELEASE = scripts.load("release", "common", "reap")
+RELEASE = scripts.load("release", "common", "entries", "reading", "reap")
 PREFLIGHT = scripts.load("preflight", "common")
 GREET = scripts.load("greet", "common")
 
@@ -65,7 +66,7 @@ class RedisQueue:
         )
         self._keys = [key(name) for key in SCRIPT_KEYS]
         self._talk = Line(url, listener, on_connect=self._meet)
-        self._bell = Line(url, listener)
+        self._bell = Line(url, listener, on_connect=self._teach)
         # Those on the bell's line, in this order (all but the last are stale), and the next one.
         self._standing: list[Trip] = []
         self._to_stand_by: list[Trip] = []
@@ -105,19 +106,20 @@ class RedisQueue:
                 "wait",
                 *("BLMOVE", keys.public(self.name), keys.woken(self.name)),
                 *("RIGHT", "LEFT", f"{seconds:.3f}"),
-                behind=[self._command(each) for each in self._standing],
+                behind=[self._stand_by(each) for each in self._standing],
                 patience=seconds + PATIENCE,
             )
         except QueueUnavailable:
             await self._talk.close_if_idle()
             raise
-        failed = None
         for trip, reply in zip(self._standing, replies, strict=False):
             if reply is None:
-                failed = trip
-            elif reply[0] == 0:
-                return Rung(moved, trip, self._read_reply(trip, reply))
-        return Rung(moved, failed)
+                # Redis may have forgotten the script, say: a new connection finds out.
+                await self._bell.close()
+                return Rung(moved, trip)
+            if reply[0] == 0:
+                return Rung(moved, trip, _read_stood_by(trip, *reply[1:]))
+        return Rung(moved)
 
     async def stand_by(self, trip: Trip) -> None:
         """See Queue. It waits behind the command that blocks, on the same line: Redis goes on to it
@@ -125,7 +127,7 @@ class RedisQueue:
         """
         if self._bell.waits:
             self._standing.append(trip)
-            await self._bell.send_behind(*self._command(trip))
+            await self._bell.send_behind(*self._stand_by(trip))
         else:
             self._to_stand_by = [trip]
 
@@ -161,8 +163,14 @@ class RedisQueue:
         args = self._arguments(worker, *said)
         return await self._talk.run(script, *args, patience=PATIENCE, meanwhile=meanwhile)
 
-    def _command(self, trip: Trip) -> tuple[Any, ...]:
-        return "EVALSHA", EXCHANGE.sha, *self._arguments(trip.worker, _pack(_wire(trip)))
+    async def _teach(self, client: Any) -> None:
+        """Show Redis the script of trips that stand by. One without a worker does nothing."""
+        args = self._arguments("", b"0", b"0")
+        await client.execute_command("EVAL", STAND_BY.text, *args)
+
+    def _stand_by(self, trip: Trip) -> tuple[Any, ...]:
+        said = b"%d" % trip.number, b"%d" % trip.first_delivery
+        return "EVALSHA", STAND_BY.sha, *self._arguments(trip.worker, *said)
 
     def _arguments(self, worker: str, *said: bytes) -> tuple[Any, ...]:
         names = [*self._keys, keys.in_flight(self.name, worker)]
@@ -245,7 +253,6 @@ class _Wire(msgspec.Struct):
     suspects: int
     breaker_open: bool
     survey: bool
-    standing: bool
     leaving: bool
 
 
@@ -272,7 +279,6 @@ def _wire(trip: Trip) -> _Wire:
         suspects=trip.suspects,
         breaker_open=trip.breaker_open,
         survey=trip.survey,
-        standing=trip.standing,
         leaving=trip.leaving,
     )
 
@@ -293,6 +299,17 @@ SCRIPT_KEYS = (
     keys.books,
     keys.arrivals,
 )
+
+
+def _read_stood_by(trip: Trip, now: int, packed: bytes, order_id: bytes, paused: int) -> Reply:
+    delivery, raw = trip.first_delivery, packed.partition(b"\n")[2]
+    return Reply(
+        now=now,
+        begun=(delivery, Verdict.GO, order_id.decode()) if order_id else None,
+        claimed=[Claimed(delivery, raw, 0, 0, now, False)] if packed else [],
+        first_claims=1 if packed else 0,
+        paused=paused == 1,
+    )
 
 
 def _read_survey(

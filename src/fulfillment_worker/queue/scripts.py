@@ -20,6 +20,12 @@ class Script(msgspec.Struct, frozen=True):
 
 def load(name: str, *parts: str) -> Script:
     """The script `name`, preceded by `parts`; all are files in `lua/`."""
-    text = "\n".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in (*parts, name))
+    return named(
+        name, "\n".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in (*parts, name))
+    )
+
+
+def named(name: str, text: str) -> Script:
+    """The script with this text."""
     # Not a matter of security: it is the name that EVALSHA wants.
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())

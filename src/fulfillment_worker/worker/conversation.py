@@ -86,6 +86,8 @@ class Conversation:
         # As if a trip had just found a backlog: the first trip comes at once.
         self._last = Reply(now=0, backlog=True)
         self._talked_at = self._surveyed_at = float("-inf")
+        # When something is to do that no order tells of, as far as is known. Monotonic seconds.
+        self._next_due: float | None = None
         # Whether the last survey shows the queue as the worker's last deed left it.
         self._surveyed = False
         capacity = terms.slots.capacity
@@ -168,8 +170,7 @@ class Conversation:
         """Let Redis itself make the next trip when an order comes, while there is nothing to do."""
         idle = self._terms.alone and not (self._ledger or self._terms.guard.is_open)
         if idle and not (self._standing and self._ledger.is_next(self._standing)):
-            claim = min(_MOST_CLAIMS, self._most_claims)
-            self._standing = self._ledger.compose(claim=claim, standing=True)
+            self._standing = self._ledger.compose(claim=1, standing=True)
             await self._queue.stand_by(self._standing)
 
     def _something_to_say(self) -> bool:
@@ -229,9 +230,9 @@ class Conversation:
         else:
             longest = _BUSY_SILENCE
         until = since + longest
-        if self._last.next_due is None or not self._room():
+        if self._next_due is None or not self._room():
             return until
-        due = self._talked_at + (self._last.next_due - self._last.now) / 1000
+        due = self._next_due
         # A lease that ran out is due for all idle workers: the jitter lets one of them be first.
         return min(until, max(time.monotonic(), due) + random.uniform(0.001, 0.02))
 
@@ -300,6 +301,9 @@ class Conversation:
 
     def _absorb(self, trip: Trip, reply: Reply) -> None:
         self._last, self._talked_at = reply, time.monotonic()
+        if not trip.standing:
+            in_ms = None if reply.next_due is None else reply.next_due - reply.now
+            self._next_due = None if in_ms is None else self._talked_at + in_ms / 1000
         deeds = trip.outcomes or reply.claimed or reply.recovered
         self._surveyed = bool(reply.survey) or (self._surveyed and not deeds)
         # Where nothing was done, the reply tells nothing of the queue: the next trip comes at once.

@@ -29,12 +29,6 @@ local function held_back(key, status, delivery)
   call('PERSIST', key)
 end
 
-local function start(key, delivery, order_id, attempt, queued_at)
-  call('HSET', key, 'status', 'processing', 'attempt', attempt, 'worker', WORKER,
-    'delivery', delivery, 'queued_at', queued_at == '0' and now or queued_at, 'started_at', now)
-  emit(order_id, 'processing', attempt)
-end
-
 -- delivery, attempt: in digits. queued_at: ms in digits, '0' where not known.
 local function begin(delivery, order_id, attempt, queued_at)
   local key = policy.order_prefix .. order_id

@@ -55,8 +55,6 @@ if room > 0 then
   if rang_at then
     local delivery = whole(trip.first_delivery + rang_at - 1)
     begun = {delivery, begin(delivery, unpack(trip.expected, 2)), trip.expected[2]}
-  elseif trip.standing and #claimed == 1 and booked.received == 1 then
-    begun = begin_unread(whole(trip.first_delivery), unpack_entry(claimed[1]).raw)
   end
 else
   hand_on()

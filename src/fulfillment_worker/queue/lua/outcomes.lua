@@ -2,6 +2,8 @@
 -- the number of the trip vouches for. A delivery leaves its place last, when the order is where it
 -- goes: should the script end in between, it is there twice rather than lost.
 
+local MOST_ARGUMENTS = 1000 -- of one command; Lua's stack holds some more
+
 -- fulfilled: delivery, order id, attempt; and so on, all in digits or text.
 local function fulfil_all(fulfilled)
   local gone = {}

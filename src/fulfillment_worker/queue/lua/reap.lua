@@ -4,22 +4,6 @@
 local MOST_ORPHANS = 1000
 local MOST_ORPHAN_BYTES = 1048576
 
--- The entry's order id ('' for none) and its body, read from its bytes: the worker may have died
--- before it could read them.
--- A hash that another delivery holds is never changed by it, so a misreading does no harm.
-local function read_order_id(raw)
-  local ok, body = pcall(cjson.decode, raw)
-  local id = ok and type(body) == 'table' and body[policy.id_field]
-  if type(id) == 'number' then
-    -- Above 2^53 Lua's numbers are rounded, so the digits are taken as they stand.
-    local name = string.gsub(policy.id_field, '%W', '%%%0')
-    local digits = string.match(raw, '"' .. name .. '"%s*:%s*(%-?%d+)%s*[,}]')
-    return digits and tonumber(digits) == id and digits or '', body
-  end
-  if type(id) == 'string' and id ~= '' and not string.find(id, '%c') then return id, body end
-  return ''
-end
-
 local function mark_orphan(order_id, worker, delivery, status)
   if order_id == '' then return end
   local was = call('HMGET', policy.order_prefix .. order_id, 'status', 'worker', 'delivery')

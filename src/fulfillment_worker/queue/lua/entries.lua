@@ -1,0 +1,57 @@
+-- What becomes of entries: how they are packed, counted and buried.
+--
+-- An entry is an order with what it has been through:
+--   "<copy> <failures> <orphanings> <first_seen>\n<the producer's bytes>"
+-- copy is a number of its own for each entry ever taken off the public list, so that two orders
+-- with the same bytes stay two.
+
+-- How this script changes the counters; written once, by `close_books`.
+local booked = {received = 0, fulfilled = 0, duplicates = 0}
+
+local function close_books()
+  for name, count in pairs(booked) do
+    if count > 0 then call('HINCRBY', BOOKS, name, count) end
+  end
+end
+
+local function pack_entry(entry)
+  return string.format('%d %d %d %d\n', entry.copy, entry.failures, entry.orphanings,
+    entry.first_seen) .. entry.raw
+end
+
+local function unpack_entry(packed)
+  local copy, failures, orphanings, first_seen, start =
+    string.match(packed, '^(%d+) (%d+) (%d+) (%d+)\n()')
+  return {
+    copy = tonumber(copy), failures = tonumber(failures), orphanings = tonumber(orphanings),
+    first_seen = tonumber(first_seen), raw = string.sub(packed, start),
+  }
+end
+
+-- An order that outlived two workers, or is on its last chance, runs with no other such order in its
+-- worker, so that the one which kills workers is found out before the innocent ones beside it are
+-- used up.
+local function on_last_chance(entry)
+  return entry.orphanings > 0 and entry.orphanings >= math.min(2, policy.max_orphanings - 1)
+end
+
+-- Bury an entry: it stays until an operator decides. Its number is its id among the dead.
+local function bury(entry, order_id, reason, err, worker)
+  local number = call('HINCRBY', BOOKS, 'buried', 1)
+  local header = cjson.encode({
+    order_id = order_id, reason = reason, error = err, at = NOW, worker = worker,
+    failures = entry.failures, orphanings = entry.orphanings, first_seen = entry.first_seen,
+    copy = entry.copy,
+  })
+  call('HSET', DEAD, number, header .. '\n' .. entry.raw)
+  emit(order_id, 'dead', entry.failures)
+end
+
+local status_ttl = whole(policy.status_ttl)
+
+local function mark_dead(order_id, err)
+  local key = policy.order_prefix .. order_id
+  call('HSET', key, 'status', 'dead', 'error', err, 'finished_at', now)
+  call('HDEL', key, 'next_attempt_at')
+  call('PEXPIRE', key, status_ttl)
+end
