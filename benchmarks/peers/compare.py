@@ -35,7 +35,7 @@ DEFAULT, BEST = 50, 1000
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print; the figures of all rounds go to peers.json."""
     report = Report("peers")
-    told = arguments("peers.compare", given, rounds=3, scale=100, only="", pickups=40)
+    told = arguments("peers.compare", given, rounds=3, scale=100, only="", pickups=100)
     names = told.only.split(",") if told.only else [peer.name for peer in PEERS]
     peers = [peer for peer in PEERS if peer.name in names]
     versions = {peer.name: peer.version() for peer in peers}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import ceiling, drain, memory, pickup, scrape
+from benchmarks import ceiling, drain, durable, memory, pickup, scrape
 from benchmarks.kit import figures
 from benchmarks.kit.drain import drain as drain_once
 from benchmarks.kit.ground import ground
@@ -44,6 +44,18 @@ def test_the_drain_tells_rates_and_cpu_of_each(
         assert 0 < row["rate"][0] * row["worker_cpu"][0] < 2e6
         assert 0 < row["rate"][0] * row["redis_cpu"][0] < 2e6
         assert row["memory"][0] > 10
+
+
+def test_a_durable_redis_is_measured_beside_the_promised_writes_alone(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    durable.main(["--orders", "12000", "--rounds", "1"])
+    assert f"{durable.PROMISES}: " in capsys.readouterr().out
+    rows = _saved(results, "durable")["rows"]
+    assert len(rows) == 4
+    for name in (durable.PROMISES, durable.PROMISES + durable.SUFFIX):
+        assert rows[name]["rate"][0] > 1000
+        assert rows[name]["redis_cpu"][0] > 0
 
 
 def test_the_ceiling_replays_what_a_worker_said(
