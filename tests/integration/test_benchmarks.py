@@ -52,7 +52,7 @@ def test_a_durable_redis_is_measured_beside_the_promised_writes_alone(
     durable.main(["--orders", "12000", "--rounds", "1"])
     assert f"{durable.PROMISES}: " in capsys.readouterr().out
     rows = _saved(results, "durable")["rows"]
-    assert len(rows) == 4
+    assert len(rows) == 6
     for name in (durable.PROMISES, durable.PROMISES + durable.SUFFIX):
         assert rows[name]["rate"][0] > 1000
         assert rows[name]["redis_cpu"][0] > 0
