@@ -31,7 +31,7 @@ from benchmarks.peers.peer import Peer
 from benchmarks.peers.peers import PEERS
 
 DEFAULT, BEST = 50, 1000
-ORDERS, PICKUPS = 40_000, 20
+ORDERS, PICKUPS = 40_000, 40
 _PROGRAMS = {"BullMQ": ("node", "npm"), "Sidekiq": ("sidekiq",)}
 
 
