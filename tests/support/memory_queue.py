@@ -114,12 +114,13 @@ class MemoryQueue:
         while not self.store.public:
             self.store.arrived.clear()
             await self.store.arrived.wait()
-        raw, trip = self.store.public[-1], self._standing
-        if trip is None:
-            return Rung(raw)
-        self._standing = None
-        reply = _Exchange(self.store, trip).stand_by()
-        if reply is None:
+        return self.ring(self.store.public[-1])
+
+    def ring(self, raw: bytes | None) -> Rung:
+        """The end of a wait, and the trip that stands by until then."""
+        trip, self._standing = self._standing, None
+        reply = _Exchange(self.store, trip).stand_by() if trip else None
+        if trip is None or reply is None:
             return Rung(raw)
         self.trips.append(trip)
         return Rung(raw, trip, reply)

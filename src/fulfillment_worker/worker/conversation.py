@@ -159,8 +159,9 @@ class Conversation:
                 if self._room():
                     await self._stand_by()
                     self._doorbell.listen()
-                # A trip that stood by may have been made since.
-                until = self._silent_until(max(began, self._talked_at))
+                # A trip that stood by may have been made since. It says that the worker is alive,
+                # but doesn't look at the leases of others.
+                until = self._silent_until(max(began, self._talked_at) if self._ledger else began)
                 async with asyncio.timeout(until - time.monotonic()):
                     await self._nudged.wait()
         except TimeoutError:

@@ -76,6 +76,23 @@ async def test_an_idle_worker_that_was_refused_tries_again_soon(shop: Shop) -> N
     await shop.until(lambda: len(shop.all(QueueRegained)) == 2)
 
 
+class Impatient(MemoryQueue):
+    """Each wait for an order ends soon, without one."""
+
+    async def wait(self, seconds: float) -> Rung:
+        await asyncio.sleep(0.02)
+        return self.ring(None)
+
+
+async def test_a_wait_that_ends_without_an_order_puts_off_no_look_at_the_leases(shop: Shop) -> None:
+    """A trip that stands by doesn't look for orders whose lease has run out."""
+    queue = Impatient(shop.store)
+    shop.work(fulfil, queue, lease=0.3)
+    await shop.until(lambda: any(trip.standing for trip in queue.trips))
+    looks = sum(not trip.standing for trip in queue.trips)
+    await shop.until(lambda: sum(not trip.standing for trip in queue.trips) > looks)
+
+
 async def test_many_orders_at_once_start_at_once(shop: Shop) -> None:
     """With room for so many, a large reply is worked off while the next trip is on its way."""
     queue = MemoryQueue(shop.store)
