@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import time
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -19,7 +20,6 @@ import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import (
     CONTENT_TYPE_PLAIN_0_0_4,
-    choose_encoder,
     gzip_accepted,
 )
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -28,6 +28,14 @@ from prometheus_client.openmetrics import exposition as openmetrics
 _PAUSE_PER_WORK = 4.0
 # Half of the size for a quarter of the time that the default level takes.
 _GZIP_LEVEL = 1
+_OPENMETRICS = "application/openmetrics-text"
+# From the most specific on: the first that a client names says how much it likes text.
+_MEANS_TEXT = ("text/plain", "text/*", "*/*")
+_SERVED = {
+    _OPENMETRICS: ("", "1.0.0"),
+    **dict.fromkeys(_MEANS_TEXT, ("", "0.0.4")),
+}
+_WEIGHT = re.compile(r"[01](\.[0-9]{0,3})?").fullmatch
 
 
 class PageRequest(msgspec.Struct, frozen=True):
@@ -138,13 +146,23 @@ def _encoder(request: PageRequest) -> tuple[_Encoder, str]:
 
 
 def _wants_openmetrics(accept: str) -> bool:
-    """As the client library decides; but it is given no say in versions, nor in escaping.
+    """Whether it is named, and liked no less than the text format (RFC 9110, 12.5.1).
 
-    It echoes whatever version a client names. One version of each format serves every scraper,
-    and keeps the number of different pages small.
+    One version of each format serves every scraper, and keeps the number of different pages small.
+    The client library heeds no weights, so that a scraper which prefers text wouldn't get it.
     """
-    try:
-        _, content_type = choose_encoder(accept)
-    except Exception:  # noqa: BLE001 - it stumbles in several ways over versions like "x.y"
-        return False
-    return content_type.startswith("application/openmetrics-text")
+    likings: dict[str, float] = {}
+    for media_range in accept.split(","):
+        kind, version, liking = _media_range(media_range)
+        if version in _SERVED.get(kind, ()):
+            likings[kind] = max(liking, likings.get(kind, 0.0))
+    text = next((likings[kind] for kind in _MEANS_TEXT if kind in likings), 0.0)
+    return likings.get(_OPENMETRICS, 0.0) > 0 and likings[_OPENMETRICS] >= text
+
+
+def _media_range(text: str) -> tuple[str, str, float]:
+    """Its type, its version ("" where it names none), and its weight."""
+    kind, *parameters = (part.strip().lower() for part in text.split(";"))
+    told = dict(parameter.partition("=")[::2] for parameter in parameters)
+    weight = told.get("q", "1")
+    return kind, told.get("version", "").strip('"'), float(weight) if _WEIGHT(weight) else 1.0

@@ -67,6 +67,27 @@ def test_any_accept_header_gets_a_page(server: MetricsServer, accept: str) -> No
     assert fetch(server, "/metrics", headers={"Accept": accept})[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        ("application/openmetrics-text", True),
+        ("Application/OpenMetrics-Text; version=1.0.0; escaping=allow-utf-8", True),
+        ('text/plain, application/openmetrics-text;version="1.0.0"', True),
+        ("application/openmetrics-text;version=0.0.1;q=0.9,text/plain;q=0.1", False),
+        ("application/openmetrics-text;q=0.4,text/plain;version=0.0.4;q=0.5", False),
+        ("application/openmetrics-text;q=0.4,text/plain;version=1.0.0;q=0.5", True),
+        ("application/openmetrics-text;q=0,text/plain;q=0", False),
+        ("application/openmetrics-text;q=0.3,text/plain;q=0.2,*/*;q=0.5", True),
+        ("application/openmetrics-text;q=0.3,*/*;q=0.5", False),
+    ],
+)
+def test_a_client_gets_the_format_that_it_likes_best(
+    server: MetricsServer, accept: str, openmetrics: bool
+) -> None:
+    _, _, body = fetch(server, "/metrics", headers={"Accept": accept})
+    assert body.endswith(b"# EOF\n") == openmetrics
+
+
 def test_gzip(server: MetricsServer) -> None:
     _, headers, body = fetch(server, "/metrics", headers={"Accept-Encoding": "gzip"})
     assert headers["Content-Encoding"] == "gzip"
