@@ -42,19 +42,24 @@ class Endpoint:
 
     blocking = False
 
-    def __init__(self, client: httpx.AsyncClient, url: httpx.URL, secrets: list[str]) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, url: httpx.URL, secrets: list[str], order_timeout: float
+    ) -> None:
         self._client = client
         self._url = url
         self._secrets = secrets
+        # Of its time, an attempt must have some left to end by what the status says.
+        self._body_by = order_timeout - min(1.0, order_timeout / 10)
         self.name = f"{url.scheme}://{url.netloc.decode('ascii')}"
 
     async def __call__(self, order: Order) -> None:
         """Post `order`. Raises Retry or Reject, whose messages hold no credentials."""
+        body_by = asyncio.get_running_loop().time() + self._body_by
         try:
             async with self._client.stream(
                 "POST", self._url, content=order.raw, headers=_headers(order)
             ) as response:
-                self._judge(response, await _body(response))
+                self._judge(response, await _body(response, body_by))
         except httpx.HTTPError as error:
             raise Retry(f"{self.name}: {_said(error)}") from error
 
@@ -108,7 +113,8 @@ def endpoint(url: str, *, order_timeout: float, concurrency: int | None) -> Endp
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"User-Agent": f"fulfillment-worker/{version('fulfillment-worker')}"},
     )
-    return Endpoint(client, target.copy_with(userinfo=b""), _secrets(target, auth))
+    bare = target.copy_with(userinfo=b"")
+    return Endpoint(client, bare, _secrets(target, auth), order_timeout)
 
 
 def _parse(url: str) -> httpx.URL:
@@ -163,16 +169,17 @@ def _headers(order: Order) -> dict[str, str]:
     return headers
 
 
-async def _body(response: httpx.Response) -> bytes:
-    """The answer's body, as far as it comes in time and is not too long.
+async def _body(response: httpx.Response, by: float) -> bytes:
+    """The answer's body, as far as it comes in time and is not too long. by: time of the loop.
 
     Read to its end, the connection can serve the next order. Whatever goes wrong here changes
     nothing: the status has decided already.
     """
     body = bytearray()
+    until = min(by, asyncio.get_running_loop().time() + _BODY_SECONDS)
     try:
         chunks = cast("AsyncGenerator[bytes]", response.aiter_raw())
-        async with asyncio.timeout(_BODY_SECONDS), aclosing(chunks):
+        async with asyncio.timeout_at(until), aclosing(chunks):
             async for chunk in chunks:
                 body += chunk
                 if len(body) > _BODY_BYTES:

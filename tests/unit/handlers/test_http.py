@@ -204,6 +204,13 @@ async def test_the_status_decides_whatever_becomes_of_the_body(
         assert server.connections == 2
 
 
+async def test_the_status_decides_before_the_time_is_up(order: Order) -> None:
+    """Done is done: were the attempt to run out of its time, the order would be posted again."""
+    async with ScriptedServer(never_ending) as server, endpoint(server.url, 0.5) as handler:
+        async with asyncio.timeout(0.5):
+            await handler(order)
+
+
 async def silence(writer: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
