@@ -308,6 +308,18 @@ def test_a_taken_metrics_port(redis_7: RedisServer, tmp_path: Path, host: str) -
         assert client.keys("*") == [b"orders"]
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "worker.invalid"])
+def test_a_metrics_host_that_is_no_address_of_this_machine(tmp_path: Path, host: str) -> None:
+    (tmp_path / "shop.py").write_text(FULFIL_ALL)
+    arguments = ("--handler", "shop:fulfil", "--metrics-host", host, "--metrics-port", "2999")
+    done = run_cli("run", *arguments, cwd=tmp_path)
+    assert done.returncode == 3, done
+    assert len((done.stdout + done.stderr).splitlines()) == 1, done
+    assert f"on {host} can't be bound" in done.stderr
+    assert "Unknown error" not in done.stderr
+    assert "give an address of this machine as --metrics-host" in done.stderr
+
+
 def test_served_before_anything_is_consumed(redis_7: RedisServer, run_worker: Start) -> None:
     place(redis_7, bodies(1))
     worker = run_worker(redis_7.url)

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from enum import StrEnum
 from urllib.parse import unquote
 
+from fulfillment_worker.config.hosts import resolvable
+
 _UNFIT = re.compile(r"[\x00-\x20\x7f-\x9f]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>.*))?")
@@ -228,7 +230,7 @@ def _hosts(scheme: Scheme, text: str) -> tuple[tuple[str, int], ...]:
 
 def _host(scheme: Scheme, text: str) -> tuple[str, int]:
     match = _HOST.fullmatch(text)
-    if not match:
+    if not match or not resolvable(match["v6"] or match["name"]):
         raise ValueError("a host is missing or malformed; write HOST:PORT, or [IPV6]:PORT")
     default = _SENTINEL_PORT if scheme is Scheme.SENTINEL else _REDIS_PORT
     port = match["port"]

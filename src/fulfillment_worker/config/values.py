@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from fulfillment_worker.config.hosts import resolvable
 from fulfillment_worker.config.redis_url import RedisUrl
 
 __all__ = [
@@ -209,7 +210,8 @@ class Host:
     def __call__(self, text: str) -> str:
         if text == "*":
             return ""
-        if not re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\]?", text):
+        listed = re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\]?", text)
+        if not listed or not resolvable(text):
             raise ValueError(f"give {self.allowed}")
         return text.strip("[]")
 
@@ -231,7 +233,8 @@ class Handler:
     def _url(text: str) -> str:
         try:
             parts = urlsplit(text)
-            usable = parts.hostname and parts.port != 0 and not re.search(r"[\s\x00-\x1f]", text)
+            named = parts.hostname and resolvable(parts.hostname)
+            usable = named and parts.port != 0 and not re.search(r"[\s\x00-\x1f]", text)
         except ValueError:  # a port that is none, or an unclosed bracket
             usable = None
         if not usable:

@@ -7,7 +7,7 @@ import socket
 
 _BACKLOG = 1024
 _KERNEL_BUFFER = 64 * 1024
-_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -40,7 +40,7 @@ def _listen_on(
         sockets.append(_nonblocking(address, port, family))
     except OSError as error:
         # `localhost` often has an IPv6 address where IPv6 is switched off: the other will do.
-        if error.errno not in _NO_SUCH_ADDRESS:
+        if error.errno not in NO_SUCH_ADDRESS:
             raise
         return error
     return None
@@ -51,7 +51,7 @@ def _listen_everywhere(port: int) -> socket.socket:
         try:
             return _nonblocking("", port, socket.AF_INET6, dualstack=True)
         except OSError as error:
-            if error.errno not in _NO_SUCH_ADDRESS:
+            if error.errno not in NO_SUCH_ADDRESS:
                 raise
     return _nonblocking("", port, socket.AF_INET)
 

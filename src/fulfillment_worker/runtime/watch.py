@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from logging import INFO
@@ -13,6 +15,7 @@ from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.observability.event_log import EventLog
 from fulfillment_worker.observability.health import Health, Probed
 from fulfillment_worker.observability.hooks import Observer, Observers
+from fulfillment_worker.observability.listening import NO_SUCH_ADDRESS
 from fulfillment_worker.observability.logs import LogHandler, configure, log
 from fulfillment_worker.observability.metrics import Metrics
 from fulfillment_worker.observability.server import MetricsServer
@@ -80,7 +83,7 @@ class Watch:
         except OSError as error:
             raise PortTaken(
                 f"the metrics port {self._settings.metrics_port} on {host or '*'} can't be bound: "
-                f"{_reason(error)}; end what uses it, or give another --metrics-port"
+                f"{_reason(error)}; {_remedy(error)}"
             ) from error
         self.port = server.port
         log(INFO, f"Metrics server starting on port {server.port}", port=server.port)
@@ -136,5 +139,16 @@ class Watch:
 
 
 def _reason(error: OSError) -> str:
-    # asyncio adds the address to `strerror`, which the line says already.
-    return os.strerror(error.errno) if error.errno else str(error)
+    # asyncio adds the address to `strerror`, which the line says already. The resolver has numbers
+    # of its own, all below 0, which the system has no words for.
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, socket.gaierror) or error.errno in NO_SUCH_ADDRESS:
+        return "give an address of this machine as --metrics-host, or * for all"
+    if error.errno == errno.EACCES:
+        return "give a --metrics-port that this user may take, such as one above 1023"
+    return "end what uses it, or give another --metrics-port"

@@ -71,6 +71,8 @@ def test_reads(text: str, expected: RedisUrl) -> None:
         ("redis://", "a host is missing"),
         ("redis:///0", "a host is missing"),
         ("redis://h,,", "a host is missing"),
+        ("redis://a..b", "a host is missing or malformed"),
+        (f"redis+sentinel://a,{'b' * 64}/shop", "a host is missing or malformed"),
         ("redis://a,b", "several hosts need redis\\+sentinel://"),
         ("redis://h:0", "the port must be a whole number from 1 to 65535"),
         ("redis://h:65536", "the port must be"),

@@ -74,10 +74,10 @@ def test_takes(parse: Parser[Any], text: str, value: object) -> None:
         *((NUMBER, text) for text in ("0.4", "1001", "inf", "-1", "")),
         *((Names(), text) for text in ("", ",", "a,,b", "a,a", "a{b}", "}", "a\x00b", "q" * 129)),
         *((Field(), text) for text in ("", "a\nb", "enqueued_at", "traceparent", "f" * 129)),
-        *((Host(), text) for text in ("", "a b", "http://x", "x:80")),
+        *((Host(), text) for text in ("", "a b", "http://x", "x:80", "a..b", "a" * 64)),
         *((Handler(), text) for text in ("", "shop", "shop:", "shop/orders.py:fulfil", "a b:c")),
         *((Handler(), text) for text in ("http://", "https:/x", "http://x:99999", "http://x/a b")),
-        *((Handler(), text) for text in ("http://[::1", "ftp://x/y")),
+        *((Handler(), text) for text in ("http://[::1", "ftp://x/y", "http://a..b/x")),
     ],
 )
 def test_refuses_with_advice(parse: Parser[Any], text: str) -> None:
