@@ -14,6 +14,7 @@ import redis
 from tests.support.calls import NOTE, Calls, taking
 from tests.support.eventually import eventually
 from tests.support.orders import bodies, books, dead_letters, place, wait_until_all
+from tests.support.process import run_cli
 from tests.support.redis_server import RedisServer, length, wait_for_status
 from tests.support.worker import FULFIL_ALL, RunningWorker
 
@@ -294,6 +295,23 @@ def test_a_redis_that_falls_silent(redis_7: RedisServer, run_worker: Start, call
 
 
 # --- refusing -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["redis-6.2", "redis-7"])
+def test_a_queue_that_is_no_list(new_redis: NewRedis, run_worker: Start, version: str) -> None:
+    server = new_redis(version)
+    with server.client() as client:
+        client.set("orders", "a string")
+        worker = run_worker(server.url)
+        wait_for_readyz(worker, 503, "`fulfillment-worker doctor` names it")
+        for command in (("queue",), ("enqueue", "--sample", "1")):
+            done = run_cli(*command, "--redis-url", server.url)
+            assert done.returncode == 1
+            assert "`fulfillment-worker doctor` names it" in done.stderr
+        client.delete("orders")
+    place(server, bodies(1))
+    wait_until_all(server, bodies(1))
+    assert worker.terminate() == 0
 
 
 def test_a_redis_that_is_full(new_redis: NewRedis, run_worker: Start, calls: Calls) -> None:

@@ -151,9 +151,27 @@ def explain(error: BaseException, url: RedisUrl) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What the server said, which a cluster's client wraps into errors of its own."""
+    """What the server said, which others wrap into errors of their own.
+
+    A cluster's client does, and so does Redis 6.2 with what ends a script.
+    """
     inner = error.__cause__ or error.__context__
-    return _cause(inner) if isinstance(error, RedisClusterException) and inner else error
+    if isinstance(error, RedisClusterException) and inner:
+        return _cause(inner)
+    found = _CODE.search(str(error)) if type(error) is ResponseError else None
+    return _CODES[found[1]](str(error)) if found else error
+
+
+class WrongTypeError(ResponseError):
+    """A key holds another type of value than the command is for."""
+
+
+_CODES: dict[str, type[RedisError]] = {
+    "OOM": OutOfMemoryError,
+    "READONLY": ReadOnlyError,
+    "WRONGTYPE": WrongTypeError,
+}
+_CODE = re.compile(rf"(?:^|[-'\" ])({'|'.join(_CODES)}) ")
 
 
 # The first that fits: the special ones stand before the kinds that they belong to.
@@ -168,6 +186,10 @@ _EXPLANATIONS: tuple[tuple[type[BaseException], str], ...] = (
     (ReadOnlyError, "is a read-only replica: point FULFILLMENT_REDIS_URL at the primary"),
     (OutOfMemoryError, "is out of memory: raise its maxmemory, or free some"),
     (MovedError, "is a node of a cluster: write redis+cluster:// in FULFILLMENT_REDIS_URL"),
+    (
+        WrongTypeError,
+        "has something foreign under a key of the queue: `fulfillment-worker doctor` names it",
+    ),
     (ResponseError, "refused: {}"),
     (TimeoutError, "does not answer: {}"),
     (BaseException, "can't be reached: {}"),
