@@ -179,7 +179,7 @@ async def test_what_is_sent_behind_a_command_that_waits_is_answered_after_it(
     wait = bench.line.block("wait", "BLPOP", "list", 5, behind=behind, patience=6)
     waiting = asyncio.create_task(wait)
     await aeventually(lambda: bench.line.waits, what="the command waits")
-    await bench.line.send_behind("ECHO", "2")
+    bench.line.send_behind("ECHO", "2")
     with redis_7.client() as client:
         client.lpush("list", "x")
     assert await waiting == [[b"list", b"x"], b"1", None, b"2"]

@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.events import CommandSent
 from fulfillment_worker.core.exchange import QueueUnavailable, nothing
 from fulfillment_worker.queue.connection import check_version, explain, open_client
 from fulfillment_worker.queue.scripts import Script
+from fulfillment_worker.queue.wire import Answer, Wire
 
 Listener = Callable[[CommandSent], None]
 
@@ -42,11 +43,12 @@ class Line:
         self._listener = listener
         self._on_connect = on_connect
         self._client: Any = None
-        self._connection: Any = None
+        # None where the client has to say it: a cluster's finds the node anew for each command.
+        self._wire: Wire | None = None
         self._connected = False
         self._calls = 0
-        # How many commands were sent behind the one that waits; None where none does.
-        self._behind: int | None = None
+        # What was sent behind the command that waits; None where none does.
+        self._behind: list[Answer] | None = None
 
     async def block(
         self, operation: str, *command: Any, behind: Iterable[tuple[Any, ...]], patience: float
@@ -57,7 +59,8 @@ class Line:
         `send_behind` adds to them. None is the reply of those that failed. patience: seconds after
         which to give up. Raises QueueUnavailable.
         """
-        asking = self._ask_and_wait(command, behind)
+        until = time.monotonic() + patience
+        asking = self._ask_and_wait(command, behind, until)
         replies: list[Any] = await self._guarded(operation, asking, patience, blocking=True)
         return replies
 
@@ -66,13 +69,11 @@ class Line:
         """Whether a command waits, so that others may be sent behind it."""
         return self._behind is not None
 
-    async def send_behind(self, *command: Any) -> None:
+    def send_behind(self, *command: Any) -> None:
         """Send one more behind the command that waits."""
+        assert self._wire is not None
         assert self._behind is not None
-        self._behind += 1
-        # Whether the line holds is for the one to say who waits at its end.
-        with contextlib.suppress(RedisError, OSError):
-            await self._send(command)
+        self._behind += self._wire.send(command)
 
     async def run(
         self,
@@ -86,60 +87,52 @@ class Line:
         args: the number of keys, the keys, the arguments. meanwhile: called while the script is on
         its way.
         """
-        return await self._guarded(script.name, self._evaluate(script, args, meanwhile), patience)
+        until = time.monotonic() + patience
+        asking = self._evaluate(script, args, meanwhile, until)
+        return await self._guarded(script.name, asking, patience)
 
     async def _evaluate(
-        self, script: Script, args: tuple[Any, ...], meanwhile: Callable[[], None]
+        self, script: Script, args: tuple[Any, ...], meanwhile: Callable[[], None], until: float
     ) -> Any:
         try:
-            return await self._ask(("EVALSHA", script.sha, *args), meanwhile)
+            return await self._ask(("EVALSHA", script.sha, *args), meanwhile, until)
         except NoScriptError:
-            return await self._ask(("EVAL", script.text, *args), nothing)
+            return await self._ask(("EVAL", script.text, *args), nothing, until)
 
-    async def _ask(self, command: tuple[Any, ...], meanwhile: Callable[[], None]) -> Any:
-        await self._be_connected()
-        if self._connection is None:
+    async def _ask(
+        self, command: tuple[Any, ...], meanwhile: Callable[[], None], until: float
+    ) -> Any:
+        await self._be_connected(until)
+        if self._wire is None:
             meanwhile()
-            return await self._client.execute_command(*command)
+            return await _within(until, self._client.execute_command(*command))
         # Written at once, without a turn of the loop: Redis is at work before `meanwhile` is.
-        await self._send(command)
+        (answer,) = self._wire.send(command)
         meanwhile()
-        return await self._connection.read_response()
+        return await _by(until, answer)
 
     async def _ask_and_wait(
-        self, command: tuple[Any, ...], behind: Iterable[tuple[Any, ...]]
+        self, command: tuple[Any, ...], behind: Iterable[tuple[Any, ...]], until: float
     ) -> list[Any]:
-        await self._be_connected()
-        if self._connection is None:
-            return [await self._client.execute_command(*command)]
-        await self._send(command)
-        self._behind = 0
+        await self._be_connected(until)
+        if self._wire is None:
+            return [await _within(until, self._client.execute_command(*command))]
+        (answer,) = self._wire.send(command)
+        self._behind = self._wire.send(*behind)
         try:
-            for each in behind:
-                await self.send_behind(*each)
-            replies = [await self._connection.read_response()]
-            while len(replies) <= self._behind:
-                replies.append(await self._read_or_none())
+            replies = [await _by(until, answer)]
+            for each in self._behind:
+                replies.append(await _or_none(_by(until, each)))
             return replies
         finally:
             self._behind = None
 
-    async def _read_or_none(self) -> Any:
-        try:
-            return await self._connection.read_response()
-        except ResponseError:
-            return None
-
-    async def _send(self, command: tuple[Any, ...]) -> None:
-        packed = self._connection.pack_command(*command)
-        await self._connection.send_packed_command(packed, check_health=False)
-
-    async def _be_connected(self) -> None:
-        # Closed by the server while nothing was said, or it sent what nobody asked for.
-        if self._connection is not None and await self._connection.can_read():
+    async def _be_connected(self, until: float) -> None:
+        # Closed by the server while nothing was said, or it said what nobody had asked for.
+        if self._wire is not None and self._wire.broken:
             await self.close()
         if self._client is None:
-            await self._connect()
+            await _within(until, self._connect())
 
     async def _guarded(
         self,
@@ -151,11 +144,13 @@ class Line:
         started = time.monotonic()
         self._calls += 1
         try:
-            reply = await _within(patience, asking)
+            reply = await asking
         except Exception as error:  # the client raises more than it says, RedisClusterException say
             self._listener(CommandSent(operation, False, None))
             sent = self._connected
             await self.close()
+            if isinstance(error, TimeoutError):
+                error = TimeoutError(f"no answer within {patience:g} s")
             raise QueueUnavailable(explain(error, self._url), sent=sent) from error
         except asyncio.CancelledError:
             await self.close()
@@ -175,11 +170,10 @@ class Line:
         await check_version(client)
         if self._on_connect:
             await self._on_connect(client)
-        # The client's own way of sending a command costs more than the trip. A cluster's client
-        # keeps it: it finds the node anew for each command.
+        # The client's own way of sending a command costs more than the trip.
         if isinstance(client, Redis):
             pool: Any = client.connection_pool
-            self._connection = await pool.get_connection()
+            self._wire = Wire(await pool.get_connection())
         self._connected = True
 
     async def close_if_idle(self) -> None:
@@ -190,25 +184,51 @@ class Line:
     async def close(self) -> None:
         """Drop the connection. Idempotent."""
         client, self._client = self._client, None
-        self._connection, self._connected = None, False
+        self._wire, self._connected = None, False
         if client is not None:
             # It is thrown away; how it went is of no interest.
             with contextlib.suppress(Exception):
-                await _within(1.0, client.aclose())
+                await _within(time.monotonic() + 1.0, client.aclose())
 
 
-async def _within(seconds: float, asking: Coroutine[Any, Any, Any]) -> Any:
-    """Like asyncio.wait_for, but a reply that came while a handler blocked the loop counts."""
-    loop = asyncio.get_running_loop()
+async def _or_none(asking: Awaitable[Any]) -> Any:
     try:
-        async with asyncio.timeout(None) as limit:
-            # By then the loop has read what is there.
-            timer = loop.call_later(seconds, lambda: limit.reschedule(loop.time() + _GRACE))
-            try:
-                return await asking
-            finally:
-                timer.cancel()
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
+        return await asking
+    except ResponseError:
+        return None
+
+
+async def _by(until: float, answer: Answer) -> Any:
+    """The answer, if it comes by then (monotonic seconds); else TimeoutError."""
+    if not answer.done():
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(until - time.monotonic(), _lose_patience, answer)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+    return answer.result()
+
+
+def _lose_patience(answer: Answer) -> None:
+    # By then the loop has read what is there.
+    asyncio.get_running_loop().call_later(_GRACE, _give_up, answer)
+
+
+def _give_up(answer: Answer) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
+
+
+async def _within(until: float, asking: Awaitable[Any]) -> Any:
+    """What the client says, if it does by then; else TimeoutError."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+        # As in `_lose_patience`.
+        timer = loop.call_later(
+            until - time.monotonic(), lambda: limit.reschedule(loop.time() + _GRACE)
+        )
+        try:
+            return await asking
+        finally:
+            timer.cancel()

@@ -127,7 +127,7 @@ class RedisQueue:
         """
         if self._bell.waits:
             self._standing.append(trip)
-            await self._bell.send_behind(*self._stand_by(trip))
+            self._bell.send_behind(*self._stand_by(trip))
         else:
             self._to_stand_by = [trip]
 
