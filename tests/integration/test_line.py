@@ -219,6 +219,31 @@ async def test_what_nobody_asked_for_answers_nothing(relay: Relay) -> None:
     await bench.line.close()
 
 
+async def test_what_is_no_reply_ends_the_connection(relay: Relay) -> None:
+    """And all that was said on it: nobody knows what the rest would be an answer to."""
+    bench = Bench(await relay.start())
+    wait = bench.line.block("wait", "BLPOP", "list", 5, behind=[("ECHO", "1")], patience=6)
+    waiting = asyncio.create_task(wait)
+    await aeventually(lambda: bench.line.waits, what="the command waits")
+    relay.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    with pytest.raises(QueueUnavailable, match="can't be reached: Protocol error") as error:
+        await waiting
+    assert error.value.sent
+    assert await ask(bench.line, "echo", "ECHO", "mine", patience=5) == b"mine"
+    await bench.line.close()
+
+
+async def test_news_that_redis_pushes_is_no_reply(relay: Relay) -> None:
+    bench = Bench(await relay.start())
+    wait = bench.line.block("wait", "BLPOP", "nothing", "0.2", behind=(), patience=6)
+    waiting = asyncio.create_task(wait)
+    await aeventually(lambda: bench.line.waits, what="the command waits")
+    relay.say(b">2\r\n$4\r\nnews\r\n$1\r\nx\r\n")
+    assert await waiting == [None]
+    assert bench.met == 1
+    await bench.line.close()
+
+
 @pytest.mark.parametrize("held", [False, True], ids=["before", "after"])
 async def test_an_order_that_rang_while_the_doorbell_was_taken_off(
     relay: Relay, redis_7: RedisServer, held: bool
