@@ -241,6 +241,16 @@ def test_a_letter_is_shown_with_its_history_and_bytes(
     assert cli("dead", "show", "1", "--raw").stdout_bytes == b'{"order_id": "A-0"}'
 
 
+def test_an_id_that_is_not_utf_8_is_unknown(
+    cli: Callable[..., Result], redis_server: RedisServer
+) -> None:
+    place(redis_server, bodies(1))
+    result = cli("status", "A-0", "\udcff")
+    assert result.exit_code == 1
+    assert "A-0  waiting" in result.stdout
+    assert "\\udcff  unknown" in result.stdout
+
+
 def test_an_operator_who_lacks_a_right_changes_nothing(redis_7: RedisServer) -> None:
     bury(redis_7, bodies(2))
     with redis_7.client() as client:

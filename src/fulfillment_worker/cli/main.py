@@ -5,6 +5,8 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 the metrics port can'
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -29,6 +31,15 @@ COMMANDS = {
     "resume": "Let workers claim orders again.",
     "monitoring": "Write rules and alerts for Prometheus, and a dashboard for Grafana.",
 }
+
+
+# Commands deal with the files that they read and write: what is left is their output's.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _write_nowhere() -> None:
+    # Python writes what is left in its buffer when it exits, and would complain once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class App(click.Group):
@@ -70,6 +81,12 @@ class App(click.Group):
             complain(error.format_message())
             code = error.exit_code
         except click.Abort:  # Ctrl-C
+            code = 1
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            complain(f"the output can't be written: {os.strerror(error.errno)}")
+            _write_nowhere()
             code = 1
         sys.exit(code)
 

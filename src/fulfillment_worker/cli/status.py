@@ -53,12 +53,22 @@ def status(settings: Settings, order_ids: tuple[str, ...], as_json: bool) -> int
 
 async def _find(settings: Settings, order_ids: list[str]) -> dict[str, Whereabouts]:
     found: dict[str, Whereabouts] = {}
+    order_ids = list(filter(_is_text, order_ids))
     async with inspectors(settings) as all_queues:
         for inspector in all_queues:
             missing = [order_id for order_id in order_ids if order_id not in found]
             if missing:
                 found |= await inspector.find(missing)
     return found
+
+
+def _is_text(order_id: str) -> bool:
+    """Whether it can be an order's id. An argument that isn't UTF-8 can't, nor be asked for."""
+    try:
+        order_id.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _fields(order_id: str, order: Whereabouts | None) -> Any:

@@ -45,6 +45,23 @@ def test_run_has_a_flag_for_every_setting_and_shows_no_secret(
     assert "hunter2" not in result.output
 
 
+@pytest.mark.parametrize("command", [("--help",), ("monitoring", "made")])
+def test_a_full_disk_is_one_line(tmp_path: Path, command: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fulfillment_worker", *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "fulfillment-worker: the output can't be written: No space left on device\n"
+    )
+
+
 def test_version(cli: Run) -> None:
     assert cli("--version").stdout.startswith("fulfillment-worker ")
 
