@@ -443,8 +443,8 @@ async def test_waiting_ends_when_an_order_arrives_and_takes_nothing(
     assert len(await hand.claim()) == 1
 
 
-async def rung(bench: Bench, hand: Hand, raw: bytes) -> Rung:
-    """An order arrives while a trip of `hand` stands by."""
+async def rung(bench: Bench, hand: Hand, *raws: bytes) -> Rung:
+    """Orders arrive, all at once, while a trip of `hand` stands by."""
     trip = Trip(
         worker=hand.name,
         number=hand.trips + 1,
@@ -458,7 +458,7 @@ async def rung(bench: Bench, hand: Hand, raw: bytes) -> Rung:
     waiting = asyncio.create_task(hand.queue.wait(30))
     # It takes two turns to be told of the wait, and a trip of another to know that Redis was, too.
     await Hand(hand.queue, "other").say()
-    bench.push(raw)
+    bench.push(*raws)
     found = await asyncio.wait_for(waiting, 5)
     if found.reply:
         assert found.trip is trip
@@ -546,7 +546,18 @@ async def test_a_trip_that_stands_by_leaves_other_orders_where_they_are(
     found = await rung(bench, hand, order("B"))
     assert found.reply is not None
     assert [claimed.raw for claimed in found.reply.claimed] == [order("B")]
+    assert not found.reply.backlog
     assert (await hand.survey()).retrying == 1
+
+
+async def test_a_trip_that_stands_by_tells_of_the_orders_that_came_with_its_own(
+    bench: Bench, hand: Hand
+) -> None:
+    found = await rung(bench, hand, order("A"), order("B"))
+    assert found.reply is not None
+    assert [claimed.raw for claimed in found.reply.claimed] == [order("A")]
+    assert found.reply.backlog
+    assert [claimed.raw for claimed in await hand.claim(5)] == [order("B")]
 
 
 async def test_the_order_that_rang_begins_in_the_trip_that_claims_it(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.decode import Decoded, Undecodable, decode
-from fulfillment_worker.core.exchange import Trip
+from fulfillment_worker.core.exchange import Reply, Trip
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from tests.support.eventually import eventually
@@ -34,11 +34,7 @@ class Reader:
 
     async def read(self, raw: bytes) -> dict[str, str] | None:
         """The hash of the order that it began, with its id; None where it left it to the worker."""
-        self._client.flushall()
-        self._client.lpush("orders", raw)
-        await self._queue.stand_by(Trip(worker="w", claim=1, standing=True))
-        reply = (await self._queue.wait(5)).reply
-        assert reply
+        reply = await self.ring(raw)
         assert [claimed.raw for claimed in reply.claimed] == [raw]
         if reply.begun is None:
             return None
@@ -47,6 +43,17 @@ class Reader:
         return {"id": order_id, "now": str(reply.now)} | {
             name.decode(): value.decode() for name, value in found.items()
         }
+
+    async def ring(self, raw: bytes, woken: bytes = b"") -> Reply:
+        """An order wakes a worker; `woken` did so before, and was not claimed."""
+        self._client.flushall()
+        if woken:
+            self._client.lpush(keys.woken("orders"), woken)
+        self._client.lpush("orders", raw)
+        await self._queue.stand_by(Trip(worker="w", claim=1, standing=True))
+        reply = (await self._queue.wait(5)).reply
+        assert reply
+        return reply
 
     async def close(self) -> None:
         await self._queue.close()
@@ -168,6 +175,14 @@ async def test_whatever_redis_begins_the_worker_would_have_begun(reader: Reader)
 
     await asyncio.to_thread(hunt)
     assert began > 25
+
+
+async def test_an_order_that_another_left_behind_hides_none(reader: Reader) -> None:
+    """It woke a worker that died, and is older than the one that rings now: that one is left."""
+    assert not (await reader.ring(b'{"order_id": "A"}')).backlog
+    reply = await reader.ring(b'{"order_id": "B"}', woken=b'{"order_id": "A"}')
+    assert [claimed.raw for claimed in reply.claimed] == [b'{"order_id": "A"}']
+    assert reply.backlog
 
 
 # --- with a worker ------------------------------------------------------------------------------

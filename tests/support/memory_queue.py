@@ -215,7 +215,11 @@ class _Exchange:
         (claimed,) = self.hold([self.take_first()])
         store.leases[trip.worker] = store.now + store.lease
         return Reply(
-            now=store.now, begun=self.begin_unread(claimed), claimed=[claimed], first_claims=1
+            now=store.now,
+            begun=self.begin_unread(claimed),
+            claimed=[claimed],
+            first_claims=1,
+            backlog=bool(store.public),
         )
 
     def apply(self, outcome: Outcome) -> None:

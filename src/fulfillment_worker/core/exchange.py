@@ -60,7 +60,7 @@ class Trip(msgspec.Struct, kw_only=True):
     breaker_open: whether it claims less than it could, since the handler's dependency is down.
     survey: whether the reply is to say how the queue stands.
     standing: it stands by, with nothing to say: it claims the order that came, which may begin at
-        once. Its reply doesn't tell of a backlog, nor what is due next.
+        once. Its reply tells of no backlog but new orders, nor what is due next.
     leaving: it is the last trip of this worker.
     """
 

@@ -118,7 +118,7 @@ class RedisQueue:
                 await self._bell.close()
                 return Rung(moved, trip)
             if reply[0] == 0:
-                return Rung(moved, trip, _read_stood_by(trip, *reply[1:]))
+                return Rung(moved, trip, _read_stood_by(trip, moved, *reply[1:]))
         return Rung(moved)
 
     async def stand_by(self, trip: Trip) -> None:
@@ -301,13 +301,24 @@ SCRIPT_KEYS = (
 )
 
 
-def _read_stood_by(trip: Trip, now: int, packed: bytes, order_id: bytes, paused: int) -> Reply:
+def _read_stood_by(
+    trip: Trip,
+    moved: bytes | None,
+    now: int,
+    packed: bytes,
+    order_id: bytes,
+    backlog: int,
+    paused: int,
+) -> Reply:
     delivery, raw = trip.first_delivery, packed.partition(b"\n")[2]
+    # One that had woken a worker which is gone was claimed instead: the other may still be there.
+    left = bool(packed) and raw != moved
     return Reply(
         now=now,
         begun=(delivery, Verdict.GO, order_id.decode()) if order_id else None,
         claimed=[Claimed(delivery, raw, 0, 0, now, False)] if packed else [],
         first_claims=1 if packed else 0,
+        backlog=backlog == 1 or left,
         paused=paused == 1,
     )
 

@@ -93,6 +93,23 @@ async def test_a_wait_that_ends_without_an_order_puts_off_no_look_at_the_leases(
     await shop.until(lambda: sum(not trip.standing for trip in queue.trips) > looks)
 
 
+async def test_orders_that_came_at_once_are_asked_for_without_another_ring(shop: Shop) -> None:
+    queue, all_started = MemoryQueue(shop.store), asyncio.Barrier(3)
+
+    async def fulfil_together(order: Order) -> None:
+        await all_started.wait()
+
+    shop.work(fulfil_together, queue)
+    await idle(shop, queue)
+    queue.trips.clear()
+    shop.place("A", "B", "C")
+    await shop.until(lambda: shop.store.fulfilled == 3)
+    first, second = queue.trips[:2]
+    assert first.standing
+    assert second.claim
+    assert second.expected is None, "it wasn't rung for"
+
+
 async def test_many_orders_at_once_start_at_once(shop: Shop) -> None:
     """With room for so many, a large reply is worked off while the next trip is on its way."""
     queue = MemoryQueue(shop.store)

@@ -7,13 +7,14 @@
 --
 -- Somebody waits for this order, on a processor that was idle: each function made and each command
 -- given here takes several times as long as in a busy Redis. So it does no more than it must: how
--- the queue stands, the trip that ends the order will tell.
+-- the queue stands, the trip that ends the order will tell. Only whether more orders came is told at
+-- once, since to wait for the next of them would cost far more.
 --
 -- ARGV     3 number of the trip  4 the delivery that it may make, both in digits
 -- returns  {1, now}  the lease had run out: nothing was done
 --          {2, now}  it is not the trip that comes next: nothing was done
 --          {0, now, packed entry ('' where none could be had), its id ('' where it didn't begin),
---           paused}
+--           backlog (of the public list), paused}
 
 local DELIVERY = ARGV[4]
 local MOST_PLAIN = 8192
@@ -80,7 +81,7 @@ if made ~= ARGV[3] - 1 then return {2, NOW} end
 
 local paused = books[2] == '1'
 local raw = not paused and call('LINDEX', WOKEN, -1)
-local packed, order_id = '', ''
+local packed, order_id, backlog = '', '', false
 if raw then
   packed = string.format('%d 0 0 %s\n', received + 1, now) .. raw
   -- The lease first, and the order last: should the script end in between, it is found.
@@ -89,7 +90,8 @@ if raw then
   call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[3], 'received', whole(received + 1))
   call('RPOP', WOKEN)
   order_id = begin_unread(raw)
+  backlog = call('LLEN', PUBLIC) > 0
 else
   call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[3])
 end
-return {0, NOW, packed, order_id, paused and 1 or 0}
+return {0, NOW, packed, order_id, backlog and 1 or 0, paused and 1 or 0}
