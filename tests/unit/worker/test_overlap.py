@@ -289,7 +289,7 @@ async def test_slow_orders_delay_no_quick_one_and_nothing_is_kept(shop: Shop) ->
         running -= 1
 
     shop.place(*[f"{n}" for n in range(6000)])
-    worker = shop.work(handle, concurrency=5000)
+    worker = shop.work(handle, MemoryQueue(shop.store, "thousands"), concurrency=5000)
     await shop.until(lambda: shop.store.fulfilled == 3000 and worker.holding == 3000)
     assert shop.store.orders["1"]["status"] == "processing"
     assert most <= 5000
@@ -297,7 +297,9 @@ async def test_slow_orders_delay_no_quick_one_and_nothing_is_kept(shop: Shop) ->
     await shop.until(lambda: shop.store.fulfilled == 6000 and not worker.holding)
     await shop.until(lambda: len(shop.all(AttemptEnded)) == 6000)
     gc.collect()
-    assert sum(isinstance(each, Delivery) for each in gc.get_objects()) == 0
+    kept = [each for each in gc.get_objects() if isinstance(each, Delivery)]
+    # An exception that another test raises again and again keeps what its last handler held.
+    assert not [each for each in kept if each.order and each.order.queue == "thousands"]
 
 
 async def test_a_backlog_of_the_first_queue_starves_no_other(shop: Shop) -> None:
