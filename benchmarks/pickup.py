@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.pickup [--orders N] [--rounds N]
 
 Both ends read CLOCK_MONOTONIC, which all processes of a machine share. Between two orders the
-worker is left idle for 100 to 200 ms.
+worker is left idle for 100 to 200 ms. The naive BRPOP loop is idle beside it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.kit.figures import Report
-from benchmarks.kit.runs import arguments, as_json, pickup_run, pickup_table, pickups
+from benchmarks.kit.runs import arguments, as_json, pickup_table, pickups_together
 from benchmarks.kit.subject import Naive, Ours
 
 
@@ -20,7 +20,7 @@ def main(given: Sequence[str] | None = None) -> None:
     report = Report("pickup")
     told = arguments("pickup", given, orders=60, rounds=3)
     subjects = (Ours(), Naive())
-    figures = pickups({each.name: pickup_run(each, told.orders) for each in subjects}, told.rounds)
+    figures = pickups_together(subjects, told.orders, told.rounds)
     report.tell(pickup_table(figures))
     report.save({"rows": as_json(figures)})
 

@@ -22,16 +22,15 @@ from benchmarks.kit.runs import (
     drain_run,
     drain_table,
     drains,
-    pickup_run,
     pickup_table,
-    pickups,
+    pickups_together,
 )
 from benchmarks.kit.subject import Naive, Ours, Subject, Work
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.peers import PEERS
 
 DEFAULT, BEST = 50, 1000
-ORDERS, PICKUPS = 40_000, 40
+ORDERS, PICKUPS = 40_000, 120
 _PROGRAMS = {"BullMQ": ("node", "npm"), "Sidekiq": ("sidekiq",)}
 
 
@@ -97,7 +96,7 @@ def _wait(report: Report, peers: Sequence[Peer], orders: int, rounds: int) -> di
 
 def _pickup(report: Report, peers: Sequence[Peer], rounds: int) -> dict[str, object]:
     subjects: list[Subject] = [Ours(), Naive(), *peers]
-    figures = pickups({each.name: pickup_run(each, PICKUPS) for each in subjects}, rounds)
+    figures = pickups_together(subjects, PICKUPS, rounds)
     report.tell(pickup_table(figures))
     return as_json(figures)
 

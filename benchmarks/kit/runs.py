@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from benchmarks.kit.drain import Drained, drain
 from benchmarks.kit.figures import Figures, quantile, table
 from benchmarks.kit.ground import ground
-from benchmarks.kit.pickup import PickedUp, pickup
+from benchmarks.kit.pickup import PickedUp, pickup, side_by_side
 from benchmarks.kit.rounds import in_turns
 from benchmarks.kit.subject import Subject, Work
 
@@ -70,6 +70,20 @@ def pickups(runs: Mapping[str, Callable[[], PickedUp]], rounds: int) -> dict[str
             idle=Figures(tuple(each.idle for each in found)),
         )
         for name, found in in_turns(runs, rounds).items()
+    }
+
+
+def pickups_together(
+    subjects: Sequence[Subject], orders: int, rounds: int
+) -> dict[str, PickupFigures]:
+    """Side by side in each round, so that none has a better moment than the others."""
+    found = [side_by_side(subjects, orders) for _ in range(rounds)]
+    return {
+        each.name: PickupFigures(
+            waits=list(chain(*(one[each.name].waits for one in found))),
+            idle=Figures(tuple(one[each.name].idle for one in found)),
+        )
+        for each in subjects
     }
 
 
