@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.kit.figures import Report
-from benchmarks.kit.runs import arguments, as_json, pickup_table, pickups_together
+from benchmarks.kit.runs import arguments, as_json, pickup_table, pickups
 from benchmarks.kit.subject import Naive, Ours
 
 
@@ -20,7 +20,7 @@ def main(given: Sequence[str] | None = None) -> None:
     report = Report("pickup")
     told = arguments("pickup", given, orders=60, rounds=3)
     subjects = (Ours(), Naive())
-    figures = pickups_together(subjects, told.orders, told.rounds)
+    figures = pickups(subjects, told.orders, told.rounds)
     report.tell(pickup_table(figures))
     report.save({"rows": as_json(figures)})
 

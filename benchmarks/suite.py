@@ -23,7 +23,7 @@ from benchmarks.kit.runs import (
     drain_table,
     drains,
     pickup_table,
-    pickups_together,
+    pickups,
 )
 from benchmarks.kit.subject import Naive, Ours, Subject, Work
 from benchmarks.peers.peer import Peer
@@ -96,7 +96,7 @@ def _wait(report: Report, peers: Sequence[Peer], orders: int, rounds: int) -> di
 
 def _pickup(report: Report, peers: Sequence[Peer], rounds: int) -> dict[str, object]:
     subjects: list[Subject] = [Ours(), Naive(), *peers]
-    figures = pickups_together(subjects, PICKUPS, rounds)
+    figures = pickups(subjects, PICKUPS, rounds)
     report.tell(pickup_table(figures))
     return as_json(figures)
 

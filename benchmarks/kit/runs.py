@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 from benchmarks.kit.drain import Drained, drain
 from benchmarks.kit.figures import Figures, quantile, table
 from benchmarks.kit.ground import ground
-from benchmarks.kit.pickup import PickedUp, pickup, side_by_side
+from benchmarks.kit.pickup import PickedUp, side_by_side
 from benchmarks.kit.rounds import in_turns
 from benchmarks.kit.subject import Subject, Work
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "everysec")
 """Redis's options for an append-only file that reaches the disk every second."""
+_TOGETHER = 4
+"""Workers that are idle side by side: with more, their orders would often meet."""
 
 
 class DrainFigures(NamedTuple):
@@ -44,16 +46,6 @@ def drain_run(subject: Subject, work: Work, *redis_options: str) -> Callable[[],
     return run
 
 
-def pickup_run(subject: Subject, orders: int) -> Callable[[], PickedUp]:
-    """So many single orders on a ground of their own."""
-
-    def run() -> PickedUp:
-        with ground() as here:
-            return pickup(subject, here, orders)
-
-    return run
-
-
 def drains(runs: Mapping[str, Callable[[], Drained]], rounds: int) -> dict[str, DrainFigures]:
     """All runs once in each round."""
     return {
@@ -62,29 +54,24 @@ def drains(runs: Mapping[str, Callable[[], Drained]], rounds: int) -> dict[str, 
     }
 
 
-def pickups(runs: Mapping[str, Callable[[], PickedUp]], rounds: int) -> dict[str, PickupFigures]:
-    """All runs once in each round."""
+def pickups(subjects: Sequence[Subject], orders: int, rounds: int) -> dict[str, PickupFigures]:
+    """Some side by side, then the next ones, in each round."""
+    found = [
+        side_by_side(subjects[first : first + _TOGETHER], orders)
+        for _ in range(rounds)
+        for first in range(0, len(subjects), _TOGETHER)
+    ]
     return {
-        name: PickupFigures(
-            waits=list(chain(*(each.waits for each in found))),
-            idle=Figures(tuple(each.idle for each in found)),
-        )
-        for name, found in in_turns(runs, rounds).items()
-    }
-
-
-def pickups_together(
-    subjects: Sequence[Subject], orders: int, rounds: int
-) -> dict[str, PickupFigures]:
-    """Side by side in each round, so that none has a better moment than the others."""
-    found = [side_by_side(subjects, orders) for _ in range(rounds)]
-    return {
-        each.name: PickupFigures(
-            waits=list(chain(*(one[each.name].waits for one in found))),
-            idle=Figures(tuple(one[each.name].idle for one in found)),
-        )
+        each.name: _pickup_figures([one[each.name] for one in found if each.name in one])
         for each in subjects
     }
+
+
+def _pickup_figures(found: Sequence[PickedUp]) -> PickupFigures:
+    return PickupFigures(
+        waits=list(chain(*(each.waits for each in found))),
+        idle=Figures(tuple(each.idle for each in found)),
+    )
 
 
 def drain_table(what: str, figures: Mapping[str, DrainFigures], base: str = "") -> str:

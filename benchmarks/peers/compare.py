@@ -19,7 +19,6 @@ from benchmarks.kit.runs import (
     drain_run,
     drain_table,
     drains,
-    pickup_run,
     pickup_table,
     pickups,
 )
@@ -35,7 +34,7 @@ DEFAULT, BEST = 50, 1000
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print; the figures of all rounds go to peers.json."""
     report = Report("peers")
-    told = arguments("peers.compare", given, rounds=3, scale=100, only="", pickups=100)
+    told = arguments("peers.compare", given, rounds=3, scale=100, only="", pickups=120)
     names = told.only.split(",") if told.only else [peer.name for peer in PEERS]
     peers = [peer for peer in PEERS if peer.name in names]
     versions = {peer.name: peer.version() for peer in peers}
@@ -112,10 +111,8 @@ class Contest:
         return as_json(figures)
 
     def pickup(self) -> dict[str, object]:
-        """One order at a time."""
-        figures = pickups(
-            {each.name: pickup_run(each, self._orders) for each in self._all()}, self._rounds
-        )
+        """One order at a time, for some workers side by side."""
+        figures = pickups(self._all(), self._orders, self._rounds)
         self._report.tell(pickup_table(figures))
         return as_json(figures)
 
