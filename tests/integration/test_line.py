@@ -114,6 +114,11 @@ async def ask(line: Line, operation: str, *command: object, patience: float) -> 
     return reply
 
 
+async def heard_of_it(bench: Bench) -> None:
+    """Return when the line knows that its connection is of no use any more."""
+    await aeventually(lambda: bench.line._wire and bench.line._wire.broken, what="it broke")
+
+
 async def test_it_is_out_of_patience_and_never_takes_a_late_reply_for_another(bench: Bench) -> None:
     line = bench.line
     await ask(line, "ping", "PING", patience=5)
@@ -141,8 +146,7 @@ async def test_what_redis_closed_while_nothing_was_said_is_no_outage(
     await ask(bench.line, "ping", "PING", patience=5)
     with redis_7.client() as client:
         client.client_kill_filter(_type="normal", skipme=True)
-    # The loop hears of it in its next turns.
-    await asyncio.sleep(0.05)
+    await heard_of_it(bench)
     assert await ask(bench.line, "echo", "ECHO", "x", patience=5) == b"x"
     assert all(event.ok for event in bench.told)
     assert bench.met == 2
@@ -214,7 +218,7 @@ async def test_what_nobody_asked_for_answers_nothing(relay: Relay) -> None:
     bench = Bench(await relay.start())
     await ask(bench.line, "ping", "PING", patience=5)
     relay.say(b"+a reply that came too late\r\n")
-    await asyncio.sleep(0.05)
+    await heard_of_it(bench)
     assert await ask(bench.line, "echo", "ECHO", "mine", patience=5) == b"mine"
     await bench.line.close()
 

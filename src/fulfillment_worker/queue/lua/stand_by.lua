@@ -83,6 +83,7 @@ local paused = books[2] == '1'
 local raw = not paused and call('LINDEX', WOKEN, -1)
 local packed, order_id, backlog = '', '', false
 if raw then
+  -- As entries.lua packs one that has been through nothing yet.
   packed = string.format('%d 0 0 %s\n', received + 1, now) .. raw
   -- The lease first, and the order last: should the script end in between, it is found.
   call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)
