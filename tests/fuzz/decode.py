@@ -34,7 +34,7 @@ def check(raw: bytes) -> None:
     assert len(raw) <= _MAX_BYTES
     assert 1 <= len(found.id) <= 128
     assert not _CONTROL.search(found.id)
-    assert found.enqueued_unix is None or 0 <= found.enqueued_unix < 253402300800
+    assert found.enqueued_unix is None or 946684800 <= found.enqueued_unix < 253402300800
     _check_against_another_parser(raw, found)
 
 

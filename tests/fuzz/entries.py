@@ -89,7 +89,7 @@ def _odd_id(draw: random.Random, number: int) -> bytes:
 
 
 def _nested(draw: random.Random, number: int) -> bytes:
-    depth = draw.choice((3, 100, 900, 5000))
+    depth = draw.choice((3, 199, 200, 900, 5000))
     return b'{"order_id":"N-%d","x":' % number + b"[" * depth + b"]" * depth + b"}"
 
 
@@ -124,6 +124,13 @@ def _like_ours(draw: random.Random, number: int) -> bytes:
     return b"%d 0 0 %d\n" % (draw.randrange(10), number) + _order(draw, number)
 
 
+def _cut_text(draw: random.Random, number: int) -> bytes:
+    """Half a surrogate pair, as JavaScript makes it: in a text, a name, the id."""
+    half = draw.choice((b"\\ud83d", b"\\ude00", b"\\ud83d\\u0041"))
+    form = draw.choice((b'"A-%d","x":"%s"', b'"A-%d","%s":1', b'"A-%d%s"'))
+    return b'{"order_id":%s}' % (form % (number, half))
+
+
 _MAKERS = (
     *(_order,) * 4,
     _noise,
@@ -136,4 +143,5 @@ _MAKERS = (
     _out_of_range,
     _meta,
     _like_ours,
+    _cut_text,
 )

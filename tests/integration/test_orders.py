@@ -213,7 +213,8 @@ RUBBISH = {
     "deep objects": b'{"a":' * 5000 + b"1" + b"}" * 5000,
     "unclosed": b"[" * 5000,
     "too large": b'{"order_id": "large", "pad": "' + b"x" * (64 * 1024) + b'"}',
-    "out of range": b'{"order_id": "range", "total": 1e999}',
+    "one level too deep": b'{"order_id": "deep", "a": ' + b"[" * 200 + b"]" * 200 + b"}",
+    "half an emoji as id": b'{"order_id": "A-\\ud83d"}',
     "CR LF": b"\r\n",
     "a header": b"1 0 0 1700000000000\n{}",
     "NUL": b"\x00",
@@ -254,6 +255,11 @@ ODD = {
     "negative time": ("t4", b'{"order_id": "t4", "enqueued_at": -1}'),
     "bad trace": ("t5", b'{"order_id": "t5", "traceparent": 5, "tracestate": "\\u0000"}'),
     "huge number": ("t6", b'{"order_id": "t6", "enqueued_at": 123456789012345678901234567890}'),
+    "no time": ("t8", b'{"order_id": "t8", "enqueued_at": 0}'),
+    "half an emoji": ("t9", b'{"order_id": "t9", "note": "party \\ud83d"}'),
+    "infinite": ("t10", b'{"order_id": "t10", "total": 1e999}'),
+    "many digits": ("t11", b'{"order_id": "t11", "total": ' + b"9" * 5000 + b"}"),
+    "deep": ("t12", b'{"order_id": "t12", "a": ' + b"[" * 199 + b"]" * 199 + b"}"),
     "line feeds": ("t7", b'{\n"order_id":\n"t7"\n}\n'),
 }
 
@@ -266,6 +272,39 @@ def test_odd_but_good_orders_are_fulfilled(redis_7: RedisServer, run_worker: Sta
     assert dead_letters(redis_7) == []
     assert page["fulfillment_observer_faults_total"] == 0
     assert page["order_queue_wait_seconds_sum"] >= 0
+
+
+HALF_EMOJIS = """
+import logging
+
+from fulfillment_worker import Reject
+
+async def fulfil(order):
+    note = order.body["note"]
+    logging.warning("%s", note, extra={"note": note, note: 1})
+    print(note.encode("ascii", "backslashreplace"))
+    if order.id == "rejected":
+        raise Reject(note)
+    if order.attempt == 1:
+        raise ValueError(note)
+"""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_surrogate_in_an_order_may_be_logged_and_raised(
+    redis_7: RedisServer, run_worker: Start, processes: str
+) -> None:
+    worker = run_worker(redis_7.url, HALF_EMOJIS, *QUICK, "--processes", processes)
+    worker.wait_until_ready()
+    texts = [b'{"order_id": "%s", "note": "\\ud83d"}' % name for name in (b"rejected", b"retried")]
+    place_by_hand(redis_7, texts)
+    wait_for_status(redis_7, "rejected", "dead")
+    wait_for_status(redis_7, "retried", "fulfilled")
+    assert [letter.raw for letter in dead_letters(redis_7)] == texts[:1]
+    assert order_hash(redis_7, "rejected")["error"].startswith("\\ud83d")
+    page = settled(worker, 2)
+    assert page["fulfillment_observer_faults_total"] == 0
+    assert worker.terminate() == 0
 
 
 # --- the same order twice -----------------------------------------------------------------------

@@ -92,9 +92,14 @@ TIMES = [
     "2026-11-24T10:30:02.9996Z",
     "2000-02-28T23:59:59Z",
     "2024-03-01T00:00:00.000001Z",
-    "1999-12-01T00:00:00Z",
+    "2000-01-01T00:00:00Z",
+    946_684_800,
 ]
 OTHERS = [
+    "1999-12-01T00:00:00Z",
+    "1970-01-01T00:00:00Z",
+    946_684_799,
+    1,
     "2026-11-24T10:30:02+01:00",
     "2026-11-24 10:30:02Z",
     "2026-11-31T10:30:02Z",
@@ -213,13 +218,20 @@ def test_orders_of_an_idle_worker_take_one_trip_and_its_end(
     assert worker.terminate() == 0
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"order_id": "A", "sum": NaN}',
+        b'{"order_id": "A", "x": ' + b"[" * 200 + b"]" * 200 + b"}",
+    ],
+    ids=["NaN", "201 levels"],
+)
 def test_what_only_redis_takes_for_an_order_becomes_a_dead_letter(
-    redis_server: RedisServer, run_worker: Callable[..., RunningWorker]
+    redis_server: RedisServer, run_worker: Callable[..., RunningWorker], raw: bytes
 ) -> None:
-    """Its parser knows NaN, which JSON does not."""
+    """Its parser knows NaN, which JSON does not, and allows 1000 levels."""
     worker = run_worker(redis_server.url, QUICK)
     idle(worker)
-    raw = b'{"order_id": "A", "sum": NaN}'
     with redis_server.client() as client:
         client.lpush("orders", raw)
     eventually(lambda: dead_letters(redis_server), what="a dead letter")

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, cast
 
-import msgspec
-
-from fulfillment_worker.core.decode import Undecodable, decode
+from fulfillment_worker.core.decode import NotJson, Undecodable, decode, parse, split_array
 
 _BOM = b"\xef\xbb\xbf"
 _SHOWN = 20
@@ -135,13 +133,13 @@ def _array(source: IO[bytes], max_bytes: int, one_line: bool) -> Iterator[Entry]
     start = source.tell()
     document = source.read()
     try:
-        items = msgspec.json.decode(document, type=list[msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        items = split_array(document)
+    except NotJson:
         if one_line:  # a line that is no order, and more lines
             source.seek(start)
             return _lines(source, max_bytes)
         return iter([Entry("the array", document)])
-    return (Entry(f"item {number}", bytes(item)) for number, item in enumerate(items, 1))
+    return (Entry(f"item {number}", item) for number, item in enumerate(items, 1))
 
 
 def _lines(source: IO[bytes], max_bytes: int) -> Iterator[Entry]:
@@ -166,7 +164,7 @@ def _skip_line(source: IO[bytes]) -> int:
 
 def _is_json(text: bytes) -> bool:
     try:
-        msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        parse(text)
+    except NotJson:
         return False
     return True

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.decode import enqueued_unix
+from fulfillment_worker.core.decode import NotJson, enqueued_unix, parse
 from fulfillment_worker.core.exchange import (
     Claimed,
     Expected,
@@ -353,8 +353,8 @@ def _read_survey(
 def _told_by(head: bytes, otherwise: int) -> int:
     """When the order at the head says that it was enqueued, in ms."""
     try:
-        body = msgspec.json.decode(head) if head else None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        body = parse(head) if head else None
+    except NotJson:
         return otherwise
     seconds = enqueued_unix(body) if isinstance(body, dict) else None
     return otherwise if seconds is None else round(seconds * 1000)

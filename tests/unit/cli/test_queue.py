@@ -67,8 +67,8 @@ def test_people_get_tables(cli: Run, busy: FakeRedis) -> None:
 
 
 def test_the_oldest_is_as_old_as_it_says(cli: Run, busy: FakeRedis) -> None:
-    busy.lists["{orders}:woken"] = [b'{"order_id":0,"enqueued_at":900000000}']
-    assert json.loads(cli("queue", "--json").stdout)[0]["oldest"] == 900_000_000_000
+    busy.lists["{orders}:woken"] = [b'{"order_id":0,"enqueued_at":960000000}']
+    assert json.loads(cli("queue", "--json").stdout)[0]["oldest"] == 960_000_000_000
     busy.lists["{orders}:woken"] = [b'{"order_id":0,"enqueued_at":2000000000}']
     assert json.loads(cli("queue", "--json").stdout)[0]["oldest"] == busy.now
 

@@ -18,7 +18,7 @@
 
 local DELIVERY = ARGV[4]
 local MOST_PLAIN = 8192
-local YEAR_10000 = 253402300800
+local YEAR_2000, YEAR_10000 = 946684800, 253402300800
 
 local function is_plain(raw)
   return #raw <= MOST_PLAIN and not string.find(raw, '[^ -~]') and not string.find(raw, '\\', 1, true)
@@ -42,7 +42,7 @@ end
 local function told_time(body)
   local told = body.enqueued_at or body.created_at
   if told == nil then return 0 end
-  if type(told) == 'number' and told >= 1 and told < YEAR_10000 then
+  if type(told) == 'number' and told >= YEAR_2000 and told < YEAR_10000 then
     return math.floor(told * 1000 + 0.5)
   end
   if type(told) ~= 'string' then return nil end
@@ -51,7 +51,7 @@ local function told_time(body)
   if not year then return nil end
   year, month, day = tonumber(year), tonumber(month), tonumber(day)
   hour, minute, second = tonumber(hour), tonumber(minute), tonumber(second)
-  local is_common = year >= 1970 and month >= 1 and month <= 12 and day >= 1 and day <= 28
+  local is_common = year >= 2000 and month >= 1 and month <= 12 and day >= 1 and day <= 28
   if not is_common or hour > 23 or minute > 59 or second >= 60 then return nil end
   return to_ms(year, month, day, hour, minute, second)
 end
