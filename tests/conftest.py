@@ -41,7 +41,7 @@ def redis_servers(
 def redis_server(
     request: pytest.FixtureRequest, redis_servers: Callable[[str], RedisServer]
 ) -> RedisServer:
-    """An empty server; the test runs once on Redis 6.2 and once on Redis 7."""
+    """An empty server; the test runs once on Valkey 9 and once on Redis 7."""
     server = redis_servers(request.param)
     server.flush()
     return server
@@ -49,7 +49,7 @@ def redis_server(
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """The URL of an empty server; the test runs once on Redis 6.2 and once on Redis 7."""
+    """The URL of an empty server; the test runs once on Valkey 9 and once on Redis 7."""
     return redis_server.url
 
 
@@ -62,9 +62,9 @@ def redis_7(redis_servers: Callable[[str], RedisServer]) -> RedisServer:
 
 
 @pytest.fixture
-def redis_6(redis_servers: Callable[[str], RedisServer]) -> RedisServer:
-    """An empty Redis 6.2."""
-    server = redis_servers("redis-6.2")
+def valkey_9(redis_servers: Callable[[str], RedisServer]) -> RedisServer:
+    """An empty Valkey 9."""
+    server = redis_servers("valkey-9")
     server.flush()
     return server
 

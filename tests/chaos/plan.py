@@ -76,12 +76,12 @@ CLUSTER_FAULTS: tuple[Fault, ...] = (
 )
 DECKS = {
     "redis-7": FAULTS,
-    "redis-6.2": FAULTS,
+    "valkey-9": FAULTS,
     "sentinel": SENTINEL_FAULTS,
     "cluster": CLUSTER_FAULTS,
 }
 _LONGEST_PAUSE = 0.5
-_ROUNDS = (("redis-7", 52), ("sentinel", 8), ("redis-6.2", 52), ("cluster", 8))
+_ROUNDS = (("redis-7", 52), ("sentinel", 8), ("valkey-9", 52), ("cluster", 8))
 """Where, one after the other, and how many faults each."""
 
 

@@ -151,7 +151,7 @@ def _has_slot(slots: str) -> bool:
 
 @contextmanager
 def open_site(folder: Path, name: str) -> Iterator[Site]:
-    """`redis-7`, `redis-6.2`, `sentinel` or `cluster`.
+    """`redis-7`, `valkey-9`, `sentinel` or `cluster`.
 
     A single server keeps what it acknowledges; where a replica takes over, what counts is what it
     had been sent, so that nobody needs to wait for a disk.

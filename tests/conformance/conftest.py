@@ -1,4 +1,4 @@
-"""One queue, three ways: in memory, on Redis 6.2 and on Redis 7."""
+"""One queue, three ways: in memory, on Valkey 9 and on Redis 7."""
 
 from __future__ import annotations
 

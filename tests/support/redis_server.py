@@ -14,12 +14,12 @@ from fulfillment_worker.queue.embedded import server_binary
 from tests.support.eventually import eventually
 from tests.support.process import RunningProcess, free_port
 
-VERSIONS = ("redis-6.2", "redis-7")
+VERSIONS = ("redis-7", "valkey-9")
 
 
 def binary_of(version: str) -> str:
-    """The server program for `redis-6.2` or `redis-7`; the test fails where it is missing."""
-    if version == "redis-6.2":
+    """The server program for `redis-7` or `valkey-9`; the test fails where it is missing."""
+    if version == "valkey-9":
         return str(server_binary())
     found = shutil.which("redis-server")
     if found is None:

@@ -10,7 +10,7 @@ from fulfillment_worker.core import findings
 from fulfillment_worker.core.facts import Facts, Server
 from fulfillment_worker.core.findings import Finding, Kind
 
-OLDEST = (6, 2)
+OLDEST = (7, 0)
 _ENOUGH_ORDERS = 100
 _GRACE_MARGIN = 10.0
 """Seconds: what a worker may need after the grace, to abort handlers and to give orders back."""

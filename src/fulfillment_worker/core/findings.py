@@ -94,7 +94,7 @@ OLD = _kind(
     "version",
     "{at} is version {version}, and lacks commands that are needed",
     "nothing is taken: orders pile up",
-    "sudo apt-get install redis-server   # 6.2 or later, or Valkey 7.2 or later",
+    "sudo apt-get install redis-server   # 7.0 or later, or Valkey 7.2 or later",
 )
 UNVERIFIED = _kind(
     Severity.WARNING,

@@ -26,7 +26,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 
-OLDEST = (6, 2)
+OLDEST = (7, 0)
 """The first Redis with BLMOVE, and with RPOP of many. Valkey reports 7.2 or later here."""
 
 _CONNECT_TIMEOUT = 2.0
@@ -176,7 +176,10 @@ _CODE = re.compile(rf"(?:^|[-'\" ])({'|'.join(_CODES)}) ")
 
 # The first that fits: the special ones stand before the kinds that they belong to.
 _EXPLANATIONS: tuple[tuple[type[BaseException], str], ...] = (
-    (ServerTooOld, "is version {}: 6.2 or later is needed; upgrade the server"),
+    (
+        ServerTooOld,
+        "is version {}: Redis 7.0 or later, or Valkey 7.2 or later, is needed; upgrade the server",
+    ),
     (
         AuthenticationError,
         "refused the user name or the password: correct them in FULFILLMENT_REDIS_URL",

