@@ -289,8 +289,8 @@ def leave_a_demoted_primary(group: Watched, killed: RedisServer, old: RedisServe
     """An operator makes the last replica the primary; the old primary becomes its replica."""
     (new,) = (server for server in group.servers if server not in (killed, old))
     with group.sentinels[0].client() as client:
-        eventually(lambda: can_fail_over(client), what="a fail-over is begun", deadline=20)
-    eventually(lambda: role(new) == "master", what="a new primary", deadline=20)
+        eventually(lambda: can_fail_over(client), what="a fail-over is begun")
+    eventually(lambda: role(new) == "master", what="a new primary")
     with old.client() as client:
         client.replicaof("127.0.0.1", new.port)  # What the sentinels do 8 s later.
     place(new, bodies(20, "B"))

@@ -361,7 +361,7 @@ def test_an_order_that_kills_its_worker_ends_as_a_dead_letter(
         }
 
     # Orders on their last chance run one at a time, but one right after the other.
-    eventually(all_ended, deadline=20, what="the good fulfilled, the poison dead")
+    eventually(all_ended, what="the good fulfilled, the poison dead")
     assert deaths == 3
     [letter] = dead_letters(redis_server)
     assert letter.reason == "orphaned"
@@ -393,7 +393,7 @@ def test_several_killers_end_as_dead_letters_while_others_flow(
             running.append(run_worker(redis_7.url, KILLS, *options, env=calls.env))
         return set(statuses(redis_7, [order["order_id"] for order in killers])) == {"dead"}
 
-    eventually(all_ended, deadline=20, what="all killers dead")
-    wait_until_all(redis_7, good, deadline=5)
+    eventually(all_ended, what="all killers dead")
+    wait_until_all(redis_7, good)
     assert [letter.reason for letter in dead_letters(redis_7)] == ["orphaned"] * 3
     assert books(redis_7).unaccounted == 0

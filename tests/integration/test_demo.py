@@ -82,7 +82,7 @@ def outcomes(running: RunningProcess) -> dict[str, int]:
 
 def test_with_a_number_of_orders_it_ends_by_itself(demo: Demos) -> None:
     running = demo("--orders", "200", "--seed", "11")
-    assert running.wait(timeout=30) == 0, running.output
+    assert running.wait() == 0, running.output
     assert outcomes(running) == {"fulfilled": 195, "rejected": 4, "invalid": 1}
     assert running.wait_for(r"of these, (\d+) after a retry")[1] == "8"
     assert running.wait_for(BALANCED)[1] == "200"
@@ -97,7 +97,7 @@ def test_ctrl_c_drains_and_sums_up(demo: Demos) -> None:
     running = demo("--orders", "100000", "--rate", "100")
     running.wait_for("after 2 attempts")
     running.signal(signal.SIGINT)
-    assert running.wait(timeout=20) == 0, running.output
+    assert running.wait() == 0, running.output
     running.wait_for(r"^placed \d+ of 100000 orders")
     running.wait_for(BALANCED)
 
@@ -109,11 +109,11 @@ def test_an_order_from_another_shell_is_fulfilled_and_metrics_tell(demo: Demos) 
         shell.lpush("orders", '{"order_id": "mine-1"}')
         running.wait_for(r"^order mine-1 fulfilled in")
     url = running.wait_for(r"^  metrics +(\S+)$")[1]
-    with urllib.request.urlopen(url, timeout=5) as page:
+    with urllib.request.urlopen(url, timeout=120) as page:
         samples = parse_samples(page.read().decode())
     assert samples.get_sample("orders_processed_total", status="success") >= 2
     running.signal(signal.SIGTERM)
-    assert running.wait(timeout=20) == 0, running.output
+    assert running.wait() == 0, running.output
     running.wait_for(r"and 1 from elsewhere")
 
 
@@ -123,7 +123,7 @@ def test_orders_survive_a_redis_that_is_killed(demo: Demos) -> None:
         running.wait_for(FULFILLED)
         os.kill(shell.info("server")["process_id"], signal.SIGKILL)
     running.wait_for("^Redis answers again")
-    assert running.wait(timeout=40) == 0, running.output
+    assert running.wait() == 0, running.output
     running.wait_for(BALANCED)
 
 
@@ -133,7 +133,7 @@ def test_books_that_do_not_balance_are_a_failure(demo: Demos) -> None:
         running.wait_for(FULFILLED)
         shell.hincrby(keys.books("orders"), "received", 2)
     running.signal(signal.SIGINT)
-    assert running.wait(timeout=20) == 1
+    assert running.wait() == 1
     running.wait_for(r"^fulfillment-worker: the books don't balance: 2 are unaccounted for$")
     running.wait_for(r": not balanced$")
 
@@ -160,7 +160,7 @@ def test_without_a_redis_to_embed_it_says_what_to_install(folder: Path) -> None:
         capture_output=True,
         text=True,
         env=environment({"TMPDIR": str(folder)}),
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 1
@@ -273,7 +273,7 @@ def test_a_terminal_shows_it_live_until_ctrl_c(
     terminal: Callable[..., Terminal], columns: int
 ) -> None:
     screen = terminal("--rate", "50", columns=columns)
-    eventually(lambda: "fulfilled after 2 attempts" in screen.text, deadline=20)
+    eventually(lambda: "fulfilled after 2 attempts" in screen.text)
     assert re.search(r"metrics +http://localhost:\d+/metrics", screen.text)
     assert "Place an order yourself" in screen.text
     assert re.search(r"placed +waiting +in flight +retrying +fulfilled", screen.text)
@@ -300,7 +300,7 @@ def test_a_terminal_that_is_closed_ends_it(
     terminal: Callable[..., Terminal], folder: Path, deaf: bool
 ) -> None:
     screen = terminal("--rate", "50", deaf=deaf)
-    eventually(lambda: "orders/s" in screen.text, deadline=20)
+    eventually(lambda: "orders/s" in screen.text)
     screen.hang_up()
     assert screen.wait() == 0
     assert servers(folder) == []

@@ -239,7 +239,7 @@ def test_a_replica(good: NewRedis) -> None:
     primary = good()
     replica = good("--replicaof", "127.0.0.1", str(primary.port))
     with primary.client() as client:
-        eventually(lambda: client.info("replication")["connected_slaves"] == 1, deadline=20)
+        eventually(lambda: client.info("replication")["connected_slaves"] == 1)
     told = doctor(replica.url)
     assert (told.exit_code, list(told.findings)) == (1, ["replica"])
     assert f"redis://127.0.0.1:{primary.port}" in told.findings["replica"]["mend"]

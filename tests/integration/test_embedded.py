@@ -184,7 +184,7 @@ async def test_a_killed_server_is_brought_back_by_its_user(path: Path) -> None:
                 except redis.ConnectionError:
                     return False
 
-            await aeventually(back, deadline=5)
+            await aeventually(back)
     pid = server_pid(path)
     assert pid is None or not alive(pid)
 

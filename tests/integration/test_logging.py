@@ -39,7 +39,7 @@ class Unread:
 
     def get(self, path: str) -> str:
         url = f"http://127.0.0.1:{self._port}{path}"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=120) as answer:
             return str(answer.read().decode())
 
     def scrape(self) -> Samples:

@@ -26,7 +26,7 @@ def start_all(
 ) -> list[RunningWorker]:
     workers = [run_worker(server.url, source, *options, env=calls.env) for _ in range(many)]
     for worker in workers:
-        worker.wait_until_ready(deadline=60)
+        worker.wait_until_ready()
     return workers
 
 
@@ -115,6 +115,6 @@ async def fulfil(order):
     )
     workers = start_all(run_worker, redis_7, source, 5, "--concurrency", "1", calls=calls)
     place(redis_7, bodies(5))
-    wait_until_all(redis_7, bodies(5), deadline=10)
+    wait_until_all(redis_7, bodies(5))
     assert len({call.pid for call in calls.all()}) == 5
     assert total(workers, "orders_received_total") == 5

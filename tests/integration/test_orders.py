@@ -491,7 +491,7 @@ def test_a_plain_function_runs_in_threads(
         NOTE
         + """
 import threading
-together = threading.Barrier(5, timeout=10)
+together = threading.Barrier(5, timeout=120)
 
 def fulfil(order):
     assert threading.current_thread() is not threading.main_thread()

@@ -22,7 +22,7 @@ WATCHDOG = "FulfillmentWatchdog"
 ROUTES = {"page": "/pages", "ticket": "/tickets", "none": "/alive"}
 SEVERITY = {alert.name: str(alert.severity) for alert in ALERTS}
 # The machine may be busy, and Prometheus finds Alertmanager again 5 s after each reload.
-_DEADLINE = 120.0
+_DEADLINE = 300.0
 
 
 class Proven(NamedTuple):
@@ -70,10 +70,8 @@ def prove(fault: Fault, watch: Watch, folder: Path) -> list[Proven]:
 
 def await_calm(watch: Watch, job: str) -> None:
     """Wait until the watchdog has been notified of, and nothing else fires or is about to."""
-    eventually(lambda: watch.receiver.of(job, WATCHDOG), deadline=60, what="the watchdog")
-    eventually(
-        lambda: watch.active(job) == {WATCHDOG}, deadline=60, what=f"{job} is healthy at first"
-    )
+    eventually(lambda: watch.receiver.of(job, WATCHDOG), what="the watchdog")
+    eventually(lambda: watch.active(job) == {WATCHDOG}, what=f"{job} is healthy at first")
 
 
 def await_firing(watch: Watch, target: Target, name: str, since: float) -> Notification:
@@ -128,7 +126,7 @@ def prove_watchdog(watch: Watch) -> Proven:
     """It ends when Prometheus does, and is back with it. It needs no worker."""
     job = "watchdog"
     watch.add(Job(Target(job=job, scale=MINUTE), []))
-    eventually(lambda: watch.receiver.of(job, WATCHDOG), deadline=60, what="the watchdog")
+    eventually(lambda: watch.receiver.of(job, WATCHDOG), what="the watchdog")
     began = time.monotonic()
     watch.prometheus.terminate()
 
@@ -136,7 +134,7 @@ def prove_watchdog(watch: Watch) -> Proven:
         latest = watch.receiver.of(job, WATCHDOG)[-1]
         return 0.0 if latest.firing else latest.at
 
-    stopped = eventually(silent, deadline=60, what="the watchdog falls silent")
+    stopped = eventually(silent, what="the watchdog falls silent")
     again = time.monotonic()
     watch.start()
 
@@ -144,7 +142,7 @@ def prove_watchdog(watch: Watch) -> Proven:
         latest = watch.receiver.of(job, WATCHDOG)[-1]
         return latest.at if latest.firing else 0.0
 
-    came = eventually(back, deadline=60, what="the watchdog is back")
+    came = eventually(back, what="the watchdog is back")
     what, mend = "Prometheus is stopped: the watchdog ends", "it is started: the watchdog is back"
     return Proven(what, mend, WATCHDOG, 1 / MINUTE, stopped - began, came - again)
 

@@ -187,4 +187,4 @@ class Scene:
                 "",
             )
 
-        return eventually(found, deadline=20, what=f"a worker holds {many} orders")
+        return eventually(found, what=f"a worker holds {many} orders")

@@ -100,7 +100,7 @@ class Ground(NamedTuple):
             return has_data(found)
 
         filled = (chosen or self.everything).fill_in(query["expr"])
-        eventually(answered, deadline=30, what=f"an answer to {filled}")
+        eventually(answered, what=f"an answer to {filled}")
         return found
 
 
@@ -245,7 +245,7 @@ def test_alerts_are_marked_where_they_fire(ground: Ground) -> None:
         names.update(line.name for line in ground.ask(query))
         return "FulfillmentDeadLettersGrowing" in names
 
-    eventually(is_marked, deadline=30, what="the mark of the alert")
+    eventually(is_marked, what="the mark of the alert")
     assert "FulfillmentWatchdog" not in names
 
 
@@ -271,4 +271,4 @@ def test_workers_agree_on_the_queue_and_are_not_added_up(ground: Ground) -> None
         assert last("Dead letters")[queue] == there.dead == len(dead_letters(ground.redis, queue))
         return True
 
-    eventually(settled, deadline=20, what="the panels show what Redis holds")
+    eventually(settled, what="the panels show what Redis holds")

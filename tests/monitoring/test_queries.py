@@ -86,7 +86,7 @@ def test_all_of_them_are_answered(prometheus: PrometheusServer) -> None:
         assert not unanswered
         return True
 
-    eventually(answered, deadline=30, what="all queries are answered")
+    eventually(answered, what="all queries are answered")
 
 
 def test_there_are_ten_questions() -> None:

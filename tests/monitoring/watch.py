@@ -53,7 +53,7 @@ class Prometheus(PrometheusApi):
 
     def reload(self) -> None:
         """Returns when the new configuration is in force."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request("POST", "/-/reload")
             assert connection.getresponse().status == 200, self.output[-2000:]
@@ -162,7 +162,7 @@ class Watch:
             up = self.prometheus.query(f'up{{job="{job}"}} == 1')
             return {sample.labels["instance"] for sample in up} == ports
 
-        eventually(all_up, deadline=20, what=f"all workers of {job} are scraped")
+        eventually(all_up, what=f"all workers of {job} are scraped")
 
     def await_scrape_of(self, job: str, pid: int, port: int) -> None:
         """Wait until the process that listens there now has been scraped."""

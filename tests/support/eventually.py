@@ -11,9 +11,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _INTERVAL = 0.01
+PATIENCE = 120.0
+"""Seconds. Far more than a slow machine needs: it ends only a test that would hang for ever."""
 
 
-def eventually(predicate: Callable[[], T], *, deadline: float = 10.0, what: str = "") -> T:
+def eventually(predicate: Callable[[], T], *, deadline: float = PATIENCE, what: str = "") -> T:
     """The first true value of `predicate`; an AssertionError in it means "not yet".
 
     deadline: seconds. what: what is waited for, for the failure's message.
@@ -28,7 +30,7 @@ def eventually(predicate: Callable[[], T], *, deadline: float = 10.0, what: str 
 
 
 async def aeventually(
-    predicate: Callable[[], T | Awaitable[T]], *, deadline: float = 10.0, what: str = ""
+    predicate: Callable[[], T | Awaitable[T]], *, deadline: float = PATIENCE, what: str = ""
 ) -> T:
     """As `eventually`, in a running event loop; `predicate` may be a coroutine function."""
     attempts = _Attempts(deadline, what, predicate)

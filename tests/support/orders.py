@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.redis_server import Reachable, RedisServer
 
 Body = dict[str, Any]
@@ -31,7 +31,7 @@ def place(server: Reachable, orders: Iterable[Body], queue: str = "orders") -> N
 
 def place_by_hand(server: RedisServer, raws: Iterable[bytes], queue: str = "orders") -> None:
     """LPUSH over a bare socket: producers need no library."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         for raw in raws:
             parts = (b"LPUSH", queue.encode(), raw)
             told = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
@@ -61,7 +61,7 @@ def wait_until_all(
     orders: Iterable[Body],
     status: str = "fulfilled",
     *,
-    deadline: float = 30.0,
+    deadline: float = PATIENCE,
     queue: str = "orders",
 ) -> None:
     """Wait until every one of the orders has this status."""

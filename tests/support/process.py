@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -40,7 +40,7 @@ def run_cli(
     stdin: str | bytes = b"",
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    timeout: float = 60.0,
+    timeout: float = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
     """Run `fulfillment-worker ARGUMENTS…` to its end; its output is text."""
     done = subprocess.run(
@@ -104,13 +104,13 @@ class RunningProcess:
         """The exit code, negative for a signal; None while it runs."""
         return self._process.poll()
 
-    def wait_for(self, pattern: str, *, deadline: float = 20.0) -> re.Match[str]:
+    def wait_for(self, pattern: str, *, deadline: float = PATIENCE) -> re.Match[str]:
         """The first match of `pattern` in the output; fails at once when the process has ended."""
 
         def seen() -> re.Match[str] | None:
             ended = self.returncode is not None
             if ended:
-                self._reader.join(5)
+                self._reader.join(PATIENCE)
             match = re.search(pattern, self.output, re.MULTILINE)
             if match is None and ended:
                 raise RuntimeError(f"exit {self.returncode} before {pattern!r}:\n{self.output}")
@@ -135,20 +135,20 @@ class RunningProcess:
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self._process.kill()
-        self.wait(10)
+        self.wait()
 
-    def terminate(self, *, timeout: float = 40.0) -> int:
+    def terminate(self, *, timeout: float = PATIENCE) -> int:
         """SIGTERM, and the exit code."""
         self._process.terminate()
         return self.wait(timeout)
 
-    def wait(self, timeout: float = 40.0) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """The exit code; fails with the output when the process doesn't end in time."""
         try:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {timeout:g} s:\n{self.output}") from None
-        self._reader.join(5)
+        self._reader.join(PATIENCE)
         return code
 
     def __enter__(self) -> Self:
@@ -162,6 +162,6 @@ class RunningProcess:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(10)
-        self._reader.join(5)
+        self._reader.join(PATIENCE)
         if self._process.stdout is not None:
             self._process.stdout.close()

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.process import RunningProcess, free_port
 
 
@@ -39,7 +39,7 @@ class PrometheusApi(RunningProcess):
 
     def api(self, path: str, **parameters: str) -> Any:
         """The `data` of an answer of /api/v1/PATH."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request("GET", f"/api/v1/{path}?{urlencode(parameters)}")
             answer = json.loads(connection.getresponse().read())
@@ -60,7 +60,7 @@ class PrometheusApi(RunningProcess):
         assert len(samples) <= 1, samples
         return samples[0].value if samples else None
 
-    def wait_for_scrape(self, *, deadline: float = 20.0) -> None:
+    def wait_for_scrape(self, *, deadline: float = PATIENCE) -> None:
         """Return when every target was scraped without a fault."""
 
         def healthy() -> bool:

@@ -90,7 +90,7 @@ class RedisServer:
         """End it as an operator would. Idempotent."""
         if self._process is not None and self._process.returncode is None:
             self._process.resume()
-            self._process.terminate(timeout=10)
+            self._process.terminate()
         self.close()
 
     def kill(self) -> None:

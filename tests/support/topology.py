@@ -71,7 +71,7 @@ class Watched:
                 assert seen == (replicas, len(self.sentinels) - 1), seen
             return True
 
-        eventually(known, what="the sentinels know each other", deadline=15)
+        eventually(known, what="the sentinels know each other")
 
     def promoted(self, old: RedisServer) -> RedisServer | None:
         """The server that is the primary in the place of `old`, once there is one."""

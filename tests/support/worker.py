@@ -11,7 +11,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.process import RunningProcess
 
 FULFIL_ALL = "async def fulfil(order):\n    pass\n"
@@ -102,7 +102,7 @@ class RunningWorker(RunningProcess):
         *,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
-        timeout: float = 5.0,
+        timeout: float = PATIENCE,
     ) -> tuple[int, str]:
         """The status and the body of a request to the metrics port."""
         connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=timeout)
@@ -119,7 +119,7 @@ class RunningWorker(RunningProcess):
         assert status == 200, body
         return parse_samples(body)
 
-    def wait_until_ready(self, *, deadline: float = 20.0) -> None:
+    def wait_until_ready(self, *, deadline: float = PATIENCE) -> None:
         """Return when /readyz says that it consumes."""
 
         def ready() -> bool:

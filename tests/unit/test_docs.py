@@ -411,7 +411,7 @@ def load_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load
         name = block.directive.removeprefix("handler ")
         names.append(name)
         Path(f"{name}.py").write_text(block.code, encoding="utf-8")
-        return load(f"{name}:fulfil", order_timeout=10)
+        return load(f"{name}:fulfil", order_timeout=120)
 
     yield load_it
     for name in names:

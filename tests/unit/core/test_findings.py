@@ -109,7 +109,7 @@ def test_each_fault_is_found_and_nothing_else(kind: str, facts: dict[str, Any]) 
 
 
 FINE: list[dict[str, Any]] = [
-    server(version="6.2.0"),
+    server(version="7.0.0"),
     server(version="8.0.1"),
     redis(remote=True, scheme="rediss"),
     server(used=0, limit=None),

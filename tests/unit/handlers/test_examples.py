@@ -33,7 +33,7 @@ def _inside_examples(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
 
 
 def loaded(spec: str) -> tuple[Handler, ModuleType]:
-    handler = load(spec, order_timeout=10)
+    handler = load(spec, order_timeout=120)
     return handler, sys.modules[spec.partition(":")[0]]
 
 
@@ -108,7 +108,7 @@ def url() -> Iterator[str]:
 async def test_the_endpoint_fulfils_an_order_once(
     make_order: Callable[..., Order], url: str
 ) -> None:
-    handler = load(url, order_timeout=10)
+    handler = load(url, order_timeout=120)
     for attempt in (1, 2):
         await handler(make_order(body=TEA, attempt=attempt))
     with pytest.raises(Reject, match="answered 422"):

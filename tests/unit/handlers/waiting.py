@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-DEADLINE = 10.0
+DEADLINE = 120.0
 
 
 async def eventually(holds: Callable[[], bool], deadline: float = DEADLINE) -> None:

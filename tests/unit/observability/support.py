@@ -118,7 +118,7 @@ def fetch(
     body: bytes | None = None,
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
     """One request on a connection of its own."""
-    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
     try:
         client.request(method, path, body=body, headers=headers or {})
         response = client.getresponse()
@@ -128,7 +128,7 @@ def fetch(
 
 
 def connect(server: MetricsServer) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=120)
 
 
 def read_to_end(client: socket.socket) -> bytes:

@@ -110,7 +110,7 @@ async def _work(metrics: Metrics, entries: Sequence[bytes], errors: list[Any]) -
         tell=tell,
     )
     running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while any(store.public or store.retry or store.suspects for store in stores) or (
             worker.holding
         ):

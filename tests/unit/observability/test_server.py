@@ -237,7 +237,7 @@ def test_a_client_that_never_reads_is_cut_off() -> None:
 def test_a_client_that_reads_slowly_gets_all_of_it(server: MetricsServer) -> None:
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-        client.settimeout(10)
+        client.settimeout(120)
         client.connect(("127.0.0.1", server.port))
         request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
         client.sendall(request * 40 + b"GET /health HTTP/1.0\r\n\r\n")
@@ -302,7 +302,7 @@ def test_running_out_of_descriptors_is_survived() -> None:
             for client in clients:
                 client.connect(("127.0.0.1", server.port))
             last = clients[-1]
-            last.settimeout(10)
+            last.settimeout(120)
             last.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             assert last.recv(65536).endswith(b"ok\n")
         finally:
@@ -402,7 +402,7 @@ def test_all_interfaces_are_served() -> None:
     server.start()
     try:
         for address in addresses:
-            with socket.create_connection((address, server.port), timeout=10) as client:
+            with socket.create_connection((address, server.port), timeout=120) as client:
                 client.sendall(b"GET /health HTTP/1.0\r\n\r\n")
                 assert read_to_end(client).endswith(b"ok\n")
     finally:
@@ -421,7 +421,7 @@ def test_the_port_is_free_again_after_stop() -> None:
     first = _server("127.0.0.1", 0)
     first.bind()
     first.start()
-    client = socket.create_connection(("127.0.0.1", first.port), timeout=10)
+    client = socket.create_connection(("127.0.0.1", first.port), timeout=120)
     first.stop()
     first.stop()
     assert read_to_end(client) == b""

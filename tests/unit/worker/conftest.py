@@ -13,6 +13,7 @@ from fulfillment_worker.core.events import Event, OrdersFulfilled
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.worker.ledger import OrderRules
 from fulfillment_worker.worker.worker import Worker
+from tests.support.eventually import PATIENCE
 from tests.support.memory_queue import MemoryQueue, Store
 
 E = TypeVar("E")
@@ -65,7 +66,7 @@ class Shop:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Return when the condition holds; it is looked at after each event."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not condition():
                 self.changed.clear()
                 # Time in the store stands still, so retries come due by this.
@@ -82,7 +83,7 @@ class Shop:
         for worker, task in self._running:
             worker.quiet()
             worker.abort()
-            await asyncio.wait({task}, timeout=1)
+            await asyncio.wait({task}, timeout=PATIENCE)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 

@@ -47,7 +47,7 @@ class Bench:
         await self.until(lambda: len(self.ended) >= many)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
