@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -290,3 +294,25 @@ def test_workers_notice_retried_letters_and_a_resumed_queue(
     wait_until_all(redis_7, [{"order_id": "M"}])
     wait_until_all(redis_7, bodies(2), "dead")
     assert books(redis_7).unaccounted == 0
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_enqueue_cut_short_by_redis_says_in_one_line_how_to_go_on(
+    new_redis: Callable[..., RedisServer], tmp_path: Path, form: str
+) -> None:
+    """A program of its own: what Python says when it ends is part of what a person sees."""
+    server = new_redis("redis-7", "--maxmemory", "8mb")
+    lines = [json.dumps({"order_id": number, "x": "x" * 1000}) for number in range(20_000)]
+    file = tmp_path / "orders.json"
+    file.write_text("\n".join(lines) if form == "lines" else f"[{','.join(lines)}]")
+    command = [sys.executable, "-m", "fulfillment_worker", "enqueue", str(file)]
+    ended = subprocess.run(
+        [*command, "--redis-url", server.url], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    certain = re.search(r"is out of memory.*; (\d+) of 20000 orders were certainly enqueued", line)
+    assert certain, line
+    with server.client() as client:
+        assert 0 < int(certain[1]) == client.llen("orders")
+    assert line.endswith("enqueue all of them again, since an id is fulfilled only once")

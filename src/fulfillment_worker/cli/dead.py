@@ -324,10 +324,10 @@ async def _act_on(
 
 def _cut_short(why: str, work: _Work, letters: list[Letter]) -> click.ClickException:
     if not work.begun:
-        return click.ClickException(f"{why}\nnothing was {work.past}")
+        return click.ClickException(f"{why}; nothing was {work.past}")
     return click.ClickException(
-        f"{why}\n{len(work.done)} of {_count(len(letters))} were certainly {work.past}, and one "
-        "batch more may be; do it again for the rest: a letter that isn't there any more is left be"
+        f"{why}; {len(work.done)} of {_count(len(letters))} were certainly {work.past}, and one "
+        "batch more may be: do it again for the rest, a letter that isn't there any more is left be"
     )
 
 

@@ -71,7 +71,8 @@ def _input(
         return _samples(sample, seed, settings.id_field), 0
     copied = intake.rereadable(file or _standard_input())
     source = click.get_current_context().with_resource(copied)
-    return lambda: intake.entries(source, settings.max_order_bytes), intake.size_of(source)
+    start = source.tell()
+    return lambda: intake.entries(source, settings.max_order_bytes, start), intake.size_of(source)
 
 
 def _samples(count: int, seed: int | None, id_field: str) -> Callable[[], Iterator[intake.Entry]]:
@@ -132,10 +133,10 @@ async def _send(settings: Settings, orders: Iterable[bytes], tally: _Tally) -> N
 
 def _cut_short(why: str, tally: _Tally, total: int) -> click.ClickException:
     if not tally.begun:
-        return click.ClickException(f"{why}\nnothing was enqueued")
+        return click.ClickException(f"{why}; nothing was enqueued")
     return click.ClickException(
-        f"{why}\n{tally.enqueued} of {total} orders were certainly enqueued, and one batch more "
-        "may be; to enqueue all of them again does no harm, since an id is fulfilled only once"
+        f"{why}; {tally.enqueued} of {total} orders were certainly enqueued, and one batch more "
+        "may be: enqueue all of them again, since an id is fulfilled only once"
     )
 
 

@@ -98,18 +98,15 @@ def size_of(source: IO[bytes]) -> int:
     return size
 
 
-def entries(source: IO[bytes], max_bytes: int) -> Iterator[Entry]:
-    """What stands in `source`, in order and as it was written; blank lines are left out.
+def entries(source: IO[bytes], max_bytes: int, start: int = 0) -> Iterator[Entry]:
+    """What stands in `source` from `start` on, in order and as it was written, without blank lines.
 
-    Memory is bounded for JSON Lines. `source` is left where it was.
+    Memory is bounded for JSON Lines.
     """
-    start = source.tell()
+    source.seek(start)
     if source.read(len(_BOM)) != _BOM:
         source.seek(start)
-    try:
-        yield from _entries(source, max_bytes)
-    finally:
-        source.seek(start)
+    yield from _entries(source, max_bytes)
 
 
 def _entries(source: IO[bytes], max_bytes: int) -> Iterator[Entry]:

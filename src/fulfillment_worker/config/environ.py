@@ -20,6 +20,19 @@ _SERVICE_LINKS = (
     (r"PORT_\d+_(?:TCP|UDP|SCTP)_PORT", r"\d+"),
     (r"PORT_\d+_(?:TCP|UDP|SCTP)_ADDR", _ADDRESS),
 )
+_BYTE_ORDER_MARK = "\ufeff"
+_EDGES = re.compile(rf"\A[\s{_BYTE_ORDER_MARK}]+|[\s{_BYTE_ORDER_MARK}]+\Z")
+_QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019")
+
+
+def trimmed(text: str) -> str:
+    """`text` without the white space, line ends and byte order marks that files of others leave."""
+    return _EDGES.sub("", text)
+
+
+def quoted(text: str) -> bool:
+    """Whether the whole text is in quotes: a shell takes them off, `docker --env-file` does not."""
+    return len(text) > 1 and text[0] + text[-1] in _QUOTES
 
 
 def is_service_link(name: str, value: str) -> bool:
@@ -34,10 +47,19 @@ def unknown_variables(environ: Mapping[str, str], known: Iterable[str]) -> list[
     """A fault for each variable that looks like a setting but is none, with the nearest one."""
     names = list(known)
     return [
-        _unknown(name, names)
+        _marked(name) if name.startswith(_BYTE_ORDER_MARK) else _unknown(name, names)
         for name, value in sorted(environ.items())
-        if name.startswith(PREFIX) and name not in names and not is_service_link(name, value)
+        if name.removeprefix(_BYTE_ORDER_MARK).startswith(PREFIX)
+        and name not in names
+        and not is_service_link(name, value)
     ]
+
+
+def _marked(name: str) -> str:
+    return (
+        f"{name[1:81]} has a byte order mark before it, so it is no setting: "
+        "save the file that it comes from as UTF-8 without one (without BOM)"
+    )
 
 
 def _unknown(name: str, known: list[str]) -> str:

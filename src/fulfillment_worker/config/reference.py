@@ -11,7 +11,9 @@ _HEAD = """\
 
 A setting comes from its flag, else from its environment variable, else it has its default.
 A variable that is blank counts as not set. All faults are reported at once, and a variable that
-begins with `FULFILLMENT_` but is no setting is one of them. Variables that Kubernetes sets for
+begins with `FULFILLMENT_` but is no setting is one of them. White space, line ends and a byte
+order mark around a value are left out; a value in quotes is a fault, since a shell takes quotes off
+and `docker --env-file` does not. Variables that Kubernetes sets for
 Services (`FULFILLMENT_…_SERVICE_HOST`, `FULFILLMENT_…_PORT=tcp://…`) are ignored.
 
 Durations are seconds (`0.5`, `60`) or have a unit (`250ms`, `10s`, `5m`, `2h`, `7d`). Sizes are

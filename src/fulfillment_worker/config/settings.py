@@ -6,7 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from fulfillment_worker.config.environ import PREFIX, is_service_link, unknown_variables
+from fulfillment_worker.config.environ import (
+    PREFIX,
+    is_service_link,
+    quoted,
+    trimmed,
+    unknown_variables,
+)
 from fulfillment_worker.config.opentelemetry import wants_traces
 from fulfillment_worker.config.redact import redact, shown
 from fulfillment_worker.config.values import (
@@ -232,7 +238,7 @@ def _given(
     if flag is not None:
         return spec.flag, flag
     for variable in spec.variables:
-        if environ.get(variable, "").strip():
+        if trimmed(environ.get(variable, "")):
             return variable, environ[variable]
     return spec.env, spec.default
 
@@ -242,7 +248,10 @@ def _parsed(spec: Spec, text: str) -> object:
         text.encode()
     except UnicodeEncodeError:
         raise ValueError("it is not UTF-8") from None
-    return spec.parse(text.strip())
+    text = trimmed(text)
+    if quoted(text):
+        raise ValueError("the quotes are taken as part of the value: write it without them")
+    return spec.parse(text)
 
 
 def _fault(source: str, text: str, why: str) -> str:

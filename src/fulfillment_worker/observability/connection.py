@@ -9,6 +9,7 @@ holds more in memory than one read, one head and one page.
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 import sys
 from collections.abc import Mapping
@@ -25,6 +26,14 @@ _READ_BYTES = 4096
 # For how long a client that was told that the connection ends may go on sending. Closing at once
 # would reset the connection, and the answer could be lost (RFC 9112, section 9.6).
 _PARTING_SECONDS = 1.0
+
+
+_ORIGIN = re.compile(r"\Ahttps?://[^/?#]+", re.IGNORECASE)
+
+
+def _header(request: h11.Request, wanted: bytes) -> str:
+    """A header that is a list, from all its lines (RFC 9110, 5.3)."""
+    return b",".join(value for name, value in request.headers if name == wanted).decode("latin-1")
 
 
 def _descriptors() -> int:
@@ -166,7 +175,9 @@ class Connection(asyncio.BufferedProtocol):
         # Prometheus asks for one page at a time.
         (self._owner.stalled if self._http.trailing_data[0] else self._owner.asked)(self)
         self._head_only = request.method == b"HEAD"
-        path, _, query = request.target.decode("ascii", "replace").partition("?")
+        # A proxy may ask with the whole URL (RFC 9112, 3.2.2).
+        target = _ORIGIN.sub("", request.target.decode("ascii", "replace"))
+        path, _, query = target.partition("?")
         probe = self._owner.probes.get(path)
         if probe is None and path != METRICS_PATH:
             self._reply(text(404, "there is no such page"), last=last)
@@ -182,10 +193,9 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _ask(self, query: str, request: h11.Request) -> None:
-        headers = dict(request.headers)
-        accept = headers.get(b"accept", b"").decode("latin-1")
-        encoding = headers.get(b"accept-encoding", b"").decode("latin-1")
-        self._asked = page_request(query, accept, encoding)
+        self._asked = page_request(
+            query, _header(request, b"accept"), _header(request, b"accept-encoding")
+        )
         self._owner.pages.ask(self._asked, self._deliver)
 
     def _deliver(self, page: Page) -> None:

@@ -18,10 +18,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import (
-    CONTENT_TYPE_PLAIN_0_0_4,
-    gzip_accepted,
-)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
 # Pauses of four times the work leave at most a fifth of a core to rendering.
@@ -63,7 +60,7 @@ def page_request(query: str, accept: str, accept_encoding: str) -> PageRequest:
     names = parse_qs(query, errors="replace").get("name[]", ())
     return PageRequest(
         openmetrics=_wants_openmetrics(accept),
-        gzip=gzip_accepted(accept_encoding),
+        gzip=_wants_gzip(accept_encoding),
         names=frozenset(names),
     )
 
@@ -158,6 +155,21 @@ def _wants_openmetrics(accept: str) -> bool:
             likings[kind] = max(liking, likings.get(kind, 0.0))
     text = next((likings[kind] for kind in _MEANS_TEXT if kind in likings), 0.0)
     return likings.get(_OPENMETRICS, 0.0) > 0 and likings[_OPENMETRICS] >= text
+
+
+def _wants_gzip(accept_encoding: str) -> bool:
+    """Whether gzip is allowed, and liked no less than the plain page (RFC 9110, 12.5.3).
+
+    Only who names gzip, or rules the plain page out, gets it by `*`. Where both are ruled out, the
+    plain page is better than none.
+    """
+    likings: dict[str, float] = {}
+    for coding in accept_encoding.split(","):
+        name, _, liking = _media_range(coding)
+        likings.setdefault(name.removeprefix("x-"), liking)
+    rest = likings.get("*", 0.0)
+    zipped, plain = likings.get("gzip", rest), likings.get("identity", rest)
+    return zipped > plain or (zipped == plain > 0 and "gzip" in likings)
 
 
 def _media_range(text: str) -> tuple[str, str, float]:

@@ -157,9 +157,9 @@ def test_input_can_be_gone_through_twice_even_from_a_pipe() -> None:
 
 def test_input_is_read_from_where_it_stands() -> None:
     source = io.BytesIO(b'rubbish\n{"order_id":1}')
-    source.readline()
-    assert [entry.raw for entry in entries(source, 100)] == [b'{"order_id":1}']
-    assert source.tell() == 8
+    start = len(source.readline())
+    for _ in range(2):
+        assert [entry.raw for entry in entries(source, 100, start)] == [b'{"order_id":1}']
 
 
 def test_orders_go_in_batches(cli: Run, fake: FakeRedis) -> None:
@@ -179,17 +179,17 @@ def test_a_death_of_redis_midway_tells_how_many_are_certain(cli: Run, fake: Fake
     fake.fail_after = 2
     result = cli("enqueue", input=b"".join(b'{"order_id":%d}\n' % number for number in range(2500)))
     assert result.exit_code == 1
-    reason, tally = result.stderr.splitlines()
-    assert "Redis at redis://127.0.0.1:6379/0 can't be reached" in reason
-    assert "2000 of 2500 orders were certainly enqueued" in tally
-    assert "no harm" in tally
+    (line,) = result.stderr.splitlines()
+    assert "Redis at redis://127.0.0.1:6379/0 can't be reached" in line
+    assert "2000 of 2500 orders were certainly enqueued" in line
+    assert "enqueue all of them again" in line
 
 
 def test_a_redis_that_is_not_there_gets_nothing(cli: Run) -> None:
     result = cli("enqueue", "--redis-url", "unix:///nowhere/redis.sock", input=b'{"order_id":1}')
     assert result.exit_code == 1
     assert "unix:///nowhere/redis.sock" in result.stderr
-    assert result.stderr.endswith("fulfillment-worker: nothing was enqueued\n")
+    assert result.stderr.endswith("; nothing was enqueued\n")
 
 
 def test_an_interruption_tells_how_many_are_certain(

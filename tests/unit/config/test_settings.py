@@ -69,7 +69,41 @@ def test_a_flag_beats_the_variable_and_that_the_default() -> None:
     assert (settings.lease, settings.concurrency, settings.max_attempts) == (0.5, 7, 5)
 
 
-@pytest.mark.parametrize("blank", ["", "  ", "\n"])
+@pytest.mark.parametrize(
+    "text", ["a,b", " a,b\t", "a,b\r", "a,b\r\n", "\ufeffa,b", "\ufeff a,b\xa0"]
+)
+def test_value_loses_white_space_and_byte_order_marks_around_it(text: str) -> None:
+    assert load({}, {"FULFILLMENT_QUEUE": text}).queues == ("a", "b")
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("quotes", ['""', "''", "\u201c\u201d"])
+def test_value_in_quotes_is_a_fault_that_names_its_variable(name: str, quotes: str) -> None:
+    variable, text = SPECS[name].env, f"{quotes[0]}{SPECS[name].default or '1'}{quotes[1]}"
+    why = "the quotes are taken as part of the value: write it without them"
+    for value in (text, f" {text}\r"):
+        assert only_fault({}, {variable: value}).startswith(f"{variable} is ")
+        assert only_fault({}, {variable: value}).endswith(why)
+    assert only_fault({name: text}, {}).endswith(why)
+
+
+def test_value_in_quotes_shows_no_secret() -> None:
+    fault = only_fault({}, {"FULFILLMENT_REDIS_URL": '"redis://:hunter2@redis:6379/0"'})
+    assert fault.startswith("FULFILLMENT_REDIS_URL is ")
+    assert "hunter2" not in fault
+
+
+def test_quotes_within_a_value_are_its_own() -> None:
+    assert load({}, {"FULFILLMENT_QUEUE": "a\"b,'c"}).queues == ('a"b', "'c")
+
+
+def test_variable_with_a_byte_order_mark_before_its_name_is_a_fault() -> None:
+    """As the first line of a file that Windows saved has it, for who reads it to the letter."""
+    fault = only_fault({}, {"\ufeffFULFILLMENT_QUEUE": "express", "\ufeffPATH": "/bin"})
+    assert fault.startswith("FULFILLMENT_QUEUE has a byte order mark before it")
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n", "\r", "\ufeff"])
 def test_a_blank_variable_is_not_set(blank: str) -> None:
     assert load({}, {"FULFILLMENT_LEASE": blank}).lease == 10
     environ = {"FULFILLMENT_REDIS_URL": blank, "REDIS_URL": "redis://other:1"}

@@ -94,6 +94,84 @@ def test_gzip(server: MetricsServer) -> None:
     assert b"orders_processed_total" in gzip.decompress(body)
 
 
+@pytest.mark.parametrize(
+    ("accept_encoding", "zipped"),
+    [
+        ("", False),
+        ("identity", False),
+        ("deflate, br, zstd", False),
+        ("deflate, gzip;q=1.0, *;q=0.5", True),
+        ("GZIP", True),
+        ("x-gzip", True),
+        (" gzip ; q=0.001 ", True),
+        ("gzip;q=0", False),
+        ("gzip;q=0.000", False),
+        ("gzip;q=0, *", False),
+        ("gzip; Q=0", False),
+        ("gzip, identity", True),
+        ("gzip, *;q=0", True),
+        ("gzip;q=0.5, identity;q=0.8", False),
+        ("gzip;q=0.8, identity;q=0.5", True),
+        ("gzip;q=0, identity;q=0", False),
+        ("identity;q=0", False),
+        ("identity;q=0, *", True),
+        ("identity;q=0, *;q=0", False),
+        ("*", False),
+        ("*;q=0", False),
+        ("notgzip, gzipped", False),
+        ("gzip;q=x", True),
+        (";,=;q", False),
+    ],
+)
+def test_gzip_is_sent_where_the_client_takes_it(
+    server: MetricsServer, accept_encoding: str, zipped: bool
+) -> None:
+    headers = {"Accept-Encoding": accept_encoding}
+    _, told, body = fetch(server, "/metrics", headers=headers)
+    assert told["Content-Encoding"] == ("gzip" if zipped else None)
+    assert body.startswith(b"\x1f\x8b") == zipped
+
+
+def test_headers_of_several_lines_are_one_list(server: MetricsServer) -> None:
+    with connect(server) as client:
+        client.sendall(
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Accept-Encoding: gzip\r\nAccept-Encoding: identity;q=0.5\r\n"
+            b"Accept: application/openmetrics-text\r\nAccept: text/plain;q=0.5\r\n\r\n"
+        )
+        head, _, body = read_to_end(client).partition(b"\r\n\r\n")
+    assert b"Content-Encoding: gzip" in head
+    assert gzip.decompress(body).endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://worker-1.shop.example:2112",
+        "http://127.0.0.1",
+        "HTTP://[::1]:2112",
+        "https://user:password@worker",
+    ],
+)
+def test_absolute_form_of_a_target_is_answered_as_its_path(
+    server: MetricsServer, origin: str
+) -> None:
+    """As a proxy sends it: RFC 9112, 3.2.2."""
+    status, _, body = fetch(server, f"{origin}/metrics?name[]=orders_received_total")
+    names = {line.split(b" ")[0] for line in body.splitlines() if not line.startswith(b"#")}
+    assert (status, names) == (200, {b"orders_received_total"})
+    assert fetch(server, f"{origin}/metrics", "HEAD")[::2] == (200, b"")
+    assert fetch(server, f"{origin}/health")[::2] == (200, b"ok\n")
+    assert fetch(server, f"{origin}/metrics", "POST")[0] == 405
+    for other in ("", "/", "?/metrics", "/other", "//metrics", "/metrics/", "/http://x/metrics"):
+        assert fetch(server, f"{origin}{other}")[0] == 404
+
+
+@pytest.mark.parametrize("target", ["ftp://x/metrics", "http:///metrics", "http:/metrics"])
+def test_absolute_form_that_is_none_is_404(server: MetricsServer, target: str) -> None:
+    assert fetch(server, target)[0] == 404
+
+
 def test_a_filter_by_name(server: MetricsServer) -> None:
     query = "name[]=orders_received_total&name[]=python_threads&name[]=%ff"
     _, _, body = fetch(server, f"/metrics?{query}")
