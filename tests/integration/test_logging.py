@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.eventually import eventually
 from tests.support.orders import bodies, place, wait_until_all
 from tests.support.process import environment, free_port
@@ -138,3 +140,40 @@ def test_at_debug_every_order_is_told_and_its_payload_is_not(
     for event in ("order_started", "order_fulfilled"):
         assert {line["order_id"] for line in worker.events(event)} == ids
     assert "4111" not in worker.output
+
+
+SETS_UP_LOGGING = """
+import logging
+import logging.config
+
+logging.config.dictConfig({"version": 1})
+logging.disable(logging.INFO)
+log = logging.getLogger("shop")
+
+
+async def fulfil(order):
+    logging.config.dictConfig({"version": 1, "loggers": {"shop": {}}})
+    log.warning("packed", extra={"fields": ["a"], "parcel": order.id, "password": "hunter2"})
+    if order.id == "B":
+        raise ValueError("no")
+"""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_logging_that_the_shop_sets_up_silences_nobody_and_fails_no_order(
+    processes: str, redis_7: RedisServer, run_worker: Start
+) -> None:
+    worker = run_worker(redis_7.url, SETS_UP_LOGGING, "--processes", processes)
+    place(redis_7, [{"order_id": "A"}, {"order_id": "B"}])
+    wait_until_all(redis_7, [{"order_id": "A"}])
+    eventually(lambda: worker.events("order_retried"), what="the worker's own event")
+    packed = next(line for line in worker.events("packed") if line["parcel"] == "A")
+    assert (packed["fields"], packed["logger"]) == (["a"], "shop")
+    assert packed.get("process") in ({"0", "1"} if processes == "2" else {None})
+    assert "hunter2" not in worker.output
+
+    def counted() -> float:
+        return worker.scrape().get_sample("fulfillment_log_messages_total", level="warning")
+
+    eventually(lambda: counted() >= 2, what="both are counted")
+    assert worker.terminate() == 0

@@ -5,7 +5,7 @@ At `info` nothing is said of an order that goes well. Payloads are never logged.
 
 from __future__ import annotations
 
-from logging import DEBUG, ERROR, INFO, WARNING, getLogger
+from logging import DEBUG, ERROR, INFO, WARNING
 
 from fulfillment_worker.core.breaker import BreakerState
 from fulfillment_worker.core.events import (
@@ -28,9 +28,7 @@ from fulfillment_worker.core.events import (
     QueueRolledBack,
 )
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
-from fulfillment_worker.observability.logs import log
-
-_logger = getLogger("fulfillment_worker")
+from fulfillment_worker.observability.logs import is_logged, log
 
 # The shop said so itself, or its producer did; the others are for a person to look at.
 _EXPECTED = (DeadReason.REJECTED, DeadReason.INVALID)
@@ -55,7 +53,7 @@ class EventLog:
         """Log an event, or leave it: commands and surveys are for metrics alone."""
         match event:
             case OrdersFulfilled():
-                if _logger.isEnabledFor(DEBUG):
+                if is_logged(DEBUG):
                     for attempt in event.attempts:
                         _attempt(DEBUG, "order_fulfilled", attempt)
             case AttemptEnded():
@@ -70,7 +68,7 @@ class EventLog:
                 _collector(event)
             case BreakerChanged():
                 log(WARNING, f"breaker_{_TURNED[event.state]}", next=_AFTER[event.state])
-            case _ if _logger.isEnabledFor(DEBUG):
+            case _ if is_logged(DEBUG):
                 _detail(event)
 
 

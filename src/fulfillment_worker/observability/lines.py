@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from math import isfinite
 
-_LONGEST_VALUE = 2_000
+from fulfillment_worker.observability.records import LONGEST_VALUE, fields_of
+from fulfillment_worker.observability.redact import redact, shown
+
 _LONGEST_TRACEBACK = 20_000
-# userinfo of a URL; a parameter, or a key of JSON or of a dict, whose name says that its value is
-# secret; and the token of an Authorization header.
-_USERINFO = re.compile(r"(?<=://)[^/\s]*@")
-_SECRET_NAME = r"[\w-]*(?:password|passwd|secret|token|api[_-]?key|authorization)"
-_SECRET = re.compile(rf"(?i)\b({_SECRET_NAME})=[^&\s'\"]+")
-_SECRET_KEY = re.compile(rf"(?i)((['\"]){_SECRET_NAME}\2\s*:\s*)(['\"]).*?\3")
-_BEARER = re.compile(r"(?i)\bbearer\s+(?=\S*\d)[\w\-.=+/~]{12,}")
 _COLOURS = {
     "debug": "\x1b[2m",
     "info": "\x1b[32m",
@@ -42,52 +36,53 @@ def level_name(number: int) -> str:
     return "info" if number >= logging.INFO else "debug"
 
 
-def redact(text: str) -> str:
-    """The text without what looks like credentials."""
-    if "://" in text:
-        text = _USERINFO.sub("***@", text)
-    if "=" in text:
-        text = _SECRET.sub(r"\1=***", text)
-    if ":" in text:
-        text = _SECRET_KEY.sub(r"\1\3***\3", text)
-    return _BEARER.sub("Bearer ***", text) if "earer " in text else text
+class LineFormatter(logging.Formatter):
+    """Makes a line of a record. `format` is what `logging` calls."""
 
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line, in ASCII, with `timestamp` (RFC 3339, UTC), `level`, `event`."""
+    def line(self, record: logging.LogRecord, added: Mapping[str, object]) -> str:
+        """The record's line, without its end. added: further fields."""
+        raise NotImplementedError
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's line, without its end."""
+        """The same, without further fields."""
+        return self.line(record, {})
+
+
+class JsonFormatter(LineFormatter):
+    """One JSON object a line, in ASCII, with `timestamp` (RFC 3339, UTC), `level`, `event`."""
+
+    def line(self, record: logging.LogRecord, added: Mapping[str, object]) -> str:
+        """See LineFormatter. A field that has the name of one of ours is put beside it."""
         line: dict[str, object] = {
             "timestamp": _time(record).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "level": level_name(record.levelno),
             "event": _message(record),
             "logger": record.name,
         }
-        for name, value in _fields(record).items():
-            line.setdefault(name, value)
         traceback = _traceback(self, record)
         if traceback:
             line["exception"] = traceback
+        for name, value in fields_of(record, added).items():
+            line.setdefault(f"extra_{name}" if name in line else name, value)
         return json.dumps(line)
 
 
-class ConsoleFormatter(logging.Formatter):
+class ConsoleFormatter(LineFormatter):
     """`15:04:05.678 warning  order_retried  order_id=A-1 …`, in colour where wanted."""
 
     def __init__(self, *, colours: bool) -> None:
         super().__init__()
         self._colours = colours
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The record's line or, with a traceback, lines, without the last one's end."""
+    def line(self, record: logging.LogRecord, added: Mapping[str, object]) -> str:
+        """See LineFormatter; with a traceback, lines."""
         level = level_name(record.levelno)
         moment = _time(record).astimezone().strftime("%H:%M:%S.%f")[:-3]
         parts = [
             self._paint(_DIM, moment),
             self._paint(_COLOURS[level], f"{level:<8}"),
             self._paint(_BOLD, _visible(_message(record))),
-            *(self._field(name, value) for name, value in _fields(record).items()),
+            *(self._field(name, value) for name, value in fields_of(record, added).items()),
         ]
         traceback = _traceback(self, record).splitlines()
         return "\n".join([" ".join(parts), *(_visible(line) for line in traceback)])
@@ -107,37 +102,26 @@ def _message(record: logging.LogRecord) -> str:
     try:
         message = record.getMessage()
     except Exception:  # noqa: BLE001 - arguments that don't fit, or can't be printed
-        message = str(record.msg)
-    return _clipped(redact(message), _LONGEST_VALUE)
+        message = _template(record)
+    return shown(message, LONGEST_VALUE)
 
 
-def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """The fields given by `log`; a record of any other origin has none."""
-    fields = getattr(record, "fields", None)
-    if not isinstance(fields, dict):
-        return {}
-    return {str(name): _plain(value) for name, value in fields.items() if value is not None}
-
-
-def _plain(value: object) -> object:
-    """A value that JSON has."""
-    if isinstance(value, float):
-        return round(value, 6) if isfinite(value) else str(value)
-    if isinstance(value, bool | int):
-        return value
-    return _clipped(redact(str(value)), _LONGEST_VALUE)
+def _template(record: logging.LogRecord) -> str:
+    try:
+        return str(record.msg)
+    except Exception:  # noqa: BLE001 - a message can be any object
+        return "(a message that could not be read)"
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     if not record.exc_info or record.exc_info[0] is None:
         return ""
-    text = redact(formatter.formatException(record.exc_info))
+    try:
+        text = redact(formatter.formatException(record.exc_info))
+    except Exception:  # noqa: BLE001 - an exception is a stranger's code, too
+        return "(a traceback that could not be read)"
     # The end names the exception: that is what must not be lost.
     return text if len(text) <= _LONGEST_TRACEBACK else f"…{text[-_LONGEST_TRACEBACK:]}"
-
-
-def _clipped(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def _visible(text: str) -> str:

@@ -3,6 +3,9 @@
 All loggers of the process (ours, the handler's, the libraries') end in one handler. Lines are
 written by a thread of their own: a reader that stalls can't stop the worker, and what doesn't
 fit into the queue meanwhile is dropped, and counted.
+
+The worker's own events go to that handler directly, past the loggers of the process. So the shop
+can set up `logging` as it likes: it can't silence the worker.
 """
 
 from __future__ import annotations
@@ -14,14 +17,21 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
-from fulfillment_worker.observability.lines import ConsoleFormatter, JsonFormatter, level_name
+from fulfillment_worker.observability.lines import (
+    ConsoleFormatter,
+    JsonFormatter,
+    LineFormatter,
+    level_name,
+)
+from fulfillment_worker.observability.records import OwnRecord
+from fulfillment_worker.observability.shop_handlers import tell_shop, writes_to_our_streams
 
 Format = Literal["auto", "console", "json"]
 
-_LOGGER = logging.getLogger("fulfillment_worker")
+_NAME = "fulfillment_worker"
 _MOST_WAITING = 10_000
 _MOST_CHARACTERS = 8 * 1024 * 1024
 _FLUSH_SECONDS = 2.0
@@ -29,10 +39,26 @@ _FLUSH_SECONDS = 2.0
 _CHATTY = ("httpx", "httpcore", "asyncio", "redis", "urllib3")
 
 
+class _Own:
+    """Where the worker's own events go, and from which level up. Everything before `configure`."""
+
+    level = logging.NOTSET
+    handler: LogHandler | None = None
+
+
 def log(level: int, event: str, **fields: object) -> None:
     """Log something that happened. level: of `logging`. event: past tense, snake_case."""
-    if _LOGGER.isEnabledFor(level):
-        _LOGGER.log(level, event, extra={"fields": fields})
+    if level < _Own.level:
+        return
+    record = OwnRecord(_NAME, level, event, fields)
+    if _Own.handler is not None:
+        _Own.handler.emit(record)
+    tell_shop(record, configured=_Own.handler is not None)
+
+
+def is_logged(level: int) -> bool:
+    """Whether an event of this level comes out."""
+    return level >= _Own.level
 
 
 def configure(
@@ -46,19 +72,22 @@ def configure(
 
     format: "auto" is "console" on a terminal, else "json". on_log: called with the level's name
     for each message, in the thread that logs. on_drop: called for each line that is not written.
-    Replaces what a former call has set up.
+    Replaces what a former call has set up, and handlers of root that write to stdout or stderr:
+    each line comes once.
     Returns the handler: `close` it at the end, to have all lines written.
     Raises ValueError for an unknown level.
     """
     stream = sys.stderr if stream is None else stream
-    handler = LogHandler(stream, on_log or _ignore, on_drop or _ignore)
-    handler.setFormatter(_formatter(format, stream))
     root = logging.getLogger()
-    for former in root.handlers[:]:
-        root.removeHandler(former)
-        former.close()
-    root.addHandler(handler)
     root.setLevel(level.upper())
+    handler = LogHandler(stream, _formatter(format, stream), on_log or _ignore, on_drop or _ignore)
+    for former in root.handlers[:]:
+        # The shop's other handlers (files, collectors) stay.
+        if isinstance(former, LogHandler) or writes_to_our_streams(former):
+            root.removeHandler(former)
+            former.close()
+    root.addHandler(handler)
+    _Own.level, _Own.handler = root.level, handler
     logging.captureWarnings(True)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
@@ -74,7 +103,7 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Unclosed ClusterNode object")
 
 
-def _formatter(format: Format, stream: TextIO) -> logging.Formatter:
+def _formatter(format: Format, stream: TextIO) -> LineFormatter:
     terminal = _is_terminal(stream)
     if format == "console" or (format == "auto" and terminal):
         return ConsoleFormatter(colours=terminal)
@@ -100,25 +129,26 @@ def _descriptor(stream: TextIO) -> int | None:
         return None
 
 
-def _add(record: logging.LogRecord, fields: Mapping[str, object]) -> None:
-    if fields:
-        own = getattr(record, "fields", None)
-        record.fields = {**fields, **own} if isinstance(own, dict) else dict(fields)
-
-
 class LogHandler(logging.Handler):
     """Formats in the thread that logs, writes in its own. Never raises, never waits."""
 
+    is_the_workers = True
+
     def __init__(
-        self, stream: TextIO, on_log: Callable[[str], None], on_drop: Callable[[], None]
+        self,
+        stream: TextIO,
+        formatter: LineFormatter,
+        on_log: Callable[[str], None],
+        on_drop: Callable[[], None],
     ) -> None:
         super().__init__()
         self._stream = stream
+        self._lines_of = formatter
         # Past the stream's own buffer, whose lock a write that stalls would hold at the very end.
         self._descriptor = _descriptor(stream)
         self._on_log = on_log
         self._on_drop = on_drop
-        self._also: Callable[[], Mapping[str, object]] | None = None
+        self._also: list[Callable[[], Mapping[str, object]]] = []
         # Safe also where a destructor logs while this thread is in the middle of `put`.
         self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
         # Each is changed by one side alone: the loggers, in the handler's lock, and the writer.
@@ -129,7 +159,17 @@ class LogHandler(logging.Handler):
 
     def add_fields(self, fields: Callable[[], Mapping[str, object]]) -> None:
         """Ask for more fields for each line, in the thread that logs; its own come first."""
-        self._also = fields
+        self._also.append(fields)
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As `logging` has it, but the lock is not held while the line is made.
+
+        A stranger's value that hangs when it is printed hangs its own thread, and no other.
+        """
+        if not self.filter(record):
+            return False
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count the message, and hand its line to the writer."""
@@ -138,14 +178,26 @@ class LogHandler(logging.Handler):
             if self._is_full():
                 self._drop()
                 return
-            if self._also is not None:
-                _add(record, self._also())
-            line = self.format(record) + "\n"
+            self._hand_over(self._line(record) + "\n")
+        except Exception:  # noqa: BLE001 - a log line must never fail what it tells of
+            self._drop()
+
+    def _line(self, record: logging.LogRecord) -> str:
+        if self.formatter is not None and not isinstance(record, OwnRecord):
+            return self.format(record)  # the shop has given it one of its own
+        added: dict[str, object] = {}
+        for fields in self._also:
+            added |= fields()
+        return self._lines_of.line(record, added)
+
+    def _hand_over(self, line: str) -> None:
+        self.acquire()
+        try:
             self._put += len(line)
             self._lines.put(line)
             self._ensure_writer()
-        except Exception:  # noqa: BLE001 - a log line must never fail what it tells of
-            self._drop()
+        finally:
+            self.release()
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Nothing: there is nowhere left to say it."""
@@ -191,11 +243,8 @@ class LogHandler(logging.Handler):
 
     def _tell_dropped(self) -> None:
         dropped, self._dropped = self._dropped, 0
-        fields: dict[str, Any] = {"fields": {"count": dropped}}
-        record = logging.makeLogRecord(
-            {"name": _LOGGER.name, "levelno": logging.WARNING, "msg": "log_lines_dropped"} | fields
-        )
-        self._write_line(self.format(record) + "\n")
+        record = OwnRecord(_NAME, logging.WARNING, "log_lines_dropped", {"count": dropped})
+        self._write_line(self._lines_of.line(record, {}) + "\n")
 
     def _write_line(self, line: str) -> None:
         try:

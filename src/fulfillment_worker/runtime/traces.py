@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.handlers.handler import Handler
-from fulfillment_worker.observability.lines import redact
 from fulfillment_worker.observability.logs import LogHandler, log
+from fulfillment_worker.observability.redact import redact
 from fulfillment_worker.runtime.version import version
 from fulfillment_worker.runtime.watch import Watch
 

@@ -7,13 +7,11 @@ and `systemctl stop` to every one of a service, but a drain is asked for once.
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import signal
 import socket
 import sys
-from functools import partial
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
@@ -56,7 +54,8 @@ def _live(seat: str, settings: Settings, handler: Handler, line: ChildsEnd) -> t
     reporter = Reporter(line)
     watch = _ReportingWatch(settings, reporter)
     with watch.logging() as log_to:
-        log_to.addFilter(partial(_signed, seat))
+        # Every line says of which process it is; those of the supervisor don't.
+        log_to.add_fields(lambda: {"process": seat})
         try:
             with traced(settings, handler, watch, log_to) as wrapped:
                 return _work(settings, wrapped, watch, line)
@@ -90,13 +89,6 @@ async def _consume(
         commands.listen(worker.look)
 
     return await consume(settings, redis_url, handler, watch, commands, meet=meet)
-
-
-def _signed(seat: str, record: logging.LogRecord) -> bool:
-    """Every line says of which process it is; those of the supervisor don't."""
-    fields = getattr(record, "fields", {})
-    record.fields = {**fields, "process": seat}
-    return True
 
 
 class _ReportingWatch(Watch):

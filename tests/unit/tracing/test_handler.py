@@ -21,7 +21,7 @@ from fulfillment_worker.core.decode import Decoded, decode
 from fulfillment_worker.core.order import Order, Reject, Retry
 from fulfillment_worker.core.outcome import INTERRUPTED, Failed, FailureReason
 from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
-from fulfillment_worker.observability.lines import redact
+from fulfillment_worker.observability.redact import redact
 from fulfillment_worker.tracing.handler import TracedHandler
 from fulfillment_worker.tracing.start import Tracing
 
