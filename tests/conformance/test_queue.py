@@ -352,6 +352,78 @@ async def test_orders_on_their_last_chance_come_one_at_a_time(bench: Bench, queu
     assert (await hand.survey()).retrying == 2
 
 
+async def _outlived_by_all(bench: Bench, queue: Queue, many: int, lives: int) -> Hand:
+    """So many orders, all of which outlived so many workers; and the one that may claim next."""
+    bench.push(*[order(n) for n in range(many)])
+    for life in range(lives):
+        assert len(await Hand(queue, f"life-{life}").claim(many)) == many
+        await bench.pass_time(LEASE_MS + 10)
+    heir = Hand(queue, "heir")
+    await heir.say()
+    return heir
+
+
+async def test_suspects_run_in_groups_that_a_crash_divides(bench: Bench, queue: Queue) -> None:
+    """Invariant 4: a sixteenth at a time, so that the innocent are cleared together."""
+    heir = await _outlived_by_all(bench, queue, 64, 2)
+    group = await heir.claim(64)
+    assert [claimed.orphanings for claimed in group] == [2] * 4
+    heir.suspects = 4
+    assert await heir.claim(64) == [], "a worker holds one group at a time"
+    other = await Hand(queue, "other").claim(64)
+    assert len(other) == 4, "each worker takes a group"
+    await bench.pass_time(LEASE_MS + 10)
+    auditor = Hand(queue, "auditor")
+    assert [(await auditor.say()).orphaned for _ in range(2)] == [0, 0], "none of them was alone"
+    untouched = await Hand(queue, "third").claim(64)
+    assert [claimed.orphanings for claimed in untouched] == [2] * 4
+
+
+async def test_the_order_that_kills_each_worker_ends_alone_and_takes_no_other_with_it(
+    bench: Bench, queue: Queue
+) -> None:
+    """Invariant 4: the cap of orphanings is for an order that was alone."""
+    await _outlived_by_all(bench, queue, 64, 2)
+    fulfilled = crashes = 0
+    while not bench.dead():
+        worker = Hand(queue, f"worker-{fulfilled}-{crashes}")
+        await worker.say()
+        group = await worker.claim(64)
+        if order(7) in [claimed.raw for claimed in group]:
+            crashes += 1
+            await bench.pass_time(LEASE_MS + 10)
+        elif group:
+            outcomes = [Fulfilled(claimed.delivery, "", 1) for claimed in group]
+            await worker.say(outcomes=[*outcomes])
+            fulfilled += len(group)
+    while group := await Hand(queue, f"worker-{fulfilled}-{crashes}").claim(64):
+        fulfilled += len(group)
+    assert bench.dead() == [("orphaned", order(7))]
+    assert (fulfilled, crashes) == (63, 2)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+async def test_an_order_that_was_not_alone_survives_the_least_caps_of_orphanings(
+    bench: Bench, most: int
+) -> None:
+    queue = bench.queue(max_orphanings=most)
+    heir = await _outlived_by_all(bench, queue, 2, 1)
+    assert bench.dead() == []
+    assert len(await heir.claim(2)) == 1, "each is alone from now on"
+    await bench.pass_time(LEASE_MS + 10)
+    await Hand(queue, "auditor").say()
+    assert len(bench.dead()) == 1
+
+
+async def test_part_of_a_group_of_suspects_leaves_the_rest_for_others(
+    bench: Bench, queue: Queue
+) -> None:
+    heir = await _outlived_by_all(bench, queue, 64, 2)
+    assert len(await heir.claim(1)) == 1
+    assert len(await Hand(queue, "other").claim(64)) == 3
+    assert len(await Hand(queue, "third").claim(64)) == 4
+
+
 async def test_who_outlived_two_workers_is_alone_from_then_on(bench: Bench) -> None:
     """Invariant 4: however many deaths are allowed, those beside a killer share but two of them."""
     queue = bench.queue(max_orphanings=5)

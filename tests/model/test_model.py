@@ -77,9 +77,10 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     ],
     "an orphan removed, and then put back": [
         (
-            "    if put_back(unpack_entry(packed), worker, deliveries[moved]) then",
-            f"    call('HDEL', in_flight, deliveries[moved])\n    {CRASH}"
-            "    if put_back(unpack_entry(packed), worker, deliveries[moved]) then",
+            "    if put_back(orphan.entry, worker, orphan.delivery, together <= 1) then",
+            "    call('HDEL', policy.in_flight_prefix .. worker, orphan.delivery)\n"
+            f"    {CRASH}"
+            "    if put_back(orphan.entry, worker, orphan.delivery, together <= 1) then",
         )
     ],
     "a retry popped, and then pushed": [

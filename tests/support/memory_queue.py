@@ -45,6 +45,8 @@ class Store:
     public: deque[bytes] = field(default_factory=deque)
     retry: dict[int, tuple[int, Entry]] = field(default_factory=dict)
     suspects: deque[Entry] = field(default_factory=deque)
+    suspect_groups: deque[int] = field(default_factory=deque)
+    group_of: dict[str, int] = field(default_factory=dict)
     in_flight: dict[str, dict[int, Entry]] = field(default_factory=dict)
     leases: dict[str, int] = field(default_factory=dict)
     trip_numbers: dict[str, int] = field(default_factory=dict)
@@ -291,14 +293,26 @@ class _Exchange:
         store.leases.pop(worker, None)
         orphans = store.in_flight.pop(worker, {})
         store.reaped.add(worker)
-        dead = sum(self.put_back(entry) for entry in orphans.values())
+        suspects = [entry for entry in orphans.values() if _last_chance(store, entry)]
+        others = [entry for entry in orphans.values() if not _last_chance(store, entry)]
+        dead = self.put_back_all(suspects, store.group_of.pop(worker, 1))
+        dead += self.put_back_all(others, len(orphans))
         return len(orphans), dead
 
-    def put_back(self, entry: Entry) -> bool:
+    def put_back_all(self, entries: list[Entry], together: int) -> int:
+        known = len(self.store.suspects)
+        dead = sum(self.put_back(entry, together <= 1) for entry in entries)
+        left = len(self.store.suspects) - known
+        while left > 0:
+            self.store.suspect_groups.append(min(left, max(1, together // 16)))
+            left -= self.store.suspect_groups[-1]
+        return dead
+
+    def put_back(self, entry: Entry, alone: bool) -> bool:
         store = self.store
         entry = replace(entry, orphanings=entry.orphanings + 1)
         order = store.orders.setdefault(store.id_of(entry.raw) or "", {})
-        if entry.orphanings >= store.max_orphanings:
+        if alone and entry.orphanings >= store.max_orphanings:
             store.dead.append(("orphaned", entry.raw))
             order["status"] = "dead"
             return True
@@ -314,12 +328,21 @@ class _Exchange:
         store, room = self.store, self.trip.claim
         entries = self.take_due((room + 1) // 2 if store.public else room)
         if self.trip.suspects == 0 and store.suspects and len(entries) < room:
-            entries.append(store.suspects.popleft())
-            self.suspect = True
+            entries += self.take_suspects(room - len(entries))
         while store.public and len(entries) < room:
             entries.append(self.take_first())
         entries += self.take_due(room - len(entries))
         return self.hold(entries)
+
+    def take_suspects(self, room: int) -> list[Entry]:
+        store = self.store
+        size = store.suspect_groups.popleft()
+        taken = [store.suspects.popleft() for _ in range(min(size, room))]
+        if size > len(taken):
+            store.suspect_groups.appendleft(size - len(taken))
+        store.group_of[self.trip.worker] = len(taken)
+        self.suspect = True
+        return taken
 
     def take_first(self) -> Entry:
         self.store.received += 1
@@ -339,6 +362,7 @@ class _Exchange:
             _, entry = store.retry.pop(copy)
             if _last_chance(store, entry):
                 store.suspects.append(entry)
+                store.suspect_groups.append(1)
             else:
                 taken.append(entry)
         return taken

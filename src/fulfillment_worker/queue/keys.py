@@ -38,7 +38,7 @@ def retry(queue: str) -> str:
 
 
 def suspects(queue: str) -> str:
-    """List: orphans on their last chance, handed to each worker one at a time."""
+    """List: orphans on their last chance, handed to each worker one group at a time."""
     return f"{{{queue}}}:suspects"
 
 

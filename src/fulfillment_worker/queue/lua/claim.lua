@@ -58,6 +58,7 @@ local function take_due(room, first_delivery)
       if not has_room(room) then break end
       if on_last_chance(unpack_entry(packed)) then
         call('LPUSH', SUSPECTS, packed)
+        add_groups(1, 1)
         no_suspects = false
       else
         take(first_delivery, packed)
@@ -70,14 +71,31 @@ local function take_due(room, first_delivery)
   end
 end
 
--- Whether one was taken.
-local function take_suspect(first_delivery)
+-- The next group of suspects, or as many of it as there is room for. Whether any was taken.
+local function take_suspects(room, first_delivery)
   local packed = call('LINDEX', SUSPECTS, -1)
   no_suspects = not packed
   if not packed then return false end
-  take(first_delivery, packed)
-  store()
-  call('RPOP', SUSPECTS)
+  local groups = call('HGET', BOOKS, 'suspect_groups') or ''
+  local size, others = string.match(groups, '^(%d+) ?(.*)$')
+  local left = tonumber(size or 1)
+  -- Before any of them is in flight: should this worker die, they were together.
+  call('HSET', BOOKS, 'group:' .. WORKER, math.min(left, room - #claimed))
+  while packed and left > 0 and has_room(room) do
+    take(first_delivery, packed)
+    store()
+    call('RPOP', SUSPECTS)
+    left = left - 1
+    packed = left > 0 and call('LINDEX', SUSPECTS, -1)
+  end
+  if left > 0 and call('LLEN', SUSPECTS) > 0 then
+    others = left .. (others ~= '' and ' ' or '') .. (others or '')
+  end
+  if others and others ~= '' then
+    call('HSET', BOOKS, 'suspect_groups', others)
+  else
+    call('HDEL', BOOKS, 'suspect_groups')
+  end
   return true
 end
 
@@ -110,7 +128,7 @@ local function hand_on()
   while call('LMOVE', WOKEN, PUBLIC, 'LEFT', 'RIGHT') do end
 end
 
--- suspects: how many the worker holds already; it may hold one. listed: on the public list.
+-- suspects: how many the worker holds already; it may hold one group. listed: on the public list.
 -- Returns whether it holds a suspect now, and whether nothing is known to wait on the lists.
 local function claim(room, suspects, first_delivery, retry_due, listed)
   if retry_due then
@@ -118,7 +136,7 @@ local function claim(room, suspects, first_delivery, retry_due, listed)
     take_due(share, first_delivery)
   end
   local suspect = suspects > 0
-  if not suspect and has_room(room) then suspect = take_suspect(first_delivery) end
+  if not suspect and has_room(room) then suspect = take_suspects(room, first_delivery) end
   local empty = take_first(WOKEN, room, first_delivery)
     and (listed == 0 or take_first(PUBLIC, room, first_delivery))
   if retry_due then take_due(room, first_delivery) end

@@ -28,11 +28,23 @@ local function unpack_entry(packed)
   }
 end
 
--- An order that outlived two workers, or is on its last chance, runs with no other such order in its
--- worker, so that the one which kills workers is found out before the innocent ones beside it are
--- used up.
+-- Whether an order is a suspect: it outlived two workers, or is on its last chance. Suspects run in
+-- groups, and a worker holds one group at a time. A group that outlives its worker is divided, until
+-- the order that kills workers is alone, and those beside it have been cleared.
 local function on_last_chance(entry)
   return entry.orphanings > 0 and entry.orphanings >= math.min(2, policy.max_orphanings - 1)
+end
+
+-- Appends so many suspects to the list, which were pushed to it just now, as groups of `size`. The
+-- sizes are in `suspect_groups`, that of the group whose turn is next first. Where one is missing
+-- (an earlier version pushes suspects without), the group has one order.
+local function add_groups(count, size)
+  local sizes = {call('HGET', BOOKS, 'suspect_groups') or nil}
+  while count > 0 do
+    sizes[#sizes + 1] = whole(math.min(size, count))
+    count = count - size
+  end
+  if #sizes > 0 then call('HSET', BOOKS, 'suspect_groups', table.concat(sizes, ' ')) end
 end
 
 -- Bury an entry: it stays until an operator decides. Its number is its id among the dead.

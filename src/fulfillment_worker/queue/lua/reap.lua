@@ -1,5 +1,7 @@
 -- Orders whose worker's lease ran out go back to the queue, or, after max_orphanings, to the dead.
 
+local PARTS = 16 -- into which suspects are divided when their worker is gone
+
 -- At most this much is moved in one trip, so that Redis is never busy for long.
 local MOST_ORPHANS = 1000
 local MOST_ORPHAN_BYTES = 1048576
@@ -17,11 +19,12 @@ local function mark_orphan(order_id, worker, delivery, status)
   end
 end
 
--- Whether the orphan is dead now.
-local function put_back(entry, worker, delivery)
+-- Whether the orphan is dead now. alone: whether no other order may be the one that ended the worker;
+-- only then does max_orphanings apply.
+local function put_back(entry, worker, delivery, alone)
   local order_id = read_order_id(entry.raw)
   entry.orphanings = entry.orphanings + 1
-  if entry.orphanings >= policy.max_orphanings then
+  if alone and entry.orphanings >= policy.max_orphanings then
     bury(entry, order_id, 'orphaned', 'its worker died with it each time', worker)
     mark_orphan(order_id, worker, delivery, 'dead')
     return true
@@ -38,26 +41,48 @@ end
 -- Worker names are never used again, so nothing of a worker is needed that is long silent.
 local function forget(worker)
   call('ZREM', WORKERS, worker)
-  call('HDEL', BOOKS, 'trips:' .. worker, 'breaker:' .. worker)
+  call('HDEL', BOOKS, 'trips:' .. worker, 'breaker:' .. worker, 'group:' .. worker)
+end
+
+-- Puts back those that ran in one worker, `together` of them. Returns how many are dead now.
+local function put_back_all(orphans, worker, together)
+  local dead, suspects = 0, 0
+  for _, orphan in ipairs(orphans) do
+    if put_back(orphan.entry, worker, orphan.delivery, together <= 1) then
+      dead = dead + 1
+    elseif on_last_chance(orphan.entry) then
+      suspects = suspects + 1
+    end
+    call('HDEL', policy.in_flight_prefix .. worker, orphan.delivery)
+  end
+  if suspects > 0 then add_groups(suspects, math.max(1, math.floor(together / PARTS))) end
+  return dead
 end
 
 -- How many orphans of `worker` were put back, and how many of them are dead now. The lease stays,
 -- expired, until the last of them is moved, so the next trip goes on.
 local function reap(worker)
-  local in_flight = policy.in_flight_prefix .. worker
-  local deliveries = call('HKEYS', in_flight)
-  local moved, bytes, dead = 0, 0, 0
+  local deliveries = call('HKEYS', policy.in_flight_prefix .. worker)
+  local seen = call('HMGET', BOOKS, 'group:' .. worker, 'orphans:' .. worker)
+  local group, together = tonumber(seen[1] or 1), tonumber(seen[2] or #deliveries)
+  local moved, bytes = 0, 0
+  local suspects, others = {}, {}
   while moved < #deliveries and moved < MOST_ORPHANS and bytes < MOST_ORPHAN_BYTES do
     moved = moved + 1
-    local packed = call('HGET', in_flight, deliveries[moved])
-    if put_back(unpack_entry(packed), worker, deliveries[moved]) then dead = dead + 1 end
-    call('HDEL', in_flight, deliveries[moved])
+    local packed = call('HGET', policy.in_flight_prefix .. worker, deliveries[moved])
+    local orphan = {delivery = deliveries[moved], entry = unpack_entry(packed)}
+    local kind = on_last_chance(orphan.entry) and suspects or others
+    kind[#kind + 1] = orphan
     bytes = bytes + #packed
   end
+  local dead = put_back_all(suspects, worker, group) + put_back_all(others, worker, together)
   if moved == #deliveries then
     -- Kept until it is forgotten: should it not be dead, it is told so, whatever it believes.
     call('HSET', BOOKS, 'trips:' .. worker, REAPED)
+    call('HDEL', BOOKS, 'orphans:' .. worker)
     call('ZREM', LEASES, worker)
+  else
+    call('HSET', BOOKS, 'orphans:' .. worker, whole(together))
   end
   return moved, dead
 end
