@@ -220,6 +220,46 @@ def test_an_idle_worker_ends_at_once(
 # --- wrong usage: exit 2 ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize("options", [(), ("--processes", "2"), ("--queue", "orders,returns")])
+def test_sigterm_ends_a_worker_that_holds_nothing_while_redis_is_silent(
+    new_redis: Callable[..., RedisServer],
+    run_worker: Start,
+    options: tuple[str, ...],
+    connected: bool,
+) -> None:
+    """Nothing can be lost, so the grace isn't waited for."""
+    server = new_redis()
+    if not connected:
+        server.pause()
+    worker = run_worker(server.url, FULFIL_ALL, "--shutdown-grace", "300s", *options)
+    try:
+        if connected:
+            worker.wait_until_ready()
+            server.pause()
+        else:
+            worker.wait_for("worker_started")
+        assert worker.terminate() == 0
+    finally:
+        server.resume()
+
+
+def test_sigterm_waits_for_the_grace_while_redis_is_silent_and_an_order_is_held(
+    new_redis: Callable[..., RedisServer], run_worker: Start, calls: Calls
+) -> None:
+    server = new_redis()
+    place(server, bodies(1))
+    worker = run_worker(server.url, HANGS, "--shutdown-grace", "3s", env=calls.env)
+    eventually(lambda: calls.count() == 1, what="the order was begun")
+    server.pause()
+    try:
+        assert worker.terminate() == 1
+        [stopped] = worker.events("worker_stopped")
+        assert (stopped["ending"], stopped["orders_held"]) == ("stranded", 1)
+    finally:
+        server.resume()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

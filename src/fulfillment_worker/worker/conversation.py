@@ -41,6 +41,8 @@ _IDLE_SILENCE_OVER_LEASE = 1.5
 trip has run out by then, and its orders are to run again within lease + 2 s."""
 _LONGEST_IDLE = 10.0
 """Seconds, likewise, however long the lease: orders given back by others wake nobody."""
+_LAST_PATIENCE = 2.0
+"""Seconds that a quiet worker which holds nothing waits for Redis: it has nothing to lose."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds between attempts to reach Redis: it is to be used again within 2 s of its return."""
 
@@ -75,6 +77,7 @@ class Conversation:
         self._nudged = asyncio.Event()
         self._urgent = False
         self._quiet = False
+        self._patience: asyncio.Timeout | None = None
         self._aborted = False
         self._unsure = False
         self._talking = False
@@ -126,6 +129,8 @@ class Conversation:
 
     def quiet(self) -> None:
         """Claim no more, and give back what has not begun."""
+        if not self._quiet:
+            asyncio.get_running_loop().call_later(_LAST_PATIENCE, self._lose_patience)
         self._quiet = True
         self._ring(Rung())
 
@@ -137,13 +142,26 @@ class Conversation:
     async def run(self) -> None:
         """Talk until the worker is quiet and holds nothing any more."""
         try:
-            while not self._quiet or self._ledger or self._unsure:
-                await self._silence()
-                await self._talk()
-            await self._leave()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None) as self._patience:
+                    while not self._quiet or self._ledger or self._unsure:
+                        await self._silence()
+                        await self._talk()
+                    await self._leave()
         finally:
             await self._doorbell.close()
             await self._queue.close()
+
+    def _lose_patience(self) -> None:
+        """End without a word where nothing is held, and Redis says nothing.
+
+        What a lost trip may have claimed has not begun: it runs elsewhere after the lease.
+        """
+        loop = asyncio.get_running_loop()
+        if self._ledger:
+            loop.call_later(_LAST_PATIENCE, self._lose_patience)
+        elif self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(loop.time())
 
     # --- when to talk -------------------------------------------------------------------------
 
