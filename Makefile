@@ -19,7 +19,7 @@ bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz fuzz-decode replacements prove-books bench bench-peers bench-more bench-docs prove-alerts panels monitoring format image prove-image lock
+.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz fuzz-decode replacements prove-books dist bench bench-peers bench-more bench-docs prove-alerts panels monitoring format image prove-image lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ monitoring: setup ## Rewrite what is checked in under monitoring/
 format: setup ## Put the code into the project's style
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
+
+dist: ## Build the wheel, the sdist and a bill of materials into dist/, and run the demo from the wheel
+	@scripts/dist
 
 image: ## Build the container image with docker, podman or buildah (BUILDER, IMAGE, BUILD_FLAGS)
 	@scripts/image
