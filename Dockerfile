@@ -44,7 +44,7 @@ WORKDIR /app
 USER 10001:10001
 EXPOSE 2112
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 CMD ["python", "-c", "\
+HEALTHCHECK --interval=10s --timeout=3s --start-period=300s --retries=3 CMD ["python", "-c", "\
 import http.client, os, sys; \
 port = int(os.environ.get('FULFILLMENT_METRICS_PORT') or 2112); \
 live = http.client.HTTPConnection('127.0.0.1', port, timeout=2); \

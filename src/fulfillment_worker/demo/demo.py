@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -74,7 +73,6 @@ def demo(settings: Settings, *, orders: int | None, rate: float, seed: int | Non
 
 async def _perform(cast: _Cast) -> int:
     with StopSignals() as signals:
-        _end_with_the_terminal(signals)
         view = _view(signals.asked.set)
         cast.tally.notice, cast.tally.on_complete = view.happened, signals.asked.set
         account = await _stage(cast, view, signals)
@@ -138,15 +136,6 @@ def _view(on_lost: Callable[[], None]) -> View:
     if sys.stdout.isatty() and not console.is_dumb_terminal:
         return LiveView(console, on_lost)
     return PlainView(on_lost)
-
-
-def _end_with_the_terminal(signals: StopSignals) -> None:
-    """A terminal that is closed asks for the end too, so that no server is left behind.
-
-    Under nohup the signal is ignored already, and stays so.
-    """
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, signals.asked.set)
 
 
 @contextmanager

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from fulfillment_worker.config import forks
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.handlers.errors import Escaped
 from fulfillment_worker.handlers.threads import DaemonThreads
@@ -50,9 +52,13 @@ class PlainFunction:
 async def _settle(function: Callable[[Order], Awaitable[object]], order: Order) -> None:
     """Run `function` to its end, and let nothing out that would end or confuse the worker."""
     try:
-        result = await function(order)
-        if result is not None:
-            await _finish(result)
+        try:
+            result = await function(order)
+            if result is not None:
+                await _finish(result)
+        finally:
+            if forks.forked:
+                forks.leave(sys.exception())
     except (Exception, GeneratorExit):
         # GeneratorExit is Python closing this very coroutine, which must not be answered.
         raise

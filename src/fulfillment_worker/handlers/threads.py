@@ -17,7 +17,7 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
+from fulfillment_worker.config import forks
 from fulfillment_worker.handlers.errors import Escaped
 
 A = TypeVar("A")
@@ -98,7 +98,6 @@ class _Thread(threading.Thread):
         self._pool = pool
 
     def run(self) -> None:
-        leave_signals_to_the_main_thread()
         stays = True
         while stays and (call := self._pool.next_call(self)) is not None:
             call.run()
@@ -125,6 +124,8 @@ class _Call(Generic[A, R]):
             self._value = self._context.run(self._function, self._argument)
         except BaseException as error:  # noqa: BLE001 - the loop decides; the thread lives on
             self._error = error
+        if forks.forked:
+            forks.leave(self._error)
 
     def announce(self) -> None:
         """Wake the loop. A loop that has closed meanwhile has nobody left to tell."""

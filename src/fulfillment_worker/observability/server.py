@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import selectors
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from fulfillment_worker.config import forks
 from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
 from fulfillment_worker.observability.connection import Connection, Limits, read_buffer
 from fulfillment_worker.observability.health import Probed
@@ -87,7 +89,8 @@ class MetricsServer:
     def _run(self, started: _Started) -> None:
         leave_signals_to_the_main_thread()
         try:
-            asyncio.run(self._serve(started))
+            with asyncio.Runner(loop_factory=_new_loop) as runner:
+                runner.run(self._serve(started))
         except Exception as error:
             if started.done():
                 raise
@@ -203,6 +206,12 @@ class _Service:
         task = loop.create_task(loop.connect_accepted_socket(partial(Connection, self), sock))
         self._setting_up.add(task)
         task.add_done_callback(self._setting_up.discard)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    selector = selectors.DefaultSelector()
+    forks.keep_loop(selector)
+    return asyncio.SelectorEventLoop(selector)
 
 
 def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG001

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import ceil
 
 from fulfillment_worker.observability.health import Health
@@ -14,10 +14,15 @@ from fulfillment_worker.observability.metrics import Metrics
 _MOST_SAMPLES = 400
 
 
+def _nothing() -> None:
+    pass
+
+
 class LoopTicker:
     """Ticks on the event loop in which `start` is called.
 
-    interval: seconds between ticks. tasks_every: seconds between counts of the loop's tasks.
+    beat: called with each tick. interval: seconds between ticks. tasks_every: seconds between
+    counts of the loop's tasks.
     """
 
     def __init__(
@@ -25,11 +30,13 @@ class LoopTicker:
         health: Health,
         metrics: Metrics,
         *,
+        beat: Callable[[], None] = _nothing,
         interval: float = 0.25,
         tasks_every: float = 5.0,
     ) -> None:
         self._health = health
         self._metrics = metrics
+        self._beat = beat
         self._interval = interval
         self._tasks_every = tasks_every
         self._count_tasks_at = 0.0
@@ -53,6 +60,7 @@ class LoopTicker:
         following = now + self._interval
         self._timer = loop.call_at(following, self._tick, loop, following)
         self._health.looped(time.monotonic())
+        self._beat()
         unix = time.time()
         for lag in lags(now - due, self._interval):
             self._metrics.looped(unix, lag)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from fulfillment_worker.config.forks import end_copies
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.handlers.handler import Handler
@@ -50,5 +51,6 @@ async def consume(
             on_asked=watch.draining,
         )
         await handler.close()
+        end_copies()
     watch.ended(ending.name.lower(), worker.holding)
     return DONE if ending is Ending.DRAINED else FAILED

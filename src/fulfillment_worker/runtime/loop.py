@@ -9,6 +9,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
+from fulfillment_worker.config import forks
+
 _LAST_CHANCE = 0.5
 """Seconds in which handlers that were given up may still end, before the process leaves them."""
 _MOST_OF_SELECT = 1024
@@ -46,7 +48,9 @@ def _run_through(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, int]
 def _new_loop() -> asyncio.AbstractEventLoop:
     if not hasattr(selectors, "EpollSelector"):  # not Linux
         return asyncio.new_event_loop()
-    return asyncio.SelectorEventLoop(_PreciseSelector())
+    selector = _PreciseSelector()
+    forks.keep_loop(selector)
+    return asyncio.SelectorEventLoop(selector)
 
 
 class _PreciseSelector(selectors.EpollSelector):

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first asks to stop, the second demands it."""
+"""SIGTERM and SIGINT: the first asks to stop, the second demands it. SIGHUP asks, too."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import os
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
+
+from fulfillment_worker.config.signals import hear, hear_no_more
+from fulfillment_worker.runtime.exit_codes import DONE
 
 PATIENCE = 3.0
 """Seconds after the second signal until the process ends, however stuck its loop is."""
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
@@ -24,11 +26,10 @@ class StopSignals:
         self.asked = asyncio.Event()
         self.demanded = asyncio.Event()
         self._heard_before = False
-        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._before = {each: signal.signal(each, self._heard) for each in _SIGNALS}
+        hear(self._heard)
         return self
 
     def __exit__(
@@ -37,16 +38,26 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
+        hear_no_more()
 
-    def _heard(self, _number: int, _frame: FrameType | None) -> None:
-        if self._heard_before:
+    def _heard(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            # It never demands: a terminal that closes sends it, and then so does the shell in it.
+            self._loop.call_soon_threadsafe(self.asked.set)
+        elif self._heard_before:
             self._loop.call_soon_threadsafe(self.demanded.set)
             end_in(PATIENCE)
         else:
             self._heard_before = True
             self._loop.call_soon_threadsafe(self.asked.set)
+
+
+def leave(_number: int, _frame: FrameType | None) -> None:
+    """End this process at once, as one that has drained: before its loop runs it holds nothing.
+
+    Not by an exception, which the module of a handler that is being imported might catch.
+    """
+    os._exit(DONE)
 
 
 def end_in(seconds: float) -> None:

@@ -21,6 +21,8 @@ from fulfillment_worker.observability.metrics import Metrics
 from fulfillment_worker.observability.server import MetricsServer
 from fulfillment_worker.observability.ticker import LoopTicker
 from fulfillment_worker.runtime.assembly import ReadinessObserver
+from fulfillment_worker.runtime.heartbeat import Heartbeat
+from fulfillment_worker.runtime.systemd import Systemd
 from fulfillment_worker.runtime.version import revision, version
 from fulfillment_worker.worker.worker import Worker
 
@@ -34,15 +36,18 @@ class Watch:
 
     Order of calls: `logging`, `serving` and `ticking`, each within the former; then `consuming`,
     `draining`, `ended`.
-    also: further observers. port: the one that is served, from `serving` on.
+    also: further observers. systemd: what it is told through; port: the one that is served, from
+    `serving` on.
     """
 
-    def __init__(self, settings: Settings, *also: Observer) -> None:
+    def __init__(self, settings: Settings, *also: Observer, systemd: Systemd | None = None) -> None:
         self._settings = settings
         self.port = settings.metrics_port
         self.metrics = Metrics(settings.queues, settings.concurrency, version(), revision())
         # Stuck well before the lease runs out, so that a probe can tell before orders move.
         self.health = Health(stuck_after=max(1.0, min(2.5, settings.lease / 4)))
+        self.systemd = systemd or Systemd()
+        self._heartbeat = Heartbeat(settings.lease, self.systemd)
         observers: list[Observer] = [
             self.metrics,
             EventLog(),
@@ -96,13 +101,14 @@ class Watch:
     @asynccontextmanager
     async def ticking(self) -> AsyncIterator[None]:
         """Measure the event loop, the garbage collector and the like."""
-        ticker = LoopTicker(self.health, self.metrics)
+        ticker = LoopTicker(self.health, self.metrics, beat=self._heartbeat.beat)
         self.metrics.runtime.install()
         await ticker.start()
         try:
             yield
         finally:
             await ticker.stop()
+            self._heartbeat.stop()
             self.metrics.runtime.uninstall()
 
     def consuming(self, worker: Worker) -> None:
@@ -112,6 +118,7 @@ class Watch:
             self.tell_unready(queue)
         self.health.consuming()
         self.metrics.state("consuming")
+        self.systemd.ready()
         log(
             INFO,
             "worker_started",
@@ -129,6 +136,7 @@ class Watch:
         """The worker was told to stop."""
         self.health.draining()
         self.metrics.state("draining")
+        self.systemd.stopping()
         log(INFO, "worker_draining", grace_seconds=self._settings.shutdown_grace)
 
     def ended(self, how: str, holding: int) -> None:

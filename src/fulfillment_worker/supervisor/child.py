@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import socket
 import sys
 
+from fulfillment_worker.config.forks import watch_for_forks
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.config.signals import STOPPING
+from fulfillment_worker.config.signals import hear
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.handlers.loader import load
 from fulfillment_worker.runtime.consume import consume
 from fulfillment_worker.runtime.exit_codes import DONE, WRONG_USAGE
 from fulfillment_worker.runtime.loop import run_loop
+from fulfillment_worker.runtime.systemd import Systemd
 from fulfillment_worker.runtime.traces import TracesUnavailable, traced
 from fulfillment_worker.runtime.watch import Watch
 from fulfillment_worker.supervisor.commands import Commands
@@ -34,6 +35,7 @@ def main(descriptor: int) -> int:
     """Serve the supervisor at the other end of the socket; returns the exit code."""
     _leave_signals_to_the_supervisor()
     line = ChildsEnd(_taken(descriptor))
+    watch_for_forks()
     hello = line.receive()
     if not isinstance(hello, Hello):
         return DONE  # the supervisor is gone
@@ -95,7 +97,8 @@ class _ReportingWatch(Watch):
     """Reports each step of the worker's life at once."""
 
     def __init__(self, settings: Settings, reporter: Reporter) -> None:
-        super().__init__(settings, reporter)
+        # systemd hears from the supervisor alone.
+        super().__init__(settings, reporter, systemd=Systemd({}))
         self.reporter = reporter
 
     def consuming(self, worker: Worker) -> None:
@@ -115,11 +118,9 @@ def _load(settings: Settings) -> Handler:
 
 
 def _leave_signals_to_the_supervisor() -> None:
-    # Handlers and not SIG_IGN, which programs that the shop's handler starts would inherit. They
+    # A function and not SIG_IGN, which programs that the shop's handler starts would inherit. They
     # were held back since before this program was started.
-    for number in STOPPING:
-        signal.signal(number, lambda *_: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    hear(lambda *_: None)
 
 
 def _taken(descriptor: int) -> socket.socket:

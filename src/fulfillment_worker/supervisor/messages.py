@@ -8,6 +8,7 @@ import threading
 
 import msgspec
 
+from fulfillment_worker.config import forks
 from fulfillment_worker.observability.snapshot import Snapshot
 
 _HEADER = 4  # bytes that tell the length of what follows
@@ -80,6 +81,7 @@ class ChildsEnd:
     """The child's end of the line; it blocks. Any thread may send, one may receive."""
 
     def __init__(self, sock: socket.socket) -> None:
+        forks.keep(sock)
         self._file = sock.makefile("rb")
         self._sock = sock
         self._lock = threading.Lock()

@@ -9,6 +9,7 @@ from typing import Any
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.config.signals import hear
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.observability.logs import log
 from fulfillment_worker.observability.merged import Merged
@@ -16,7 +17,7 @@ from fulfillment_worker.queue.session import reachable
 from fulfillment_worker.runtime.assembly import make_queues
 from fulfillment_worker.runtime.exit_codes import DONE, FAILED, PORT_TAKEN, WRONG_USAGE
 from fulfillment_worker.runtime.run import refuse
-from fulfillment_worker.runtime.signals import StopSignals
+from fulfillment_worker.runtime.signals import StopSignals, leave
 from fulfillment_worker.runtime.version import version
 from fulfillment_worker.runtime.watch import PortTaken, Watch
 from fulfillment_worker.supervisor.board import Board
@@ -32,6 +33,7 @@ def run(settings: Settings) -> int:
     The order is that of runtime/run.py: a process has loaded the handler, the port is bound and
     served, and only then is anything consumed; the port is served until all have drained.
     """
+    hear(leave)
     supervisor = _Supervisor(settings)
     try:
         return asyncio.run(supervisor.run())
@@ -79,9 +81,11 @@ class _Supervisor:
             redis=settings.redis_url.redacted,
             version=version(),
         )
+        self._watch.systemd.ready()
         releaser = Releaser(make_queues(settings, redis_url, tell), settings.lease, tell)
         await _unless(signals.asked, self._fleet.run(redis_url, releaser))
         self._health.draining()
+        self._watch.systemd.stopping()
         log(INFO, "supervisor_draining", grace_seconds=settings.shutdown_grace)
         code = await self._fleet.end(signals.demanded)
         log(INFO, "supervisor_stopped", exit_code=code)
