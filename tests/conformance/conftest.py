@@ -24,10 +24,11 @@ MAX_ORPHANINGS = 3
 class Bench(Protocol):
     """What a test needs beside the queue itself: a producer, a clock, and a look inside."""
 
-    def queue(self, max_orphanings: int = MAX_ORPHANINGS) -> Queue: ...
+    def queue(self, max_orphanings: int = MAX_ORPHANINGS, id_field: str = "order_id") -> Queue: ...
     def push(self, *raws: bytes) -> None: ...
     def status(self, order_id: str) -> str | None: ...
     def dead(self) -> list[tuple[str, bytes]]: ...
+    def known_ids(self) -> list[str]: ...
     def pause(self) -> None: ...
     async def pass_time(self, ms: int) -> None: ...
     async def close(self) -> None: ...
@@ -37,7 +38,7 @@ class MemoryBench:
     def __init__(self) -> None:
         self.store = Store(lease=LEASE_MS, max_orphanings=MAX_ORPHANINGS)
 
-    def queue(self, max_orphanings: int = MAX_ORPHANINGS) -> Queue:
+    def queue(self, max_orphanings: int = MAX_ORPHANINGS, id_field: str = "order_id") -> Queue:
         self.store.max_orphanings = max_orphanings
         return MemoryQueue(self.store)
 
@@ -51,6 +52,12 @@ class MemoryBench:
 
     def dead(self) -> list[tuple[str, bytes]]:
         return list(self.store.dead)
+
+    def known_ids(self) -> list[str]:
+        store = self.store
+        entries = [entry for held in store.in_flight.values() for entry in held.values()]
+        entries += [entry for _, entry in store.retry.values()] + [*store.suspects]
+        return [entry.order_id for entry in entries if entry.order_id]
 
     def pause(self) -> None:
         self.store.paused = True
@@ -68,12 +75,12 @@ class RedisBench:
         self.client: Any = redis.Redis.from_url(server.url)
         self.queues: list[RedisQueue] = []
 
-    def queue(self, max_orphanings: int = MAX_ORPHANINGS) -> Queue:
+    def queue(self, max_orphanings: int = MAX_ORPHANINGS, id_field: str = "order_id") -> Queue:
         policy = QueuePolicy(
             lease=LEASE_MS,
             status_ttl=60_000,
             max_orphanings=max_orphanings,
-            id_field="order_id",
+            id_field=id_field,
         )
         url = RedisUrl.parse(self.server.url)
         self.queues.append(RedisQueue("orders", url, policy, lambda _: None))
@@ -90,6 +97,9 @@ class RedisBench:
         letters = self.client.hgetall(keys.dead("orders")).items()
         parts = [(int(n), *letter.split(b"\n", 1)) for n, letter in letters]
         return [(json.loads(header)["reason"], raw) for _, header, raw in sorted(parts)]
+
+    def known_ids(self) -> list[str]:
+        return [value.decode() for value in self.client.hvals(keys.ids("orders"))]
 
     def pause(self) -> None:
         self.client.hset(keys.books("orders"), "paused", 1)

@@ -33,6 +33,7 @@ class Entry:
     first_seen: int
     failures: int = 0
     orphanings: int = 0
+    order_id: str = ""
 
 
 @dataclass
@@ -152,6 +153,7 @@ def _claimed(store: Store, delivery: int, entry: Entry) -> Claimed:
         entry.orphanings,
         entry.first_seen,
         _last_chance(store, entry),
+        entry.order_id,
     )
 
 
@@ -232,9 +234,11 @@ class _Exchange:
                 self.store.fulfilled += 1
                 order["status"] = "fulfilled"
             case Retried(attempt=attempt, delay_ms=delay):
-                self.wait_until(self.store.now + delay, replace(entry, failures=attempt))
+                entry = replace(entry, failures=attempt, order_id=outcome.order_id)
+                self.wait_until(self.store.now + delay, entry)
                 order["status"] = "retrying"
-            case Requeued():
+            case Requeued(order_id=order_id):
+                entry = replace(entry, order_id=order_id or entry.order_id)
                 self.wait_until(entry.first_seen, entry)
                 order["status"] = "retrying"
             case Dead(reason=reason):
@@ -293,11 +297,21 @@ class _Exchange:
         store.leases.pop(worker, None)
         orphans = store.in_flight.pop(worker, {})
         store.reaped.add(worker)
+        for number, entry in orphans.items():
+            orphans[number] = replace(entry, order_id=self.known_id(entry, worker, number))
         suspects = [entry for entry in orphans.values() if _last_chance(store, entry)]
         others = [entry for entry in orphans.values() if not _last_chance(store, entry)]
         dead = self.put_back_all(suspects, store.group_of.pop(worker, 1))
         dead += self.put_back_all(others, len(orphans))
         return len(orphans), dead
+
+    def known_id(self, entry: Entry, worker: str, delivery: int) -> str:
+        """The id under which the order is known: kept with it, or begun by this delivery."""
+        begun = (worker, delivery)
+        holders = {
+            (o.get("worker"), o.get("delivery")): key for key, o in self.store.orders.items()
+        }
+        return entry.order_id or holders.get(begun, "")
 
     def put_back_all(self, entries: list[Entry], together: int) -> int:
         known = len(self.store.suspects)
@@ -311,7 +325,7 @@ class _Exchange:
     def put_back(self, entry: Entry, alone: bool) -> bool:
         store = self.store
         entry = replace(entry, orphanings=entry.orphanings + 1)
-        order = store.orders.setdefault(store.id_of(entry.raw) or "", {})
+        order = store.orders.setdefault(entry.order_id or store.id_of(entry.raw) or "", {})
         if alone and entry.orphanings >= store.max_orphanings:
             store.dead.append(("orphaned", entry.raw))
             order["status"] = "dead"

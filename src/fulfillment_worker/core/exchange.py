@@ -53,6 +53,7 @@ class Trip(msgspec.Struct, kw_only=True):
         a trip whose reply the worker gave up on has none once the worker has asked what it holds,
         and both always agree on which deliveries are in flight.
     holding: how many deliveries it believes to hold before this trip.
+    forget: fulfilled deliveries that came with an order id: the queue needs to keep it no longer.
     expected: the order that rang, which needs no trip of its own to begin.
     claim: how many orders it has room for; 0 also hands on what it was woken for.
     first_delivery: the id of the first delivery that this trip may make; the others follow it.
@@ -67,6 +68,7 @@ class Trip(msgspec.Struct, kw_only=True):
     worker: str
     number: int = 1
     holding: int = 0
+    forget: list[int] = []
     outcomes: list[Outcome] = []
     begins: list[Begin] = []
     expected: Expected | None = None
@@ -84,7 +86,8 @@ class Claimed(msgspec.Struct, frozen=True):
 
     failures: failed attempts so far. orphanings: times it outlived its worker.
     first_seen: Redis time in ms of its first claim. last_chance: it outlived two
-    workers, or one more orphaning ends it.
+    workers, or one more orphaning ends it. order_id: the id under which an earlier attempt began,
+    "" where none did: it stays the order's id, however its bytes are read now.
     """
 
     delivery: int
@@ -93,6 +96,7 @@ class Claimed(msgspec.Struct, frozen=True):
     orphanings: int
     first_seen: int
     last_chance: bool
+    order_id: str = ""
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):

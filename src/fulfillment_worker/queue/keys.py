@@ -69,7 +69,7 @@ def dead(queue: str) -> str:
 
 def books(queue: str) -> str:
     """Hash: counters (received, fulfilled, duplicates, dropped, buried), the `paused` flag,
-    `life` (the replication id of the server when a worker last connected) and
+    `life` (the replication id of the server when a worker last connected), `id_fields` and
     for workers `trips:<worker>` (how many it has made) and `breaker:<worker>`.
     """
     return f"{{{queue}}}:books"
@@ -78,6 +78,11 @@ def books(queue: str) -> str:
 def scratch(queue: str) -> str:
     """Any type, never there for longer than one script: to try out what the user may do."""
     return f"{{{queue}}}:scratch"
+
+
+def ids(queue: str) -> str:
+    """Hash: copy -> order id, of entries whose id is known from an attempt that began."""
+    return f"{{{queue}}}:ids"
 
 
 def arrivals(queue: str) -> str:

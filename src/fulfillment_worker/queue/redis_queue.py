@@ -30,11 +30,14 @@ PATIENCE = 2.0
 """Seconds to wait for an answer before the connection is given up. Claiming must resume within
 2 s of Redis's return, and a script that takes longer than this is nothing we send."""
 
-_PARTS = ("common", "entries", "outcomes", "start", "begin", "reading", "reap", "claim", "survey")
+_PARTS = (
+    *("common", "entries", "outcomes", "start", "begin"),
+    *("reading", "ids", "reap", "claim", "survey"),
+)
 EXCHANGE = scripts.load("exchange", *_PARTS)
 STAND_BY = scripts.load("stand_by", "common", "start", "reading")
 HOLDINGS = scripts.load("holdings", "common")
-RELEASE = scripts.load("release", "common", "entries", "reading", "reap")
+RELEASE = scripts.load("release", "common", "entries", "reading", "ids", "reap")
 PREFLIGHT = scripts.load("preflight", "common")
 GREET = scripts.load("greet", "common")
 
@@ -81,8 +84,11 @@ class RedisQueue:
         reply = await self._run(HOLDINGS, worker, _pack(list(known)))
         if reply[0] != 0:
             return Holdings(reply[1], lease_lost=True)
-        _, now, number, deliveries, pairs = reply
-        unknown = [self._read_entry(int(pairs[i]), pairs[i + 1]) for i in range(0, len(pairs), 2)]
+        _, now, number, deliveries, parts = reply
+        unknown = [
+            self._read_entry(int(parts[i]), parts[i + 1], parts[i + 2].decode())
+            for i in range(0, len(parts), 3)
+        ]
         return Holdings(
             now,
             number=number,
@@ -195,12 +201,13 @@ class RedisQueue:
         next_due: int,
         survey: list[Any],
         begun: list[Any],
+        ids: list[bytes],
     ) -> Reply:
         return Reply(
             now=now,
             verdicts=[_VERDICTS[verdict] for verdict in verdicts],
             begun=(int(begun[0]), _VERDICTS[begun[1]], begun[2].decode()) if begun else None,
-            claimed=self._read_entries(trip.first_delivery, packed, now),
+            claimed=self._read_entries(trip.first_delivery, packed, now, ids),
             first_claims=first_claims,
             recovered=recovered,
             orphaned=orphaned,
@@ -210,19 +217,23 @@ class RedisQueue:
             survey=_read_survey(now, *survey) if survey else None,
         )
 
-    def _read_entries(self, first: int, packed: list[bytes], now: int) -> list[Claimed]:
+    def _read_entries(
+        self, first: int, packed: list[bytes], now: int, ids: list[bytes]
+    ) -> list[Claimed]:
+        """ids: delivery and id, in turn, of those whose id is known from an earlier attempt."""
+        known = {int(ids[i]): ids[i + 1].decode() for i in range(0, len(ids), 2)}
         claimed = []
         fresh = b" 0 0 %d" % now
         for delivery, entry in enumerate(packed, first):
             header, _, raw = entry.partition(b"\n")
-            if header.endswith(fresh):
+            if header.endswith(fresh) and delivery not in known:
                 # Never claimed before, as nearly all: its header needs no reading.
                 claimed.append(Claimed(delivery, raw, 0, 0, now, False))
             else:
-                claimed.append(self._read_entry(delivery, entry))
+                claimed.append(self._read_entry(delivery, entry, known.get(delivery, "")))
         return claimed
 
-    def _read_entry(self, delivery: int, packed: bytes) -> Claimed:
+    def _read_entry(self, delivery: int, packed: bytes, order_id: str) -> Claimed:
         header, _, raw = packed.partition(b"\n")
         _copy, failures, orphanings, first_seen = header.split(b" ")
         return Claimed(
@@ -232,6 +243,7 @@ class RedisQueue:
             int(orphanings),
             int(first_seen),
             int(orphanings) >= self._last_chance,
+            order_id,
         )
 
 
@@ -245,6 +257,7 @@ class _Wire(msgspec.Struct):
     number: int
     holding: int
     fulfilled: list[str]
+    forget: list[str]
     outcomes: list[Outcome]
     begins: list[str]
     expected: tuple[str, ...] | None
@@ -271,6 +284,7 @@ def _wire(trip: Trip) -> _Wire:
         number=trip.number,
         holding=trip.holding,
         fulfilled=fulfilled,
+        forget=[str(delivery) for delivery in trip.forget],
         outcomes=others,
         begins=begins,
         expected=_expected(trip.expected) if trip.expected else None,
@@ -298,6 +312,7 @@ SCRIPT_KEYS = (
     keys.dead,
     keys.books,
     keys.arrivals,
+    keys.ids,
 )
 
 

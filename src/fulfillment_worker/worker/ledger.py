@@ -77,6 +77,8 @@ class Ledger:
         # By Redis's count, which never falls while its data is whole.
         self._received = 0
         self._suspects: set[int] = set()
+        # Deliveries that came with the id under which an earlier attempt had begun.
+        self._known: set[int] = set()
         self._held: dict[int, Delivery] = {}
         # Both keep what a trip carries until its reply is there; what comes meanwhile is behind it.
         self._unbegun: list[Delivery] = []
@@ -136,11 +138,13 @@ class Ledger:
         """The next trip: all that is ready, and room for `claim` more."""
         expected, self._expected = self._expected, None
         first_delivery, self._next_delivery = self._next_delivery, self._next_delivery + claim
+        outcomes = [held.outcome or self._decide(held) for held in self._ended]
         return Trip(
             worker=self.worker,
             number=self._trips + 1,
             holding=len(self),
-            outcomes=[held.outcome or self._decide(held) for held in self._ended],
+            forget=self._forgettable() if self._known else [],
+            outcomes=outcomes,
             begins=[_begin(held, held.order) for held in self._unbegun if held.order],
             expected=expected,
             claim=claim,
@@ -150,6 +154,10 @@ class Ledger:
             survey=survey,
             standing=standing,
         )
+
+    def _forgettable(self) -> list[int]:
+        ended = [held for held in self._ended if held.id in self._known]
+        return [held.id for held in ended if type(held.outcome) is Fulfilled]
 
     def expect(self, raw: bytes) -> None:
         """These bytes are about to be claimed: let the order begin in the same trip."""
@@ -256,6 +264,7 @@ class Ledger:
         self._unbegun.clear()
         self._ended.clear()
         self._suspects.clear()
+        self._known.clear()
         self.worker, self._trips = worker_name(), 0
         return underway
 
@@ -323,12 +332,15 @@ class Ledger:
     def _hold(self, claimed: Claimed) -> None:
         delivery = Delivery(claimed)
         self._held[claimed.delivery] = delivery
-        read = self._read(claimed.raw)
+        read, known = self._read(claimed.raw), claimed.order_id
+        if known:
+            self._known.add(claimed.delivery)
         if isinstance(read, Undecodable):
-            self._give_up(delivery, Dead(claimed.delivery, "", 0, read.why, DeadReason.INVALID))
+            dead = Dead(claimed.delivery, known, claimed.failures, read.why, DeadReason.INVALID)
+            self._give_up(delivery, dead)
             return
         delivery.order = Order(
-            id=read.id,
+            id=known or read.id,
             attempt=delivery.attempt,
             body=read.body,
             raw=claimed.raw,
@@ -345,6 +357,8 @@ class Ledger:
     def _drop(self, delivery: Delivery) -> None:
         del self._held[delivery.id]
         self._suspects.discard(delivery.id)
+        if self._known:
+            self._known.discard(delivery.id)
 
     def _give_up(self, delivery: Delivery, outcome: Outcome) -> None:
         """It ends without an attempt."""

@@ -121,6 +121,19 @@ local function take_first(list, room, first_delivery)
   return false
 end
 
+-- Delivery and id, in turn, of those claimed whose id is known from an earlier attempt.
+local function known_ids(first_delivery)
+  local known = {}
+  for i, packed in ipairs(claimed) do
+    local order_id = call('HGET', IDS, string.match(packed, '^%d+'))
+    if order_id then
+      known[#known + 1] = whole(first_delivery + i - 1)
+      known[#known + 1] = order_id
+    end
+  end
+  return known
+end
+
 -- Another worker may be idle: what was moved aside to wake this one goes back to the head of the
 -- public list, where it wakes the next.
 local function hand_on()

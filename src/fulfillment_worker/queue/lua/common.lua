@@ -2,14 +2,15 @@
 -- script's functions anew each time that it runs, so there are few here.
 --
 -- KEYS    1 public  2 events  3 woken  4 retry  5 suspects  6 leases  7 workers
---         8 dead    9 books   10 arrivals  11 in_flight of the calling worker
+--         8 dead    9 books   10 arrivals  11 ids
+--         12 in_flight of the calling worker
 -- ARGV    1 policy, MessagePack: order_prefix, in_flight_prefix, id_field, lease, status_ttl,
 --           max_orphanings, max_events (times in ms)
 --         2 the calling worker
 
 local PUBLIC, EVENTS, WOKEN, RETRY, SUSPECTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local LEASES, WORKERS, DEAD, BOOKS, ARRIVALS = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local IN_FLIGHT, WORKER = KEYS[11], ARGV[2]
+local IDS, IN_FLIGHT, WORKER = KEYS[11], KEYS[12], ARGV[2]
 
 local REAPED = 1000000000000000 -- the trip number of a worker whose orders were given to others
 local call = redis.call

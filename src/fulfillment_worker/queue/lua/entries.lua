@@ -28,6 +28,14 @@ local function unpack_entry(packed)
   }
 end
 
+-- The id of an order is known once an attempt has begun. From then on it is kept, by the number of
+-- the copy, wherever the entry goes: its bytes may be read otherwise by Redis, or by a worker whose
+-- settings are others, and its status would never end. It isn't part of the entry, so that workers of
+-- earlier versions can read that.
+local function keep_id(entry, order_id)
+  if order_id ~= '' then call('HSET', IDS, whole(entry.copy), order_id) end
+end
+
 -- Whether an order is a suspect: it outlived two workers, or is on its last chance. Suspects run in
 -- groups, and a worker holds one group at a time. A group that outlives its worker is divided, until
 -- the order that kills workers is alone, and those beside it have been cleared.
@@ -56,6 +64,7 @@ local function bury(entry, order_id, reason, err, worker)
     copy = entry.copy,
   })
   call('HSET', DEAD, number, header .. '\n' .. entry.raw)
+  call('HDEL', IDS, whole(entry.copy))
   emit(order_id, 'dead', entry.failures)
 end
 

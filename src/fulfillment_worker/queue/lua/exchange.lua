@@ -5,14 +5,15 @@
 --          {2, now}  it is not the trip that comes next: nothing was done
 --          {0, now, verdicts, packed entries, first claims, recovered, orphaned,
 --           backlog, paused, next due (-1 for none), survey (empty unless asked for),
---           delivery, verdict and id of an order that was claimed and begun at once (or empty)}
+--           delivery, verdict and id of an order that was claimed and begun at once (or empty),
+--           delivery and id, in turn, of claimed orders whose id is known from an earlier attempt}
 
 local OK, LEASE_LOST, STALE = 0, 1, 2
 local SILENT_FOR = 3600000 -- ms after which a worker that holds nothing is forgotten
 local trip = cmsgpack.unpack(ARGV[3])
 
 local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
-  'trips:' .. WORKER, 'breaker:' .. WORKER)
+  'trips:' .. WORKER, 'breaker:' .. WORKER, 'id_fields')
 local function book(i) return tonumber(books[i] or 0) end
 
 if book(6) >= REAPED then return {LEASE_LOST, NOW} end
@@ -32,6 +33,8 @@ received_before = book(1)
 rang = trip.expected and trip.expected[1]
 local paused = books[5] == '1'
 
+if books[8] ~= policy.id_field then note_id_field(books[8]) end
+forget_ids(trip.forget)
 fulfil_all(trip.fulfilled)
 apply_outcomes(trip.outcomes)
 local verdicts = begin_all(trip.begins)
@@ -74,10 +77,11 @@ local surveyed = {}
 if trip.survey then
   local received = received_before + booked.received
   local nothing_waits = empty and not next_due and no_suspects
-  local waiting, retrying, dead, since, head = survey(received, nothing_waits)
+  local in_flight = sum_in_flight(leases, own)
+  local waiting, retrying, dead, since, head = survey(received, nothing_waits, in_flight)
   if retry_due then since = math.min(since, next_due) end
   surveyed = {
-    waiting, sum_in_flight(leases, own), retrying, dead, since,
+    waiting, in_flight, retrying, dead, since,
     received, book(2) + booked.fulfilled, book(3) + booked.duplicates, book(4), head,
   }
   if call('ZADD', WORKERS, now, WORKER) == 1 then
@@ -110,4 +114,5 @@ local backlog = retry_due
 return {
   OK, NOW, verdicts, claimed, booked.received, recovered, orphaned,
   backlog and 1 or 0, paused and 1 or 0, next_due or -1, surveyed, begun,
+  #claimed > booked.received and known_ids(trip.first_delivery) or {},
 }

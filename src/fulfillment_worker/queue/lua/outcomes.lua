@@ -4,6 +4,14 @@
 
 local MOST_ARGUMENTS = 1000 -- of one command; Lua's stack holds some more
 
+-- The ids of orders that are about to be fulfilled are kept no longer.
+local function forget_ids(deliveries)
+  for _, delivery in ipairs(deliveries) do
+    local packed = call('HGET', IN_FLIGHT, delivery)
+    if packed then call('HDEL', IDS, string.match(packed, '^%d+')) end
+  end
+end
+
 -- fulfilled: delivery, order id, attempt; and so on, all in digits or text.
 local function fulfil_all(fulfilled)
   local gone = {}
@@ -41,6 +49,7 @@ end
 local function wait_until(due, entry, order_id, attempt)
   call('ZADD', RETRY, due, pack_entry(entry))
   if order_id == '' then return end
+  keep_id(entry, order_id)
   call('HSET', policy.order_prefix .. order_id, 'status', 'retrying', 'next_attempt_at', due)
   emit(order_id, 'retrying', attempt)
 end

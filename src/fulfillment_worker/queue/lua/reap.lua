@@ -19,10 +19,26 @@ local function mark_orphan(order_id, worker, delivery, status)
   end
 end
 
+-- The id under which the order is known: as it was kept, else the one of those that its bytes may
+-- have under which this very delivery has begun, else as the bytes are read here.
+local function id_of(entry, worker, delivery)
+  local kept = call('HGET', IDS, whole(entry.copy))
+  if kept then return kept end
+  local possible = possible_ids(entry.raw)
+  for _, order_id in ipairs(possible) do
+    local begun = call('HMGET', policy.order_prefix .. order_id, 'worker', 'delivery')
+    if begun[1] == worker and begun[2] == delivery then
+      keep_id(entry, order_id)
+      return order_id
+    end
+  end
+  return possible[1] or ''
+end
+
 -- Whether the orphan is dead now. alone: whether no other order may be the one that ended the worker;
 -- only then does max_orphanings apply.
 local function put_back(entry, worker, delivery, alone)
-  local order_id = read_order_id(entry.raw)
+  local order_id = id_of(entry, worker, delivery)
   entry.orphanings = entry.orphanings + 1
   if alone and entry.orphanings >= policy.max_orphanings then
     bury(entry, order_id, 'orphaned', 'its worker died with it each time', worker)

@@ -36,6 +36,7 @@ local function revive(number, letter)
     copy = letter.copy or UNTOLD_COPIES + tonumber(number), failures = 0, orphanings = 0,
     first_seen = letter.first_seen or NOW, raw = letter.raw,
   }
+  if type(letter.order_id) == 'string' then keep_id(entry, letter.order_id) end
   call('ZADD', RETRY, now, pack_entry(entry))
   mark_retrying(letter.order_id, letter.failures or 0)
   call('HDEL', DEAD, number)

@@ -33,7 +33,7 @@ local function sum_in_flight(leases, own)
 end
 
 -- waiting, retrying, dead, since, head (the bytes of the order at the head, '' for none)
-local function survey(received, nothing_waits)
+local function survey(received, nothing_waits, in_flight)
   local waiting, retrying, since, head = 0, 0, NOW, ''
   if not nothing_waits then
     waiting = call('LLEN', PUBLIC) + call('LLEN', WOKEN)
@@ -46,6 +46,9 @@ local function survey(received, nothing_waits)
     if suspect then since = math.min(since, unpack_entry(suspect).first_seen) end
   end
   -- All that was noted has gone, however it went.
-  if waiting == 0 then call('DEL', ARRIVALS) end
+  if waiting == 0 then
+    call('DEL', ARRIVALS)
+    if retrying + in_flight == 0 then call('DEL', IDS) end
+  end
   return waiting, retrying, call('HLEN', DEAD), since, head
 end
