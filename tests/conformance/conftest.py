@@ -18,6 +18,7 @@ from tests.support.memory_queue import MemoryQueue, Store
 from tests.support.redis_server import VERSIONS, RedisServer
 
 LEASE_MS = 250
+MAX_ORDER_BYTES = 1024 * 1024
 MAX_ORPHANINGS = 3
 
 
@@ -36,7 +37,9 @@ class Bench(Protocol):
 
 class MemoryBench:
     def __init__(self) -> None:
-        self.store = Store(lease=LEASE_MS, max_orphanings=MAX_ORPHANINGS)
+        self.store = Store(
+            lease=LEASE_MS, max_orphanings=MAX_ORPHANINGS, max_order_bytes=MAX_ORDER_BYTES
+        )
 
     def queue(self, max_orphanings: int = MAX_ORPHANINGS, id_field: str = "order_id") -> Queue:
         self.store.max_orphanings = max_orphanings
@@ -81,6 +84,7 @@ class RedisBench:
             status_ttl=60_000,
             max_orphanings=max_orphanings,
             id_field=id_field,
+            max_order_bytes=MAX_ORDER_BYTES,
         )
         url = RedisUrl.parse(self.server.url)
         self.queues.append(RedisQueue("orders", url, policy, lambda _: None))

@@ -120,7 +120,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         )
     ],
     "an order that rang, and is taken for another": [
-        ("if raws[i] == rang then rang_at = rang_at or #claimed end", "rang_at = rang and 1")
+        ("if raw == rang then rang_at = rang_at or #claimed end", "rang_at = rang and 1")
     ],
 }
 

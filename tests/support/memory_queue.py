@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from fulfillment_worker.core.exchange import (
+    LARGE,
+    MOST_BYTES,
     Begin,
     Claimed,
     Holdings,
@@ -42,6 +44,7 @@ class Store:
 
     lease: int = 10_000
     max_orphanings: int = 3
+    max_order_bytes: int = 1024 * 1024
     now: int = 1_700_000_000_000
     public: deque[bytes] = field(default_factory=deque)
     retry: dict[int, tuple[int, Entry]] = field(default_factory=dict)
@@ -94,7 +97,7 @@ class MemoryQueue:
         meanwhile()
         return _Exchange(self.store, trip).run()
 
-    async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
+    async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
         self._require_presence()
         store = self.store
         held = store.in_flight.get(worker, {})
@@ -102,11 +105,28 @@ class MemoryQueue:
             return Holdings(store.now, lease_lost=True)
         if held and store.leases.get(worker, 0) < store.now:
             return Holdings(store.now, lease_lost=True)
+        unknown, given_back = _part_by_size(held, known)
+        for delivery in given_back:
+            entry = held.pop(delivery)
+            store.retry[entry.copy] = (
+                store.now + delay_ms if delay_ms else entry.first_seen,
+                entry,
+            )
         if held:
             store.leases[worker] = store.now + store.lease
+        else:
+            store.leases.pop(worker, None)
         number = store.trip_numbers[worker] = store.trip_numbers.get(worker, 0) + 1
-        unknown = [_claimed(store, number, held[number]) for number in sorted(held.keys() - known)]
-        return Holdings(store.now, number=number, deliveries=frozenset(held), unknown=unknown)
+        return Holdings(
+            store.now,
+            number=number,
+            deliveries=frozenset(held),
+            unknown=[_claimed(store, delivery, held[delivery]) for delivery in unknown],
+            given_back=len(given_back),
+            first_claims=sum(
+                not (entry.failures or entry.orphanings) for entry in given_back.values()
+            ),
+        )
 
     async def release(self, worker: str) -> Released:
         self._require_presence()
@@ -145,6 +165,21 @@ class MemoryQueue:
             raise QueueUnavailable("the store is away")
 
 
+def _part_by_size(
+    held: dict[int, Entry], known: Collection[int]
+) -> tuple[list[int], dict[int, Entry]]:
+    """What is not known: the small ones, that are sent, and those to be given back."""
+    small, large, size = [], {}, 0
+    for delivery in sorted(held.keys() - known):
+        entry = held[delivery]
+        if size + len(entry.raw) > LARGE:
+            large[delivery] = entry
+        else:
+            size += len(entry.raw)
+            small.append(delivery)
+    return small, large
+
+
 def _claimed(store: Store, delivery: int, entry: Entry) -> Claimed:
     return Claimed(
         delivery,
@@ -167,6 +202,8 @@ class _Exchange:
         self.trip = trip
         self.held = store.in_flight.setdefault(trip.worker, {})
         self.first_claims = 0
+        self.oversized: list[int] = []
+        self.moved_bytes = 0
         self.suspect = trip.suspects > 0
 
     def run(self) -> Reply:
@@ -199,6 +236,7 @@ class _Exchange:
             begun=begun,
             claimed=claimed,
             first_claims=self.first_claims,
+            oversized=self.oversized,
             recovered=recovered,
             orphaned=orphaned,
             backlog=retry_due or bool(store.public) or bool(store.suspects and not self.suspect),
@@ -214,8 +252,9 @@ class _Exchange:
         if trip.worker in store.reaped or number != trip.number - 1:
             return None
         store.trip_numbers[trip.worker] = trip.number
-        if store.paused or not store.public:
-            return Reply(now=store.now, paused=store.paused)
+        if store.paused or not store.public or len(store.public[-1]) > LARGE:
+            backlog = bool(store.public) and not store.paused
+            return Reply(now=store.now, paused=store.paused, backlog=backlog)
         (claimed,) = self.hold([self.take_first()])
         store.leases[trip.worker] = store.now + store.lease
         return Reply(
@@ -341,26 +380,40 @@ class _Exchange:
     def claim(self) -> list[Claimed]:
         store, room = self.store, self.trip.claim
         entries = self.take_due((room + 1) // 2 if store.public else room)
-        if self.trip.suspects == 0 and store.suspects and len(entries) < room:
+        if self.trip.suspects == 0 and store.suspects and self.fits(len(entries), room):
             entries += self.take_suspects(room - len(entries))
-        while store.public and len(entries) < room:
-            entries.append(self.take_first())
-        entries += self.take_due(room - len(entries))
+        while store.public and self.fits(len(entries) + len(self.oversized), room):
+            entry = self.count(self.take_first())
+            if len(entry.raw) > store.max_order_bytes:
+                self.oversized.append(len(entry.raw))
+                store.dead.append(("invalid", entry.raw))
+            else:
+                self.first_claims += 1
+                entries.append(entry)
+        entries += self.take_due(room - len(entries) - len(self.oversized))
         return self.hold(entries)
 
     def take_suspects(self, room: int) -> list[Entry]:
         store = self.store
         size = store.suspect_groups.popleft()
-        taken = [store.suspects.popleft() for _ in range(min(size, room))]
+        taken: list[Entry] = []
+        while len(taken) < size and self.fits(len(taken), room):
+            taken.append(self.count(store.suspects.popleft()))
         if size > len(taken):
             store.suspect_groups.appendleft(size - len(taken))
         store.group_of[self.trip.worker] = len(taken)
         self.suspect = True
         return taken
 
+    def fits(self, taken: int, room: int) -> bool:
+        return taken < room and self.moved_bytes < min(self.trip.most_bytes, MOST_BYTES)
+
+    def count(self, entry: Entry) -> Entry:
+        self.moved_bytes += len(entry.raw)
+        return entry
+
     def take_first(self) -> Entry:
         self.store.received += 1
-        self.first_claims += 1
         return Entry(self.store.public.pop(), self.store.received, self.store.now)
 
     def hold(self, entries: list[Entry]) -> list[Claimed]:
@@ -371,9 +424,11 @@ class _Exchange:
     def take_due(self, room: int) -> list[Entry]:
         store = self.store
         due = sorted((due, copy) for copy, (due, _) in store.retry.items() if due <= store.now)
-        taken = []
-        for _, copy in due[:room]:
-            _, entry = store.retry.pop(copy)
+        taken: list[Entry] = []
+        for _, copy in due:
+            if not self.fits(len(taken), room):
+                break
+            entry = self.count(store.retry.pop(copy)[1])
             if _last_chance(store, entry):
                 store.suspects.append(entry)
                 store.suspect_groups.append(1)

@@ -92,6 +92,7 @@ def _policy(settings: Settings) -> QueuePolicy:
         status_ttl=round(settings.status_ttl * 1000),
         max_orphanings=settings.max_orphanings,
         id_field=settings.id_field,
+        max_order_bytes=settings.max_order_bytes,
     )
 
 

@@ -50,7 +50,7 @@ class Undecodable(msgspec.Struct, frozen=True):
 def decode(raw: bytes, *, id_field: str, max_bytes: int) -> Decoded | Undecodable:
     """Read one entry of the list. Never raises, whatever the bytes."""
     if len(raw) > max_bytes:
-        return Undecodable(f"too large: {len(raw)} bytes, at most {max_bytes} are allowed")
+        return Undecodable(too_large(len(raw), max_bytes))
     try:
         body = parse(raw)
     except NotJson as error:
@@ -67,6 +67,11 @@ def decode(raw: bytes, *, id_field: str, max_bytes: int) -> Decoded | Undecodabl
     else:
         traceparent = tracestate = None
     return Decoded(str(order_id), body, enqueued_unix(body), traceparent, tracestate)
+
+
+def too_large(size: int, max_bytes: int) -> str:
+    """Why an entry of `size` bytes is no order. `claim.lua` writes the same into a dead letter."""
+    return f"too large: {size} bytes, at most {max_bytes} are allowed"
 
 
 def parse(raw: bytes) -> Any:

@@ -68,11 +68,14 @@ class OrdersFulfilled(msgspec.Struct, frozen=True):
 
 
 class OrderInvalid(msgspec.Struct, frozen=True):
-    """An entry was no order, and is a dead letter now."""
+    """An entry was no order, and is a dead letter now.
+
+    delivery: None where it was never sent to the worker, since it is too large.
+    """
 
     queue: str
     worker: str
-    delivery: int
+    delivery: int | None
     why: str
 
 

@@ -14,6 +14,13 @@ import msgspec
 
 from fulfillment_worker.core.outcome import Outcome
 
+MOST_BYTES = 512 * 1024
+"""Bytes of orders after which a trip claims, or moves, no more: so large orders can't keep the
+queue busy for long, nor the line to it."""
+
+LARGE = 64 * 1024
+"""Bytes from which on an order is sent no more often than it must be."""
+
 
 class Begin(msgspec.Struct, frozen=True, array_like=True):
     """A request to start an attempt. queued_at: Unix milliseconds."""
@@ -56,6 +63,7 @@ class Trip(msgspec.Struct, kw_only=True):
     forget: fulfilled deliveries that came with an order id: the queue needs to keep it no longer.
     expected: the order that rang, which needs no trip of its own to begin.
     claim: how many orders it has room for; 0 also hands on what it was woken for.
+    most_bytes: it claims no more once it has claimed so many bytes; one order at least.
     first_delivery: the id of the first delivery that this trip may make; the others follow it.
     suspects: how many of the orders that it holds are on their last chance.
     breaker_open: whether it claims less than it could, since the handler's dependency is down.
@@ -73,6 +81,7 @@ class Trip(msgspec.Struct, kw_only=True):
     begins: list[Begin] = []
     expected: Expected | None = None
     claim: int = 0
+    most_bytes: int = MOST_BYTES
     first_delivery: int = 1
     suspects: int = 0
     breaker_open: bool = False
@@ -133,6 +142,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: one for each Begin, in order.
     begun: the delivery, the verdict and the id of an order that was claimed and begun at once.
     first_claims: how many of `claimed` were taken from the public list.
+    oversized: the sizes of orders on the public list that were larger than is allowed. They are
+        dead letters now, and were not sent.
     recovered: orphans put back from workers that are gone; orphaned: those of them now dead.
     backlog: whether more orders could have been claimed.
     next_due: Redis time in ms at which a retry is due or a lease runs out, or None.
@@ -145,6 +156,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     begun: tuple[int, Verdict, str] | None = None
     claimed: list[Claimed] = []
     first_claims: int = 0
+    oversized: list[int] = []
     recovered: int = 0
     orphaned: int = 0
     backlog: bool = False
@@ -158,7 +170,9 @@ class Holdings(msgspec.Struct, frozen=True):
 
     lease_lost: nothing any more, since its lease ran out. number: of its last trip, as it were; the
         next is one more.
-    deliveries: all that it holds. unknown: those of them that it didn't name.
+    deliveries: all that it holds. unknown: those of them that it didn't name, if they are small.
+    given_back: how many others it didn't name; they are in flight no more. first_claims: how many
+        of these the lost trip had taken from the public list.
     """
 
     now: int
@@ -166,6 +180,8 @@ class Holdings(msgspec.Struct, frozen=True):
     number: int = 0
     deliveries: frozenset[int] = frozenset()
     unknown: list[Claimed] = []
+    given_back: int = 0
+    first_claims: int = 0
 
 
 class Released(msgspec.Struct, frozen=True):
@@ -219,9 +235,10 @@ class Queue(Protocol):
         """
         ...
 
-    async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
+    async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
         """What `worker` holds beside `known`: asked after an exchange whose reply was lost.
 
+        What of it is large is given back, due in `delay_ms`; 0 keeps its place.
         From here on an earlier trip has no effect, should it still be under way.
         """
         ...

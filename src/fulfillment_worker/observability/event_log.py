@@ -109,7 +109,7 @@ def _invalid(event: OrderInvalid) -> None:
     log(
         WARNING,
         "order_dead_lettered",
-        delivery_id=delivery_id(event.worker, event.delivery),
+        delivery_id=event.delivery and delivery_id(event.worker, event.delivery),
         queue=event.queue,
         worker=event.worker,
         reason=FailureReason.INVALID,

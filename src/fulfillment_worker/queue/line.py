@@ -20,6 +20,10 @@ from fulfillment_worker.queue.wire import Answer, Wire
 
 Listener = Callable[[CommandSent], None]
 
+PATIENCE = 2.0
+"""Seconds of silence after which an answer is given up, and the connection with it. Claiming must
+resume within 2 s of Redis's return, and a script that takes longer than this is nothing we send. A
+large answer over a slow line may take longer: patience lasts while bytes of it arrive."""
 _GRACE = 0.1
 """Seconds for the loop to read a reply, if a handler kept it from that until patience ended."""
 
@@ -109,7 +113,7 @@ class Line:
         # Written at once, without a turn of the loop: Redis is at work before `meanwhile` is.
         (answer,) = self._wire.send(command)
         meanwhile()
-        return await _by(until, answer)
+        return await _by(until, answer, self._wire)
 
     async def _ask_and_wait(
         self, command: tuple[Any, ...], behind: Iterable[tuple[Any, ...]], until: float
@@ -117,12 +121,13 @@ class Line:
         await self._be_connected(until)
         if self._wire is None:
             return [await _within(until, self._client.execute_command(*command))]
-        (answer,) = self._wire.send(command)
-        self._behind = self._wire.send(*behind)
+        wire = self._wire
+        (answer,) = wire.send(command)
+        self._behind = wire.send(*behind)
         try:
-            replies = [await _by(until, answer)]
+            replies = [await _by(until, answer, wire)]
             for each in self._behind:
-                replies.append(await _or_none(_by(until, each)))
+                replies.append(await _or_none(_by(until, each, wire)))
             return replies
         finally:
             self._behind = None
@@ -198,11 +203,12 @@ async def _or_none(asking: Awaitable[Any]) -> Any:
         return None
 
 
-async def _by(until: float, answer: Answer) -> Any:
-    """The answer, if it comes by then (monotonic seconds); else TimeoutError."""
+async def _by(until: float, answer: Answer, wire: Wire) -> Any:
+    """The answer; TimeoutError if it isn't there by then (monotonic seconds), and is not coming."""
     if not answer.done():
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(until - time.monotonic(), _lose_patience, answer)
+        asked = answer, wire, loop.time()
+        timer = loop.call_later(until - time.monotonic(), _lose_patience, *asked)
         try:
             return await answer
         finally:
@@ -210,13 +216,19 @@ async def _by(until: float, answer: Answer) -> Any:
     return answer.result()
 
 
-def _lose_patience(answer: Answer) -> None:
+def _lose_patience(answer: Answer, wire: Wire, since: float) -> None:
     # By then the loop has read what is there.
-    asyncio.get_running_loop().call_later(_GRACE, _give_up, answer)
+    asyncio.get_running_loop().call_later(_GRACE, _give_up, answer, wire, since)
 
 
-def _give_up(answer: Answer) -> None:
-    if not answer.done():
+def _give_up(answer: Answer, wire: Wire, since: float) -> None:
+    if answer.done():
+        return
+    loop = asyncio.get_running_loop()
+    left = wire.heard_at + PATIENCE - loop.time()
+    if wire.heard_at > since and left > 0:
+        loop.call_later(left, _lose_patience, answer, wire, since)
+    else:
         answer.set_exception(TimeoutError())
 
 

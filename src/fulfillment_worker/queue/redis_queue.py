@@ -24,11 +24,7 @@ from fulfillment_worker.core.exchange import (
 )
 from fulfillment_worker.core.outcome import Fulfilled, Outcome
 from fulfillment_worker.queue import keys, scripts
-from fulfillment_worker.queue.line import Line, Listener
-
-PATIENCE = 2.0
-"""Seconds to wait for an answer before the connection is given up. Claiming must resume within
-2 s of Redis's return, and a script that takes longer than this is nothing we send."""
+from fulfillment_worker.queue.line import PATIENCE, Line, Listener
 
 _PARTS = (
     *("common", "entries", "outcomes", "start", "begin"),
@@ -52,6 +48,7 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
     status_ttl: int
     max_orphanings: int
     id_field: str
+    max_order_bytes: int = 1024 * 1024
     max_events: int = 10_000
 
 
@@ -79,12 +76,12 @@ class RedisQueue:
         reply = await self._run(EXCHANGE, trip.worker, _pack(_wire(trip)), meanwhile=meanwhile)
         return self._read_reply(trip, reply)
 
-    async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
+    async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
         """See Queue."""
-        reply = await self._run(HOLDINGS, worker, _pack(list(known)))
+        reply = await self._run(HOLDINGS, worker, _pack(list(known)), b"%d" % delay_ms)
         if reply[0] != 0:
             return Holdings(reply[1], lease_lost=True)
-        _, now, number, deliveries, parts = reply
+        _, now, number, deliveries, parts, given_back, first_claims = reply
         unknown = [
             self._read_entry(int(parts[i]), parts[i + 1], parts[i + 2].decode())
             for i in range(0, len(parts), 3)
@@ -93,7 +90,9 @@ class RedisQueue:
             now,
             number=number,
             deliveries=frozenset(map(int, deliveries)),
-            unknown=sorted(unknown, key=lambda claimed: claimed.delivery),
+            unknown=unknown,
+            given_back=given_back,
+            first_claims=first_claims,
         )
 
     async def release(self, worker: str) -> Released:
@@ -202,6 +201,7 @@ class RedisQueue:
         survey: list[Any],
         begun: list[Any],
         ids: list[bytes],
+        oversized: list[int],
     ) -> Reply:
         return Reply(
             now=now,
@@ -209,6 +209,7 @@ class RedisQueue:
             begun=(int(begun[0]), _VERDICTS[begun[1]], begun[2].decode()) if begun else None,
             claimed=self._read_entries(trip.first_delivery, packed, now, ids),
             first_claims=first_claims,
+            oversized=oversized,
             recovered=recovered,
             orphaned=orphaned,
             backlog=backlog == 1,
@@ -262,6 +263,7 @@ class _Wire(msgspec.Struct):
     begins: list[str]
     expected: tuple[str, ...] | None
     claim: int
+    most_bytes: int
     first_delivery: int
     suspects: int
     breaker_open: bool
@@ -289,6 +291,7 @@ def _wire(trip: Trip) -> _Wire:
         begins=begins,
         expected=_expected(trip.expected) if trip.expected else None,
         claim=trip.claim,
+        most_bytes=trip.most_bytes,
         first_delivery=trip.first_delivery,
         suspects=trip.suspects,
         breaker_open=trip.breaker_open,

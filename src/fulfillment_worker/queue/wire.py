@@ -31,6 +31,8 @@ class Wire(asyncio.Protocol):
     def __init__(self, connection: Any) -> None:
         """connection: one of redis.asyncio's, connected, on which nothing is under way."""
         self.broken: Exception | None = None
+        # When something came last: the loop's time.
+        self.heard_at = float("-inf")
         self._pack = connection.pack_command
         self._waiting: deque[Answer] = deque()
         self._reader = hiredis.Reader(
@@ -55,6 +57,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        self.heard_at = asyncio.get_running_loop().time()
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not _NOTHING_YET:

@@ -49,6 +49,7 @@ def make_queues(
         status_ttl=_ms(settings.status_ttl),
         max_orphanings=settings.max_orphanings,
         id_field=settings.id_field,
+        max_order_bytes=settings.max_order_bytes,
     )
     return [RedisQueue(name, redis_url, policy, tell) for name in settings.queues]
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from fulfillment_worker.core.ahead import Ahead
+from fulfillment_worker.core.appetite import Appetite
 from fulfillment_worker.core.events import Event, QueueLost, QueueRegained
 from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Rung, Trip
 from fulfillment_worker.core.outcome import INTERRUPTED, Outcome, Requeued, Result
@@ -98,6 +99,7 @@ class Conversation:
         self._overlapping = capacity >= _STAGES * _MANY
         self._most_claims = capacity // _STAGES if self._overlapping else capacity
         self._ahead = Ahead(capacity // 2)
+        self._appetite = Appetite()
 
     @property
     def holding(self) -> int:
@@ -279,13 +281,18 @@ class Conversation:
             if time.monotonic() - sent_at > self._terms.lease:
                 # Who was stopped meanwhile asks first: what it may begin is others' by now.
                 self._unsure = True
+                self._appetite.lost()
                 return
+            if reply.claimed:
+                self._appetite.arrived(time.monotonic() - sent_at)
             self._keep_pace(trip.outcomes, sent_at)
             self._absorb(trip, reply)
 
     async def _make_sure(self) -> None:
         """Learn whether the trip whose reply was lost took place."""
-        holdings = await self._queue.holdings(self._ledger.worker, self._ledger.deliveries)
+        delay_ms = self._appetite.delay_ms(round(1000 * self._terms.lease))
+        ledger = self._ledger
+        holdings = await self._queue.holdings(ledger.worker, ledger.deliveries, delay_ms)
         if holdings.lease_lost:
             self._lose()
         else:
@@ -307,7 +314,10 @@ class Conversation:
         if survey:
             self._surveyed_at = now
         return self._ledger.compose(
-            claim=claim, survey=survey, breaker_open=self._terms.guard.is_open
+            claim=claim,
+            most_bytes=self._appetite.most_bytes,
+            survey=survey,
+            breaker_open=self._terms.guard.is_open,
         )
 
     def _keep_pace(self, outcomes: list[Outcome], sent_at: float) -> None:
@@ -323,7 +333,7 @@ class Conversation:
         if not trip.standing:
             in_ms = None if reply.next_due is None else reply.next_due - reply.now
             self._next_due = None if in_ms is None else self._talked_at + in_ms / 1000
-        deeds = trip.outcomes or reply.claimed or reply.recovered
+        deeds = trip.outcomes or reply.claimed or reply.recovered or reply.oversized
         self._surveyed = bool(reply.survey) or (self._surveyed and not deeds)
         # Where nothing was done, the reply tells nothing of the queue: the next trip comes at once.
         # So it does where something rang while this one was under way.
@@ -380,6 +390,8 @@ class Conversation:
     async def _lost(self, unavailable: QueueUnavailable) -> None:
         why = str(unavailable)
         self._unsure = self._unsure or unavailable.sent
+        if unavailable.sent:
+            self._appetite.lost()
         self._urgent = True
         self._slots.waits(self._rank, False)
         if self._lost_since is None:

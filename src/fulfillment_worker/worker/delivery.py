@@ -6,7 +6,7 @@ from asyncio import Task
 
 from fulfillment_worker.core.exchange import Claimed
 from fulfillment_worker.core.order import Order
-from fulfillment_worker.core.outcome import Outcome, Result
+from fulfillment_worker.core.outcome import SUCCEEDED, Outcome, Result
 
 
 class Delivery:
@@ -39,3 +39,14 @@ class Delivery:
         self.cut_short: Result | None = None
         self.result: Result | None = None
         self.outcome: Outcome | None = None
+
+
+def first_of(ended: list[Delivery], most_bytes: int) -> list[Delivery]:
+    """As many as one trip may record: all but a success move the order's bytes within the queue."""
+    bytes_moved = 0
+    for count, delivery in enumerate(ended, 1):
+        if delivery.result is not SUCCEEDED:
+            bytes_moved += len(delivery.claimed.raw)
+        if bytes_moved >= most_bytes:
+            return ended[:count]
+    return ended

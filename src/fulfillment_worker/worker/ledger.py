@@ -7,17 +7,18 @@ events.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from fulfillment_worker.core.decide import RetryPolicy, decide
-from fulfillment_worker.core.decode import Decoded, Undecodable, decode
+from fulfillment_worker.core.decode import Decoded, Undecodable, decode, too_large
 from fulfillment_worker.core.events import (
     Event,
     LeaseLost,
     OrderDuplicated,
+    OrderInvalid,
     OrdersReceived,
     OrdersRecovered,
     OrdersRequeued,
@@ -25,6 +26,8 @@ from fulfillment_worker.core.events import (
     QueueSurveyed,
 )
 from fulfillment_worker.core.exchange import (
+    LARGE,
+    MOST_BYTES,
     Begin,
     Claimed,
     Expected,
@@ -45,7 +48,7 @@ from fulfillment_worker.core.outcome import (
     Result,
 )
 from fulfillment_worker.worker import report
-from fulfillment_worker.worker.delivery import Delivery
+from fulfillment_worker.worker.delivery import Delivery, first_of
 from fulfillment_worker.worker.names import worker_name
 
 Tell = Callable[[Event], None]
@@ -83,6 +86,8 @@ class Ledger:
         # Both keep what a trip carries until its reply is there; what comes meanwhile is behind it.
         self._unbegun: list[Delivery] = []
         self._ended: list[Delivery] = []
+        # Of orders that ended without success since all that had ended was sent.
+        self._moving_bytes = 0
         self._expected: Expected | None = None
         self._noted: _Noted | None = None
 
@@ -131,6 +136,7 @@ class Ledger:
         self,
         *,
         claim: int,
+        most_bytes: int = MOST_BYTES,
         survey: bool = False,
         breaker_open: bool = False,
         standing: bool = False,
@@ -138,7 +144,7 @@ class Ledger:
         """The next trip: all that is ready, and room for `claim` more."""
         expected, self._expected = self._expected, None
         first_delivery, self._next_delivery = self._next_delivery, self._next_delivery + claim
-        outcomes = [held.outcome or self._decide(held) for held in self._ended]
+        outcomes = [held.outcome or self._decide(held) for held in self._to_record()]
         return Trip(
             worker=self.worker,
             number=self._trips + 1,
@@ -148,6 +154,7 @@ class Ledger:
             begins=[_begin(held, held.order) for held in self._unbegun if held.order],
             expected=expected,
             claim=claim,
+            most_bytes=most_bytes,
             first_delivery=first_delivery,
             suspects=len(self._suspects),
             breaker_open=breaker_open,
@@ -160,7 +167,12 @@ class Ledger:
         return [held.id for held in ended if type(held.outcome) is Fulfilled]
 
     def expect(self, raw: bytes) -> None:
-        """These bytes are about to be claimed: let the order begin in the same trip."""
+        """These bytes are about to be claimed: let the order begin in the same trip.
+
+        Not a large order: its bytes would be sent once more, only to be recognised.
+        """
+        if len(raw) > LARGE:
+            return
         read = self._read(raw)
         if isinstance(read, Decoded):
             unix = read.enqueued_unix
@@ -190,8 +202,7 @@ class Ledger:
         noted, self._noted = self._noted, None
         reply, cleared = noted.reply, noted.cleared
         self._tell_recorded(noted.recorded, reply.now)
-        if reply.first_claims:
-            self._tell(OrdersReceived(self.queue, reply.first_claims))
+        self._tell_received(reply.first_claims, reply.oversized)
         if reply.recovered:
             self._tell(OrdersRecovered(self.queue, reply.recovered, reply.orphaned))
         if reply.survey:
@@ -209,6 +220,8 @@ class Ledger:
         """An attempt ended so. What becomes of the order is decided when the next trip is made."""
         delivery.result = result
         self._ended.append(delivery)
+        if result is not SUCCEEDED:
+            self._moving_bytes += len(delivery.claimed.raw)
         # By the time that the trip claims, it is in flight no more.
         self._suspects.discard(delivery.id)
 
@@ -242,8 +255,9 @@ class Ledger:
             self._unbegun.remove(delivery)
             self._drop(delivery)
         first = sum(not (claimed.failures or claimed.orphanings) for claimed in holdings.unknown)
-        if first:
-            self._tell(OrdersReceived(self.queue, first))
+        self._tell_received(first + holdings.first_claims)
+        if holdings.given_back:
+            self._tell(OrdersRequeued(self.queue, self.worker, holdings.given_back))
         for claimed in holdings.unknown:
             if claimed.last_chance:
                 self._suspects.add(claimed.delivery)
@@ -267,6 +281,13 @@ class Ledger:
         self._known.clear()
         self.worker, self._trips = worker_name(), 0
         return underway
+
+    def _to_record(self) -> list[Delivery]:
+        """What ended, as far as one trip may carry it."""
+        if self._moving_bytes <= MOST_BYTES:
+            self._moving_bytes = 0
+            return self._ended
+        return first_of(self._ended, MOST_BYTES)
 
     def _decide(self, delivery: Delivery) -> Outcome:
         order, result = delivery.order, delivery.result
@@ -294,6 +315,13 @@ class Ledger:
                 self._tell_failed(delivery, kept=True)
         if requeued:
             self._tell(OrdersRequeued(self.queue, self.worker, requeued))
+
+    def _tell_received(self, first_claims: int, oversized: Sequence[int] = ()) -> None:
+        if first_claims or oversized:
+            self._tell(OrdersReceived(self.queue, first_claims + len(oversized)))
+        for size in oversized:
+            why = too_large(size, self._rules.max_bytes)
+            self._tell(OrderInvalid(self.queue, self.worker, None, why))
 
     def _tell_failed(self, delivery: Delivery, *, kept: bool) -> None:
         event = report.failed(self.queue, self.worker, delivery, kept=kept)
@@ -364,6 +392,7 @@ class Ledger:
         """It ends without an attempt."""
         delivery.outcome = outcome
         self._ended.append(delivery)
+        self._moving_bytes += len(delivery.claimed.raw)
         self._suspects.discard(delivery.id)
 
 

@@ -213,8 +213,8 @@ class Cut(MemoryQueue):
             raise QueueUnavailable("the line was cut")
         return reply
 
-    async def holdings(self, worker: str, known: Collection[int]) -> Holdings:
-        self.asked.append(await super().holdings(worker, known))
+    async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
+        self.asked.append(await super().holdings(worker, known, delay_ms))
         return self.asked[-1]
 
 

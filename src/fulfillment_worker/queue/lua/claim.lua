@@ -4,27 +4,47 @@
 -- Each order is stored in flight before it is removed from where it was: should the script end in
 -- between (a command not permitted, say), it is there twice rather than lost.
 
--- What one trip may carry, so that large orders can't keep Redis or the line busy for long.
-local MOST_BYTES = 1048576
-local CHUNK = 64
+-- A trip claims until these bytes are reached, so that large orders can't keep Redis or the line busy
+-- for long. Redis tells the length of an order only with its bytes. So one order is read first, then
+-- as many as fit by the sizes seen so far: at most READ at once, since the next ones may be larger.
+-- A worker may ask for less (`most_bytes`, set by exchange.lua).
+local MOST_BYTES = 524288
+local READ = 8
+local CHUNK = 64 -- orders that are stored and removed with one command each
 
 -- How many the queue had received before this trip, and the bytes of the order that rang; set by
 -- exchange.lua. Where among the claimed that order is; set here.
 local received_before, rang, rang_at
--- The entries so far, their size, and those of them that are yet to be stored (HSET's arguments).
-local claimed, bytes, unstored = {}, 0, {}
+local most_bytes = MOST_BYTES
+-- The entries so far, and those of them that are yet to be stored (HSET's arguments).
+local claimed, unstored = {}, {}
+-- The sizes of the orders that were too large and are dead letters now.
+local oversized = {}
+-- How many were moved, the claimed and all others, and their bytes.
+local moved, bytes = 0, 0
 -- Whether the list of suspects is known to be empty.
 local no_suspects = false
 
 local function has_room(room)
-  return #claimed < room and bytes < MOST_BYTES
+  return #claimed + #oversized < room and bytes < most_bytes
+end
+
+-- How many to read next, of those that there is room for.
+local function next_read(room)
+  if moved == 0 then return 1 end
+  local likely = math.floor((most_bytes - bytes) * moved / bytes)
+  return math.max(1, math.min(READ, room, likely))
+end
+
+local function count(packed)
+  moved, bytes = moved + 1, bytes + #packed
 end
 
 local function take(first_delivery, packed)
   unstored[#unstored + 1] = whole(first_delivery + #claimed)
   unstored[#unstored + 1] = packed
   claimed[#claimed + 1] = packed
-  bytes = bytes + #packed
+  count(packed)
 end
 
 local leased = false
@@ -43,31 +63,50 @@ local function store()
   unstored = {}
 end
 
--- Where retries stand: whether one is due, and when the next is (nil where none waits).
-local function next_retry()
+-- Redis tells when the next retry is due only with the order's bytes. Where these are many, they are
+-- read once, and the time is noted: true as long as one is due then, and none before.
+local function read_next_due(noted)
+  if noted and call('ZCOUNT', RETRY, '-inf', '(' .. noted) == 0
+    and call('ZCOUNT', RETRY, noted, noted) > 0 then return noted end
   local head = call('ZRANGE', RETRY, 0, 0, 'WITHSCORES')
-  local due = tonumber(head[2])
+  local due = head[2]
+  if due and #head[1] > LARGE then
+    call('HSET', BOOKS, 'next_due', due)
+  elseif noted then
+    call('HDEL', BOOKS, 'next_due')
+  end
+  return due
+end
+
+-- Where retries stand: whether one is due, and when the next is (nil where none waits).
+local function next_retry(noted)
+  local due = tonumber(read_next_due(noted))
   return due ~= nil and due <= NOW, due
 end
 
 local function take_due(room, first_delivery)
   while has_room(room) do
-    local due = call('ZRANGEBYSCORE', RETRY, '-inf', now, 'LIMIT', 0, CHUNK)
-    local gone = {}
-    for _, packed in ipairs(due) do
-      if not has_room(room) then break end
-      if on_last_chance(unpack_entry(packed)) then
-        call('LPUSH', SUSPECTS, packed)
-        add_groups(1, 1)
-        no_suspects = false
-      else
-        take(first_delivery, packed)
+    local gone, is_last = {}, false
+    while #gone < CHUNK and has_room(room) and not is_last do
+      local wanted = next_read(CHUNK - #gone)
+      local due = call('ZRANGEBYSCORE', RETRY, '-inf', now, 'LIMIT', #gone, wanted)
+      is_last = #due < wanted
+      for _, packed in ipairs(due) do
+        if not has_room(room) then break end
+        if on_last_chance(unpack_entry(packed)) then
+          call('LPUSH', SUSPECTS, packed)
+          add_groups(1, 1)
+          no_suspects = false
+          count(packed)
+        else
+          take(first_delivery, packed)
+        end
+        gone[#gone + 1] = packed
       end
-      gone[#gone + 1] = packed
     end
     store()
     if #gone > 0 then call('ZREM', RETRY, unpack(gone)) end
-    if #due < CHUNK then return end
+    if is_last then return end
   end
 end
 
@@ -80,14 +119,16 @@ local function take_suspects(room, first_delivery)
   local size, others = string.match(groups, '^(%d+) ?(.*)$')
   local left = tonumber(size or 1)
   -- Before any of them is in flight: should this worker die, they were together.
-  call('HSET', BOOKS, 'group:' .. WORKER, math.min(left, room - #claimed))
+  local group, before = math.min(left, room - #claimed), #claimed
+  call('HSET', BOOKS, 'group:' .. WORKER, group)
   while packed and left > 0 and has_room(room) do
     take(first_delivery, packed)
     store()
     call('RPOP', SUSPECTS)
     left = left - 1
-    packed = left > 0 and call('LINDEX', SUSPECTS, -1)
+    packed = left > 0 and has_room(room) and call('LINDEX', SUSPECTS, -1)
   end
+  if #claimed - before < group then call('HSET', BOOKS, 'group:' .. WORKER, #claimed - before) end
   if left > 0 and call('LLEN', SUSPECTS) > 0 then
     others = left .. (others ~= '' and ' ' or '') .. (others or '')
   end
@@ -99,26 +140,42 @@ local function take_suspects(room, first_delivery)
   return true
 end
 
--- From the right end of a list, a chunk at a time; whether the list is empty now.
-local function take_first(list, room, first_delivery)
+-- One that is too large never reaches a worker, whose line may be slow.
+local function refuse(entry)
+  local err = string.format('too large: %d bytes, at most %d are allowed', #entry.raw,
+    policy.max_order_bytes)
+  bury(entry, '', 'invalid', err, WORKER)
+  oversized[#oversized + 1] = #entry.raw
+  count(entry.raw)
+end
+
+-- From the right end of a list of this length, a chunk at a time; whether the list is empty now.
+local function take_first(list, length, room, first_delivery)
   local header = string.format(' 0 0 %s\n', now)
-  while has_room(room) do
-    local wanted = math.min(CHUNK, room - #claimed)
-    local raws = call('LRANGE', list, -wanted, -1)
+  while length > 0 and has_room(room) do
     local taken = 0
-    for i = #raws, 1, -1 do
-      if not has_room(room) then break end
-      local copy = received_before + booked.received + 1
-      take(first_delivery, string.format('%d', copy) .. header .. raws[i])
-      booked.received = booked.received + 1
-      taken = taken + 1
-      if raws[i] == rang then rang_at = rang_at or #claimed end
+    while taken < math.min(CHUNK, length) and has_room(room) do
+      local most = math.min(CHUNK, length, taken + room - #claimed - #oversized)
+      local wanted = next_read(most - taken)
+      local raws = call('LRANGE', list, -taken - wanted, -taken - 1)
+      for i = #raws, 1, -1 do
+        if not has_room(room) then break end
+        local raw, copy = raws[i], received_before + booked.received + 1
+        if #raw > policy.max_order_bytes then
+          refuse({copy = copy, failures = 0, orphanings = 0, first_seen = NOW, raw = raw})
+        else
+          take(first_delivery, string.format('%d', copy) .. header .. raw)
+          if raw == rang then rang_at = rang_at or #claimed end
+        end
+        booked.received = booked.received + 1
+        taken = taken + 1
+      end
     end
     store()
-    if taken > 0 then call('LTRIM', list, 0, -taken - 1) end
-    if #raws < wanted then return taken == #raws end
+    call('LTRIM', list, 0, -taken - 1)
+    length = length - taken
   end
-  return false
+  return length == 0
 end
 
 -- Delivery and id, in turn, of those claimed whose id is known from an earlier attempt.
@@ -138,7 +195,11 @@ end
 -- public list, where it wakes the next.
 local function hand_on()
   if call('LLEN', WOKEN) == 0 then return end
-  while call('LMOVE', WOKEN, PUBLIC, 'LEFT', 'RIGHT') do end
+  while bytes < MOST_BYTES do
+    local raw = call('LMOVE', WOKEN, PUBLIC, 'LEFT', 'RIGHT')
+    if not raw then return end
+    count(raw)
+  end
 end
 
 -- suspects: how many the worker holds already; it may hold one group. listed: on the public list.
@@ -150,8 +211,8 @@ local function claim(room, suspects, first_delivery, retry_due, listed)
   end
   local suspect = suspects > 0
   if not suspect and has_room(room) then suspect = take_suspects(room, first_delivery) end
-  local empty = take_first(WOKEN, room, first_delivery)
-    and (listed == 0 or take_first(PUBLIC, room, first_delivery))
+  local empty = take_first(WOKEN, call('LLEN', WOKEN), room, first_delivery)
+    and take_first(PUBLIC, listed, room, first_delivery)
   if retry_due then take_due(room, first_delivery) end
   return suspect, empty
 end

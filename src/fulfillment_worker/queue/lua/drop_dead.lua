@@ -2,9 +2,9 @@
 --
 -- ARGV     3 numbers of letters, MessagePack
 -- returns  {how many of the numbers were looked at, the numbers of those that were removed}
---          The rest (beyond 1 MiB) is for the next call; a letter that isn't there is passed over.
+--          The rest (beyond 512 KiB) is for the next call; a letter that isn't there is passed over.
 
-local MOST_BYTES = 1048576
+local MOST_BYTES = 524288
 
 local seen, bytes, dropped = 0, 0, {}
 for _, number in ipairs(cmsgpack.unpack(ARGV[3])) do

@@ -5,6 +5,9 @@
 -- copy is a number of its own for each entry ever taken off the public list, so that two orders
 -- with the same bytes stay two.
 
+-- From this size on, an order's bytes are not read more often than they must be.
+local LARGE = 65536
+
 -- How this script changes the counters; written once, by `close_books`.
 local booked = {received = 0, fulfilled = 0, duplicates = 0}
 

@@ -6,14 +6,15 @@
 --          {0, now, verdicts, packed entries, first claims, recovered, orphaned,
 --           backlog, paused, next due (-1 for none), survey (empty unless asked for),
 --           delivery, verdict and id of an order that was claimed and begun at once (or empty),
---           delivery and id, in turn, of claimed orders whose id is known from an earlier attempt}
+--           delivery and id, in turn, of claimed orders whose id is known from an earlier attempt,
+--           sizes of those that were too large, and are dead letters now}
 
 local OK, LEASE_LOST, STALE = 0, 1, 2
 local SILENT_FOR = 3600000 -- ms after which a worker that holds nothing is forgotten
 local trip = cmsgpack.unpack(ARGV[3])
 
 local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
-  'trips:' .. WORKER, 'breaker:' .. WORKER, 'id_fields')
+  'trips:' .. WORKER, 'breaker:' .. WORKER, 'id_fields', 'next_due', 'head')
 local function book(i) return tonumber(books[i] or 0) end
 
 if book(6) >= REAPED then return {LEASE_LOST, NOW} end
@@ -31,6 +32,7 @@ local listed = call('LLEN', PUBLIC)
 
 received_before = book(1)
 rang = trip.expected and trip.expected[1]
+most_bytes = math.min(trip.most_bytes, MOST_BYTES)
 local paused = books[5] == '1'
 
 if books[8] ~= policy.id_field then note_id_field(books[8]) end
@@ -49,7 +51,7 @@ for i = 1, #leases, 2 do
   end
 end
 
-local retry_due, next_due = next_retry()
+local retry_due, next_due = next_retry(books[9])
 local suspect, empty, begun = trip.suspects > 0, false, {}
 local room = paused and 0 or trip.claim
 if room > 0 then
@@ -78,7 +80,7 @@ if trip.survey then
   local received = received_before + booked.received
   local nothing_waits = empty and not next_due and no_suspects
   local in_flight = sum_in_flight(leases, own)
-  local waiting, retrying, dead, since, head = survey(received, nothing_waits, in_flight)
+  local waiting, retrying, dead, since, head = survey(received, nothing_waits, in_flight, books[10])
   if retry_due then since = math.min(since, next_due) end
   surveyed = {
     waiting, in_flight, retrying, dead, since,
@@ -111,8 +113,9 @@ end
 local backlog = retry_due
   or (not empty and call('LLEN', PUBLIC) + call('LLEN', WOKEN) > 0)
   or (not suspect and not no_suspects and call('LLEN', SUSPECTS) > 0)
+local first_claims = booked.received - #oversized
 return {
-  OK, NOW, verdicts, claimed, booked.received, recovered, orphaned,
+  OK, NOW, verdicts, claimed, first_claims, recovered, orphaned,
   backlog and 1 or 0, paused and 1 or 0, next_due or -1, surveyed, begun,
-  #claimed > booked.received and known_ids(trip.first_delivery) or {},
+  #claimed > first_claims and known_ids(trip.first_delivery) or {}, oversized,
 }

@@ -1,23 +1,57 @@
 -- What a worker holds: asked when the reply to a trip was lost.
 --
+-- Of the orders that it doesn't know, the small ones are sent. The others are given back: their
+-- bytes may be what the line could not carry, and another worker may have a better one.
+--
 -- ARGV     3 the deliveries that it knows of, MessagePack
+--          4 ms until what is given back is due, in digits; '0' keeps its place
 -- returns  {0, now, number of the last trip, all deliveries, {delivery, packed entry, order id ('' where
---          not known), ...} for those that it doesn't know}, or {1, now} where the lease has run out
+--          not known), ...} for those that it doesn't know, how many were given back, those of them
+--          claimed for the first time}, or {1, now} where the lease has run out
+
+local MOST_UNKNOWN = 65536 -- bytes
+local delay = tonumber(ARGV[4])
 
 if tonumber(call('HGET', BOOKS, 'trips:' .. WORKER) or 0) >= REAPED then return {1, NOW} end
 local lease = call('ZSCORE', LEASES, WORKER)
-local deliveries = call('HKEYS', IN_FLIGHT)
-if #deliveries > 0 and (not lease or tonumber(lease) < NOW) then return {1, NOW} end
-if #deliveries > 0 then call('ZADD', LEASES, string.format('%d', NOW + policy.lease), WORKER) end
+local held = call('HKEYS', IN_FLIGHT)
+if #held > 0 and (not lease or tonumber(lease) < NOW) then return {1, NOW} end
 
-local known, unknown = {}, {}
+local given_back, first_claims = 0, 0
+
+-- Stored before it is removed: should the script end in between, it is there twice.
+local function give_back(delivery)
+  local packed = call('HGET', IN_FLIGHT, delivery)
+  local failures, orphanings, first_seen = string.match(packed, '^%d+ (%d+) (%d+) (%d+)')
+  call('ZADD', RETRY, delay == 0 and first_seen or whole(NOW + delay), packed)
+  call('HDEL', IN_FLIGHT, delivery)
+  given_back = given_back + 1
+  if failures == '0' and orphanings == '0' then first_claims = first_claims + 1 end
+end
+
+local known, deliveries, unknown, bytes = {}, {}, {}, 0
 for _, delivery in ipairs(cmsgpack.unpack(ARGV[3])) do known[tostring(delivery)] = true end
-for _, delivery in ipairs(deliveries) do
-  if not known[delivery] then
-    unknown[#unknown + 1] = delivery
-    local packed = call('HGET', IN_FLIGHT, delivery)
-    unknown[#unknown + 1] = packed
-    unknown[#unknown + 1] = call('HGET', IDS, string.match(packed, '^%d+')) or ''
+table.sort(held, function(a, b) return tonumber(a) < tonumber(b) end)
+for _, delivery in ipairs(held) do
+  local size = known[delivery] and 0 or call('HSTRLEN', IN_FLIGHT, delivery)
+  if bytes + size > MOST_UNKNOWN then
+    give_back(delivery)
+  else
+    bytes = bytes + size
+    deliveries[#deliveries + 1] = delivery
+    if not known[delivery] then
+      local packed = call('HGET', IN_FLIGHT, delivery)
+      unknown[#unknown + 1] = delivery
+      unknown[#unknown + 1] = packed
+      unknown[#unknown + 1] = call('HGET', IDS, string.match(packed, '^%d+')) or ''
+    end
   end
 end
-return {0, NOW, call('HINCRBY', BOOKS, 'trips:' .. WORKER, 1), deliveries, unknown}
+
+if #deliveries > 0 then
+  call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)
+else
+  call('ZREM', LEASES, WORKER)
+end
+local number = call('HINCRBY', BOOKS, 'trips:' .. WORKER, 1)
+return {0, NOW, number, deliveries, unknown, given_back, first_claims}

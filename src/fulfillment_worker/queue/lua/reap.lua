@@ -4,7 +4,7 @@ local PARTS = 16 -- into which suspects are divided when their worker is gone
 
 -- At most this much is moved in one trip, so that Redis is never busy for long.
 local MOST_ORPHANS = 1000
-local MOST_ORPHAN_BYTES = 1048576
+local MOST_ORPHAN_BYTES = 262144
 
 local function mark_orphan(order_id, worker, delivery, status)
   if order_id == '' then return end

@@ -3,9 +3,9 @@
 --
 -- ARGV     3 numbers of letters, MessagePack
 -- returns  {how many of the numbers were looked at, the numbers of those that were put back}
---          The rest (beyond 1 MiB) is for the next call; a letter that isn't there is passed over.
+--          The rest (beyond 512 KiB) is for the next call; a letter that isn't there is passed over.
 
-local MOST_BYTES = 1048576
+local MOST_BYTES = 524288
 -- Letters of earlier versions don't tell their copy; no count of orders comes near this.
 local UNTOLD_COPIES = 10000000000000
 

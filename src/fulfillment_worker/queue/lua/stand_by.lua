@@ -19,6 +19,7 @@
 local DELIVERY = ARGV[4]
 local MOST_PLAIN = 8192
 local YEAR_2000, YEAR_10000 = 946684800, 253402300800
+local MOST_STANDING = 65536 -- a larger one has been sent once already, by the command that blocked
 
 local function is_plain(raw)
   return #raw <= MOST_PLAIN and not string.find(raw, '[^ -~]') and not string.find(raw, '\\', 1, true)
@@ -82,7 +83,7 @@ if made ~= ARGV[3] - 1 then return {2, NOW} end
 local paused = books[2] == '1'
 local raw = not paused and call('LINDEX', WOKEN, -1)
 local packed, order_id, backlog = '', '', false
-if raw then
+if raw and #raw <= MOST_STANDING then
   -- As entries.lua packs one that has been through nothing yet.
   packed = string.format('%d 0 0 %s\n', received + 1, now) .. raw
   -- The lease first, and the order last: should the script end in between, it is found.
@@ -94,5 +95,6 @@ if raw then
   backlog = call('LLEN', PUBLIC) > 0
 else
   call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[3])
+  backlog = raw and true
 end
 return {0, NOW, packed, order_id, backlog and 1 or 0, paused and 1 or 0}
