@@ -36,13 +36,16 @@ class _Pair:
 class Proxy:
     """Listens on a loopback port of its own, and passes on to `target`.
 
-    delay: seconds that each reply is held. drip: bytes go one at a time.
+    delay: seconds that each reply is held. drip: bytes go one at a time. rate: bytes a second that
+    all connections share, in either direction; 0 for no limit.
     """
 
     def __init__(self, target: int) -> None:
         self.port = free_port()
         self.delay = 0.0
         self.drip = False
+        self.rate = 0
+        self._line = threading.Lock()
         self.cut_off = threading.Event()
         self._cut: Cut | None = None
         self._passing = threading.Event()
@@ -64,7 +67,7 @@ class Proxy:
 
     def heal(self) -> None:
         """Behave from now on; what was held goes on its way."""
-        self.delay, self.drip, self._cut = 0.0, False, None
+        self.delay, self.drip, self.rate, self._cut = 0.0, False, 0, None
         self._passing.set()
 
     def close(self) -> None:
@@ -140,4 +143,10 @@ class Proxy:
         while self.drip and sent < len(data):
             sink.sendall(data[sent : sent + 1])
             sent += 1
+        while self.rate and sent < len(data):
+            part = data[sent : sent + max(1, self.rate // 50)]
+            with self._line:
+                sink.sendall(part)
+                time.sleep(len(part) / (self.rate or len(part)))
+            sent += len(part)
         sink.sendall(data[sent:])

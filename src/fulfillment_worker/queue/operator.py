@@ -16,12 +16,12 @@ from fulfillment_worker.queue.redis_queue import PREFLIGHT, SCRIPT_KEYS, QueuePo
 from fulfillment_worker.queue.session import answered
 
 RETRY_DEAD = scripts.load("retry_dead", "common", "entries")
+LETTERS = scripts.load("letters", "common")
 DROP_DEAD = scripts.load("drop_dead", "common")
 
 MOST_LETTERS = 500
 """As many as one script may touch, so that Redis is never busy for long."""
 
-_READ_AT_ONCE = 100
 # Only what isn't of interest to the scripts of an operator is made up here.
 _POLICY = QueuePolicy(lease=0, status_ttl=0, max_orphanings=1, id_field="")
 
@@ -55,16 +55,14 @@ class Operator:
 
     async def letters(self) -> AsyncIterator[Letter]:
         """All dead letters, in no order; one that comes or goes meanwhile may be left out."""
-        cursor, seen = 0, set[bytes]()
+        cursor, seen = b"0", set[int]()
         while True:
-            async with answered(self._url):
-                cursor, found = await self._client.hscan(
-                    keys.dead(self.queue), cursor, count=_READ_AT_ONCE
-                )
-            for number in found.keys() - seen:
-                yield self._letter(int(number), found[number])
-            seen |= found.keys()
-            if not int(cursor):
+            cursor, told = await self._run(LETTERS, cursor)
+            for number, header, size in zip(*[iter(told)] * 3, strict=True):
+                if int(number) not in seen:
+                    yield self._letter(int(number), header, size)
+                seen.add(int(number))
+            if cursor == b"0":
                 return
 
     async def read(self, number: int) -> bytes | None:
@@ -125,8 +123,7 @@ class Operator:
                 "EVAL", script.text, len(self._keys), *self._keys, self._policy, "", *args
             )
 
-    def _letter(self, number: int, letter: bytes) -> Letter:
-        header, _, raw = letter.partition(b"\n")
+    def _letter(self, number: int, header: bytes, size: int) -> Letter:
         told = _read_header(header)
         return Letter(
             queue=self.queue,
@@ -139,7 +136,7 @@ class Operator:
             failures=int(told.failures),
             orphanings=int(told.orphanings),
             first_seen=int(told.first_seen),
-            size=len(raw),
+            size=size,
         )
 
 

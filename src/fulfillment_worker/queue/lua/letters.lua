@@ -1,0 +1,24 @@
+-- What is known of dead letters, without the orders' bytes: some of them, in no order.
+--
+-- ARGV     3 cursor, '0' to begin with
+-- returns  {cursor of the next call, '0' after the last, {number, header, size of the order, ...}}
+
+local MOST_LETTERS, MOST_BYTES = 500, 524288
+local MOST_HEADER = 65536 -- a damaged one may be anything
+local READ = 8 -- Redis reads whole letters here, so a few at a time; fewer where they are large
+
+local cursor, told, read, bytes = ARGV[3], {}, 0, 0
+repeat
+  local likely = read == 0 and 1 or math.floor((MOST_BYTES - bytes) * read / bytes)
+  local found = call('HSCAN', DEAD, cursor, 'COUNT', whole(math.max(1, math.min(READ, likely))))
+  cursor = found[1]
+  for i = 1, #found[2], 2 do
+    local letter = found[2][i + 1]
+    local header = string.match(letter, '^[^\n]*')
+    told[#told + 1] = found[2][i]
+    told[#told + 1] = string.sub(header, 1, MOST_HEADER)
+    told[#told + 1] = math.max(0, #letter - #header - 1)
+    read, bytes = read + 1, bytes + #letter
+  end
+until cursor == '0' or read >= MOST_LETTERS or bytes >= MOST_BYTES
+return {cursor, told}
