@@ -17,7 +17,7 @@ import msgspec
 
 from fulfillment_worker.core.ahead import Ahead
 from fulfillment_worker.core.appetite import Appetite
-from fulfillment_worker.core.events import Event, QueueLost, QueueRegained
+from fulfillment_worker.core.events import Event
 from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Rung, Trip
 from fulfillment_worker.core.outcome import INTERRUPTED, Outcome, Requeued, Result
 from fulfillment_worker.core.slots import Slots
@@ -26,6 +26,7 @@ from fulfillment_worker.worker.doorbell import Doorbell
 from fulfillment_worker.worker.executor import Executor
 from fulfillment_worker.worker.guard import Guard
 from fulfillment_worker.worker.ledger import Ledger, OrderRules, Tell
+from fulfillment_worker.worker.outage import Outage
 
 _MOST_CLAIMS = 500
 """Orders claimed in one trip, so that Redis is never busy with one worker for long."""
@@ -44,8 +45,6 @@ _LONGEST_IDLE = 10.0
 """Seconds, likewise, however long the lease: orders given back by others wake nobody."""
 _LAST_PATIENCE = 2.0
 """Seconds that a quiet worker which holds nothing waits for Redis: it has nothing to lose."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-"""Seconds between attempts to reach Redis: it is to be used again within 2 s of its return."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,10 +82,7 @@ class Conversation:
         self._unsure = False
         self._talking = False
         self._standing: Trip | None = None
-        self._why_lost = ""
-        self._met = False
-        self._lost_since: float | None = time.monotonic()
-        self._pause = _FIRST_PAUSE
+        self._outage = Outage(queue.name, terms.tell)
         # As if a trip had just found a backlog: the first trip comes at once.
         self._last = Reply(now=0, backlog=True)
         self._talked_at = self._surveyed_at = float("-inf")
@@ -277,7 +273,7 @@ class Conversation:
             self._catch_up()
             await self._lost(unavailable)
         else:
-            self._regained()
+            self._outage.end()
             if time.monotonic() - sent_at > self._terms.lease:
                 # Who was stopped meanwhile asks first: what it may begin is others' by now.
                 self._unsure = True
@@ -388,25 +384,12 @@ class Conversation:
         self._terms.executor.discard(self._ledger.lose())
 
     async def _lost(self, unavailable: QueueUnavailable) -> None:
-        why = str(unavailable)
-        self._unsure = self._unsure or unavailable.sent
         if unavailable.sent:
+            self._unsure = True
             self._appetite.lost()
         self._urgent = True
         self._slots.waits(self._rank, False)
-        if self._lost_since is None:
-            self._lost_since = time.monotonic()
-        if why != self._why_lost:
-            self._terms.tell(QueueLost(self._queue.name, why))
-            self._why_lost = why
+        pause = self._outage.note(str(unavailable))
         await self._doorbell.close()
         self._occupy()
-        await asyncio.sleep(random.uniform(0.5, 1.0) * self._pause)
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-
-    def _regained(self) -> None:
-        if self._lost_since is not None:
-            away = time.monotonic() - self._lost_since
-            first, self._met = not self._met, True
-            self._terms.tell(QueueRegained(self._queue.name, away, first))
-            self._lost_since, self._pause, self._why_lost = None, _FIRST_PAUSE, ""
+        await asyncio.sleep(pause)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import Task
 
-from fulfillment_worker.core.exchange import Claimed
+from fulfillment_worker.core.exchange import Begin, Claimed
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import SUCCEEDED, Outcome, Result
 
@@ -50,3 +50,11 @@ def first_of(ended: list[Delivery], most_bytes: int) -> list[Delivery]:
         if bytes_moved >= most_bytes:
             return ended[:count]
     return ended
+
+
+def ask(delivery: Delivery, order: Order) -> Begin:
+    """The request to begin an attempt."""
+    queued_at = delivery.claimed.first_seen
+    if order.enqueued_unix is not None:
+        queued_at = round(order.enqueued_unix * 1000)
+    return Begin(delivery.id, order.id, order.attempt, queued_at)

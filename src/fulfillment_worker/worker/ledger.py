@@ -13,13 +13,11 @@ from typing import NamedTuple
 import msgspec
 
 from fulfillment_worker.core.decide import RetryPolicy, decide
-from fulfillment_worker.core.decode import Decoded, Undecodable, decode, too_large
+from fulfillment_worker.core.decode import Decoded, Undecodable, decode
 from fulfillment_worker.core.events import (
     Event,
     LeaseLost,
     OrderDuplicated,
-    OrderInvalid,
-    OrdersReceived,
     OrdersRecovered,
     OrdersRequeued,
     QueueRolledBack,
@@ -28,7 +26,6 @@ from fulfillment_worker.core.events import (
 from fulfillment_worker.core.exchange import (
     LARGE,
     MOST_BYTES,
-    Begin,
     Claimed,
     Expected,
     Holdings,
@@ -48,7 +45,7 @@ from fulfillment_worker.core.outcome import (
     Result,
 )
 from fulfillment_worker.worker import report
-from fulfillment_worker.worker.delivery import Delivery, first_of
+from fulfillment_worker.worker.delivery import Delivery, ask, first_of
 from fulfillment_worker.worker.names import worker_name
 
 Tell = Callable[[Event], None]
@@ -151,7 +148,7 @@ class Ledger:
             holding=len(self),
             forget=self._forgettable() if self._known else [],
             outcomes=outcomes,
-            begins=[_begin(held, held.order) for held in self._unbegun if held.order],
+            begins=[ask(held, held.order) for held in self._unbegun if held.order],
             expected=expected,
             claim=claim,
             most_bytes=most_bytes,
@@ -317,11 +314,9 @@ class Ledger:
             self._tell(OrdersRequeued(self.queue, self.worker, requeued))
 
     def _tell_received(self, first_claims: int, oversized: Sequence[int] = ()) -> None:
-        if first_claims or oversized:
-            self._tell(OrdersReceived(self.queue, first_claims + len(oversized)))
-        for size in oversized:
-            why = too_large(size, self._rules.max_bytes)
-            self._tell(OrderInvalid(self.queue, self.worker, None, why))
+        most = self._rules.max_bytes
+        for event in report.received(self.queue, self.worker, first_claims, oversized, most):
+            self._tell(event)
 
     def _tell_failed(self, delivery: Delivery, *, kept: bool) -> None:
         event = report.failed(self.queue, self.worker, delivery, kept=kept)
@@ -402,10 +397,3 @@ class _Noted(NamedTuple):
     reply: Reply
     recorded: list[Delivery]
     cleared: list[Delivery]
-
-
-def _begin(delivery: Delivery, order: Order) -> Begin:
-    queued_at = delivery.claimed.first_seen
-    if order.enqueued_unix is not None:
-        queued_at = round(order.enqueued_unix * 1000)
-    return Begin(delivery.id, order.id, order.attempt, queued_at)

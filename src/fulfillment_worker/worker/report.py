@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
+from fulfillment_worker.core.decode import too_large
 from fulfillment_worker.core.events import (
     AttemptEnded,
     Event,
     OrderInvalid,
     OrdersFulfilled,
+    OrdersReceived,
     OrdersStarted,
     OrderStarted,
 )
@@ -25,6 +28,16 @@ from fulfillment_worker.core.outcome import (
 from fulfillment_worker.worker.delivery import Delivery
 
 _LOST_LEASE = "the lease had run out before the result could be recorded"
+
+
+def received(
+    queue: str, worker: str, first_claims: int, oversized: Sequence[int], most: int
+) -> list[Event]:
+    """Orders left the list: so many were claimed; others, of these sizes, became dead letters."""
+    if not first_claims and not oversized:
+        return []
+    invalid = [OrderInvalid(queue, worker, None, too_large(size, most)) for size in oversized]
+    return [OrdersReceived(queue, first_claims + len(oversized)), *invalid]
 
 
 def started(queue: str, cleared: list[Delivery], now: int) -> OrdersStarted | None:
