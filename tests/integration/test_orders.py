@@ -274,6 +274,45 @@ def test_odd_but_good_orders_are_fulfilled(redis_7: RedisServer, run_worker: Sta
     assert page["order_queue_wait_seconds_sum"] >= 0
 
 
+IN_GROUPS = """
+import asyncio
+from fulfillment_worker import Reject, Retry
+
+async def reserve(order):
+    if order.id == "rejected":
+        raise Reject("no such SKU")
+    if order.id == "later":
+        raise Retry("carrier is down", after=3600)
+    if order.attempt == 1:
+        order.body["sku"]
+
+async def fulfil(order):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(reserve(order))
+        group.create_task(asyncio.sleep(0.05))
+"""
+
+
+def test_exception_group_means_what_is_in_it(redis_7: RedisServer, run_worker: Start) -> None:
+    worker = run_worker(redis_7.url, IN_GROUPS, "--retry-base", "0")
+    place(redis_7, [{"order_id": order_id} for order_id in ("rejected", "later", "broken")])
+    wait_for_status(redis_7, "rejected", "dead")
+    rejected = order_hash(redis_7, "rejected")
+    assert (rejected["error"], rejected["attempt"]) == ("no such SKU", "1")
+    wait_for_status(redis_7, "later", "retrying")
+    later = order_hash(redis_7, "later")
+    assert int(later["next_attempt_at"]) - int(later["started_at"]) >= 3_600_000
+    wait_for_status(redis_7, "broken", "fulfilled")
+    retried = worker.events("order_retried")
+    (told,) = [each for each in retried if each["order_id"] == "broken"]
+    assert re.fullmatch(r"KeyError: 'sku' \(\w+\.py:\d+ in reserve\)", told["error"])
+    assert re.search(
+        r'File ".*\.py", line \d+, in reserve\n.*KeyError', told["exception"], re.DOTALL
+    )
+    assert "in reserve" in later["traceback"]
+    assert worker.terminate() == 0
+
+
 HALF_EMOJIS = """
 import logging
 

@@ -251,8 +251,8 @@ async def _opened(operator: Operator, letter: Letter, group: str) -> Opened | No
     raw = await operator.read(letter.number)
     if raw is None:
         return None
-    history = await operator.history(letter.order_id) if letter.order_id else []
-    return Opened(letter, group, raw, history)
+    history, traceback = await operator.history(letter.order_id) if letter.order_id else ([], "")
+    return Opened(letter, group, raw, history, traceback)
 
 
 # --- retrying and dropping ------------------------------------------------------------------------

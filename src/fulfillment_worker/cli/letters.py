@@ -8,19 +8,23 @@ from typing import Any
 
 import msgspec
 
-from fulfillment_worker.cli.terminal import away, coloured, moment, table
+from fulfillment_worker.cli.terminal import away, coloured, indented, moment, table
 from fulfillment_worker.config.redact import visible
 from fulfillment_worker.core.causes import Group, Letter
 from fulfillment_worker.queue.inspector import Failure
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A dead letter with all there is to know. history: the attempts that failed."""
+    """A dead letter with all there is to know. history: the attempts that failed.
+
+    traceback: of the last of them, "" where there is none.
+    """
 
     letter: Letter
     group: str
     raw: bytes
     history: list[Failure]
+    traceback: str = ""
 
 
 def group_lines(groups: Iterable[Group], now: int) -> list[str]:
@@ -58,6 +62,7 @@ def opened_lines(opened: Opened, now: int) -> Iterator[str]:
     yield f"{name}  {coloured(visible(letter.reason), fg='red')}"
     for label, text in _details(opened, now):
         yield f"  {label:<13} {visible(text)}"
+    yield from indented(opened.traceback)
     yield visible(opened.raw.decode(errors="backslashreplace"))
 
 
@@ -86,6 +91,7 @@ def opened_fields(opened: Opened) -> dict[str, Any]:
     """For JSON: with `body`, or with `body_base64` where the bytes are not UTF-8."""
     fields = letter_fields(opened.letter, opened.group)
     fields["history"] = msgspec.to_builtins(opened.history)
+    fields["traceback"] = opened.traceback or None
     try:
         return {**fields, "body": opened.raw.decode()}
     except UnicodeDecodeError:

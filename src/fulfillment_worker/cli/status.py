@@ -11,7 +11,7 @@ import msgspec
 
 from fulfillment_worker.cli.options import settings_options
 from fulfillment_worker.cli.redis import ask, inspectors
-from fulfillment_worker.cli.terminal import coloured, moment, print_json
+from fulfillment_worker.cli.terminal import coloured, indented, moment, print_json
 from fulfillment_worker.config.redact import visible
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.queue.inspector import Whereabouts
@@ -86,6 +86,8 @@ def _lines(order_id: str, order: Whereabouts | None, now: int) -> Iterator[str]:
     yield f"{name}  {_status(order.status)}{position}"
     for label, text in _details(order, now):
         yield f"  {label:<13} {visible(text)}"
+    if order.traceback and order.status != "fulfilled":
+        yield from indented(order.traceback)
 
 
 def _status(status: str) -> str:

@@ -28,6 +28,11 @@ def coloured(text: str, **style: Any) -> str:
     return click.style(text, **style)
 
 
+def indented(text: str) -> list[str]:
+    """Lines of foreign text, to stand below others, with nothing in them that steers a terminal."""
+    return [f"  {visible(line)}" for line in text.splitlines()]
+
+
 def print_json(value: object, *, indent: int | None = 2) -> None:
     """Write a value as JSON in ASCII, so that nothing in it can steer a terminal."""
     click.echo(json.dumps(value, indent=indent))

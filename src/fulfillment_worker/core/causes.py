@@ -11,8 +11,10 @@ import msgspec
 
 _LONGEST_READ, _LONGEST = 1000, 200
 _DIGITS = (4, 8, 16, 64)
-# The status of an HTTP answer stays: 404 and 503 are two causes.
-_WORDS = re.compile(r"(?:answered|HTTP|status) \d{3}\b|[\w.:+-]+")
+# The status of an HTTP answer stays: 404 and 503 are two causes. So does the place in the code, all
+# but the line: that moves with each release.
+_WORDS = re.compile(r"(?:answered|HTTP|status) \d{3}\b|[\w.:+-]+:\d+ in [\w.<>]+|[\w.:+-]+")
+_PLACE = re.compile(r"(\S+):\d+( in \S+)")
 _STATUS = re.compile(r"\w+ \d{3}")
 
 
@@ -75,6 +77,8 @@ def normalised(error: str, order_id: str = "") -> str:
 
 def _constant(found: re.Match[str]) -> str:
     word = found[0]
+    if place := _PLACE.fullmatch(word):
+        return f"{place[1]}{place[2]}"
     varies = any(map(str.isdigit, word)) and not _STATUS.fullmatch(word)
     return "#" if varies else word
 

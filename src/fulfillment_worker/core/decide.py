@@ -43,14 +43,15 @@ def decide(
     match result:
         case Succeeded():
             return Fulfilled(delivery, order_id, attempt)
-        case Failed(error=error) if attempt >= policy.max_attempts:
-            return Dead(delivery, order_id, attempt, error, DeadReason.ATTEMPTS_EXHAUSTED)
-        case Failed(error=error, after=after):
+        case Failed(error=error, traceback=traceback) if attempt >= policy.max_attempts:
+            reason = DeadReason.ATTEMPTS_EXHAUSTED
+            return Dead(delivery, order_id, attempt, error, reason, traceback)
+        case Failed(error=error, after=after, traceback=traceback):
             seconds = backoff(attempt, policy, jitter) if after is None else after
             delay_ms = round(min(_LONGEST_DELAY_MS, seconds * 1000))
-            return Retried(delivery, order_id, attempt, error, delay_ms)
-        case Rejected(error=error):
-            return Dead(delivery, order_id, attempt, error, DeadReason.REJECTED)
+            return Retried(delivery, order_id, attempt, error, delay_ms, traceback)
+        case Rejected(error=error, traceback=traceback):
+            return Dead(delivery, order_id, attempt, error, DeadReason.REJECTED, traceback)
         case Interrupted():
             return Requeued(delivery, order_id, attempt)
         case _:

@@ -40,6 +40,7 @@ class AttemptEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     end_to_end: seconds from enqueued to fulfilled, where known.
     retry_in: seconds until the next attempt, where there will be one.
     dead: why the order is a dead letter now, if it is.
+    traceback: where the handler raised, in lines; "" where it raised nothing.
     """
 
     queue: str
@@ -50,6 +51,7 @@ class AttemptEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     duration: float
     reason: FailureReason | None = None
     error: str = ""
+    traceback: str = ""
     end_to_end: float | None = None
     retry_in: float | None = None
     dead: DeadReason | None = None

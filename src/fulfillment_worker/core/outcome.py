@@ -36,17 +36,22 @@ class Succeeded(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The attempt failed and may be tried again. after: seconds to wait at least, if asked for."""
+    """The attempt failed and may be tried again. after: seconds to wait at least, if asked for.
+
+    traceback: lines, bounded; "" where the shop's code raised nothing. So it is below.
+    """
 
     reason: FailureReason
     error: str
     after: float | None = None
+    traceback: str = ""
 
 
 class Rejected(msgspec.Struct, frozen=True):
     """The handler said that no attempt can ever succeed."""
 
     error: str
+    traceback: str = ""
 
 
 class Interrupted(msgspec.Struct, frozen=True):
@@ -75,6 +80,7 @@ class Retried(msgspec.Struct, frozen=True, array_like=True, tag="retried"):
     attempt: int
     error: str
     delay_ms: int
+    traceback: str = ""
 
 
 class Dead(msgspec.Struct, frozen=True, array_like=True, tag="dead"):
@@ -85,6 +91,7 @@ class Dead(msgspec.Struct, frozen=True, array_like=True, tag="dead"):
     attempt: int
     error: str
     reason: DeadReason
+    traceback: str = ""
 
 
 class Requeued(msgspec.Struct, frozen=True, array_like=True, tag="requeued"):

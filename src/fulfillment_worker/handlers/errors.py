@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from fulfillment_worker.core.raised import Escaped
 from fulfillment_worker.handlers.text import one_line
+
+__all__ = ["Escaped", "HandlerError"]
 
 _LONGEST = 500
 
@@ -15,14 +18,3 @@ class HandlerError(Exception):
 
     def __init__(self, reason: str) -> None:
         super().__init__(one_line(reason, _LONGEST))
-
-
-class Escaped(Exception):
-    """A handler raised what is no Exception (SystemExit, say), which would have ended the worker.
-
-    The original is the `__cause__`.
-    """
-
-    def __init__(self, error: BaseException) -> None:
-        said = str(error)
-        super().__init__(f"{type(error).__name__}: {said}" if said else type(error).__name__)

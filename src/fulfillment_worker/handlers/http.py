@@ -61,7 +61,7 @@ class Endpoint:
             ) as response:
                 self._judge(response, await _body(response, body_by))
         except httpx.HTTPError as error:
-            raise Retry(f"{self.name}: {_said(error)}") from error
+            raise Retry(f"{self.name}: {_said(error)}") from None
 
     async def close(self) -> None:
         """Close all connections."""

@@ -89,6 +89,7 @@ def _attempt(level: int, name: str, event: AttemptEnded, **more: object) -> None
         duration=event.duration,
         **more,
         trace_id=event.trace_id,
+        exception=event.traceback or None,
     )
 
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from fulfillment_worker.observability.records import LONGEST_VALUE, fields_of
+from fulfillment_worker.observability.records import LONGEST_VALUE, OwnRecord, fields_of
 from fulfillment_worker.observability.redact import redact, shown
 
 _LONGEST_TRACEBACK = 20_000
@@ -114,6 +114,8 @@ def _template(record: logging.LogRecord) -> str:
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    if isinstance(record, OwnRecord):
+        return redact(record.exc_text or "")
     if not record.exc_info or record.exc_info[0] is None:
         return ""
     try:

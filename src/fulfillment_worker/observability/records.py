@@ -28,10 +28,13 @@ _UNSAFE_NUMBER = 2**63
 
 
 class OwnRecord(logging.LogRecord):
-    """An event of the worker's own. fields: of what happened."""
+    """An event of the worker's own. fields: of what happened; `exception` is a traceback."""
 
     def __init__(self, logger: str, level: int, event: str, fields: dict[str, object]) -> None:
         super().__init__(logger, level, "", 0, event, (), None)
+        traceback = fields.pop("exception", None)
+        # Where formatters of others look for it as well.
+        self.exc_text = traceback if isinstance(traceback, str) else None
         self.fields = fields
 
 

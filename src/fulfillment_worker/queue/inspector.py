@@ -34,7 +34,8 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
     """Where an order is. Times are Unix ms of Redis's clock, None where not known.
 
     status: the contract's, or `waiting` (on the list) or `claimed` (a worker holds it, and has not
-    begun). position: among the waiting ones; 1 is next. history: attempts that failed.
+    begun). traceback: of the error, in lines. position: among the waiting ones; 1 is next.
+    history: attempts that failed.
     """
 
     order_id: str
@@ -43,6 +44,7 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int | None = None
     worker: str | None = None
     error: str | None = None
+    traceback: str | None = None
     position: int | None = None
     queued_at: int | None = None
     started_at: int | None = None
@@ -289,6 +291,7 @@ def _whereabouts(order_id: str, queue: str, record: dict[bytes, bytes]) -> Where
         attempt=_whole(fields.get("attempt")),
         worker=fields.get("worker"),
         error=fields.get("error"),
+        traceback=fields.get("traceback") or None,
         queued_at=_whole(fields.get("queued_at")),
         started_at=_whole(fields.get("started_at")),
         finished_at=_whole(fields.get("finished_at")),

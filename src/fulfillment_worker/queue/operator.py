@@ -71,11 +71,16 @@ class Operator:
             letter: bytes | None = await self._client.hget(keys.dead(self.queue), number)
         return None if letter is None else letter.partition(b"\n")[2]
 
-    async def history(self, order_id: str) -> list[Failure]:
-        """The attempts of an order that failed, as long as its status is kept."""
+    async def history(self, order_id: str) -> tuple[list[Failure], str]:
+        """The attempts of an order that failed, and the last one's traceback ("" for none).
+
+        They are there as long as the order's status is kept.
+        """
         async with answered(self._url):
-            told = await self._client.hget(keys.order(self.queue, order_id), "history")
-        return list(failures(told or b""))
+            told, traceback = await self._client.hmget(
+                keys.order(self.queue, order_id), "history", "traceback"
+            )
+        return list(failures(told or b"")), (traceback or b"").decode(errors="backslashreplace")
 
     async def retry_dead(self, numbers: Sequence[int], advance: Advance) -> None:
         """Put letters back, due at once, their failures forgiven.

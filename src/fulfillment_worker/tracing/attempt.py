@@ -9,7 +9,8 @@ from collections.abc import Callable
 from opentelemetry.trace import Span, Status, StatusCode
 
 from fulfillment_worker.core.order import Reject, Retry
-from fulfillment_worker.core.outcome import Failed, FailureReason
+from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected
+from fulfillment_worker.core.raised import meaning, original
 
 REASON = "fulfillment.failure.reason"
 INTERRUPTED = "fulfillment.interrupted"
@@ -50,8 +51,11 @@ class Attempt:
             self.interrupted()
             return
         if error is not None and self._span is not None:
-            text = _one_line(self._redact(_text(error)))
-            self._fail(_reason(error), _type(error), text)
+            error = original(error)
+            result = meaning(error)
+            text = self._redact(result.error)[:_LONGEST_TEXT]
+            reason = FailureReason.REJECTED if isinstance(result, Rejected) else result.reason
+            self._fail(reason, _type(error), text)
             self._record(self._span, error, text)
         self._end()
 
@@ -86,13 +90,6 @@ class Attempt:
             self._on_end(self)
 
 
-def _reason(error: BaseException) -> FailureReason:
-    """As the executor has it."""
-    if isinstance(error, Retry):
-        return FailureReason.DEPENDENCY
-    return FailureReason.REJECTED if isinstance(error, Reject) else FailureReason.HANDLER
-
-
 def _type(error: BaseException) -> str:
     kind = type(error)
     if kind in (Retry, Reject):
@@ -109,15 +106,6 @@ def _traceback(error: BaseException) -> str:
     trace = error.__traceback__
     while trace and trace.tb_frame.f_globals.get("__package__", "") in _OURS:
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a handler's exception may fail even at this
-        return "(its text could not be had)"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_LONGEST_TEXT]
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    # A text that can't be encoded would keep the whole batch of spans from being sent.
+    return text.encode("utf-8", "backslashreplace").decode()

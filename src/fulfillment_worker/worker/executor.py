@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable
 
-from fulfillment_worker.core.order import Order, Reject, Retry
+from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import (
     INTERRUPTED,
     SUCCEEDED,
     Failed,
     FailureReason,
-    Rejected,
     Result,
 )
+from fulfillment_worker.core.raised import meaning, timed_out
 from fulfillment_worker.worker.carriers import Carriers, Ended
 from fulfillment_worker.worker.delivery import Delivery
 
 _STOPPING_GRACE = 5.0
 """Seconds at most that a handler which was told to stop may go on before it is given up."""
-_LONGEST_ERROR = 1000
 _LOST = Failed(FailureReason.LEASE_LOST, "the lease ran out while the handler ran")
 """Said to handlers that are stopped without a report, as CancelledError's argument. Those that are
 cut short are told the result that they have now. Tracing reads it."""
@@ -105,8 +103,8 @@ class Executor:
             await self._handler(delivery.order)
             result = SUCCEEDED
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it is one order's failure
-            result = _read(error)
-        if delivery.cut_short and not (delivery.cut_short is INTERRUPTED and result is SUCCEEDED):
+            result = _read(error, delivery.cut_short)
+        if result is SUCCEEDED and delivery.cut_short and delivery.cut_short is not INTERRUPTED:
             result = delivery.cut_short
         self._report(delivery, result)
 
@@ -139,37 +137,10 @@ class Executor:
             self._cut_short(delivery, self._running.pop(delivery), why)
 
 
-def _read(error: BaseException) -> Result:
-    """What the handler says by raising this."""
-    match error:
-        case Retry():
-            return Failed(FailureReason.DEPENDENCY, _describe(error, "Retry"), _after(error))
-        case Reject():
-            return Rejected(_describe(error, "Reject"))
-        case asyncio.CancelledError():
-            return Failed(FailureReason.HANDLER, "the handler cancelled itself")
-        case _:
-            return Failed(FailureReason.HANDLER, _describe(error))
-
-
-# An exception is the shop's code, too: whatever it does when it is looked at must end here.
-
-
-def _after(error: Retry) -> float | None:
-    """The delay that was asked for, in seconds. A subclass may have put anything there."""
-    try:
-        after = float(error.after) if isinstance(error.after, int | float) else math.nan
-    except BaseException:  # noqa: BLE001
-        return None
-    return after if 0 <= after < math.inf else None
-
-
-def _describe(error: BaseException, says_itself: str = "") -> str:
-    """The error in one line of bounded length. A Retry or Reject is its reason alone."""
-    try:
-        text = " ".join(str(error).split())
-    except BaseException:  # noqa: BLE001
-        text = "(its text could not be had)"
-    name = type(error).__name__
-    line = (text or says_itself) if says_itself else f"{name}: {text}" if text else name
-    return line[:_LONGEST_ERROR].encode("utf-8", "backslashreplace").decode()
+def _read(error: BaseException, cut_short: Result | None) -> Result:
+    """How an attempt ended that raised this. cut_short: what it was told to end as, if it was."""
+    if isinstance(cut_short, Failed):
+        return timed_out(cut_short, error)
+    if cut_short is None and issubclass(type(error), asyncio.CancelledError):
+        return Failed(FailureReason.HANDLER, "the handler cancelled itself")
+    return cut_short or meaning(error)

@@ -100,6 +100,7 @@ def failed(queue: str, worker: str, delivery: Delivery, *, kept: bool) -> Event 
         duration=time.monotonic() - delivery.started,
         reason=reason,
         error=error,
+        traceback=_traceback(delivery) if kept else "",
         retry_in=outcome.delay_ms / 1000 if kept and isinstance(outcome, Retried) else None,
         dead=outcome.reason if kept and isinstance(outcome, Dead) else None,
         trace_id=_sampled_trace(order.traceparent),
@@ -114,6 +115,11 @@ def _failure(delivery: Delivery) -> tuple[FailureReason | None, str]:
             return FailureReason.REJECTED, error
         case _:
             return None, ""
+
+
+def _traceback(delivery: Delivery) -> str:
+    result = delivery.result
+    return result.traceback if isinstance(result, Failed | Rejected) else ""
 
 
 def _since(unix: float | None, now: int) -> float | None:

@@ -38,8 +38,8 @@ class FakeOperator:
     async def read(self, number: int) -> bytes | None:
         return next((raw for each, raw in self.dead.items() if each.number == number), None)
 
-    async def history(self, order_id: str) -> list[Failure]:
-        return [Failure(1, 5, f"{order_id} failed")]
+    async def history(self, order_id: str) -> tuple[list[Failure], str]:
+        return [Failure(1, 5, f"{order_id} failed")], "Traceback:\n  \x1b[2J"
 
     async def retry_dead(self, numbers: Sequence[int], advance: Callable[..., object]) -> None:
         self._move(numbers, self.retried, advance)
@@ -121,6 +121,7 @@ def test_a_letter_is_shown_without_steering_the_terminal(cli: Run, operator: Fak
     assert "\x1b" not in result.stdout
     assert result.stdout.splitlines()[-1] == '{"order_id": "A-1", "x": "\\x1b[31m\\n"}'
     assert "A-1 failed" in result.stdout
+    assert "  Traceback:\n    \\x1b[2J\n" in result.stdout
     assert cli("dead", "show", "3").stdout.splitlines()[-1] == "\\xff\\n"
 
 
@@ -133,7 +134,8 @@ def test_programs_get_bytes_as_text_or_base64(cli: Run, operator: FakeOperator) 
     text, rubbish = json.loads(cli("dead", "show", "1", "3", "--json").stdout)
     assert text["body"] == ESCAPE.decode()
     assert base64.b64decode(rubbish["body_base64"]) == b"\xff\n"
-    assert rubbish["history"] == []
+    assert text["traceback"] == "Traceback:\n  \x1b[2J"
+    assert (rubbish["history"], rubbish["traceback"]) == ([], None)
 
 
 def test_a_letter_that_is_not_there_is_exit_1(cli: Run, operator: FakeOperator) -> None:

@@ -30,6 +30,7 @@ def test_a_record_is_told_in_full(cli: Run, fake: FakeRedis) -> None:
         b"attempt": b"2",
         b"worker": b"w-1",
         b"error": b"carrier is down",
+        b"traceback": b"Traceback:\n  line",
         b"queued_at": b"1000",
         b"started_at": b"2000",
         b"next_attempt_at": b"1.7e3",
@@ -44,6 +45,7 @@ def test_a_record_is_told_in_full(cli: Run, fake: FakeRedis) -> None:
             "attempt": 2,
             "worker": "w-1",
             "error": "carrier is down",
+            "traceback": "Traceback:\n  line",
             "position": None,
             "queued_at": 1000,
             "started_at": 2000,
@@ -113,6 +115,7 @@ def test_people_get_times_and_history(cli: Run, fake: FakeRedis) -> None:
         b"attempt": b"2",
         b"worker": b"w-1",
         b"error": b"no such SKU",
+        b"traceback": b"Traceback:\n  File \x1b[2J",
         b"finished_at": b"86400000",
         b"history": b'{"attempt":1,"at":1000,"error":"carrier is down"}\n',
     }
@@ -122,6 +125,7 @@ def test_people_get_times_and_history(cli: Run, fake: FakeRedis) -> None:
     assert "1970-01-0" in text
     assert "failed (1)" in text
     assert "carrier is down" in text
+    assert text.endswith("  Traceback:\n    File \\x1b[2J\n")
 
 
 def test_what_orders_say_cannot_steer_the_terminal(cli: Run, fake: FakeRedis) -> None:

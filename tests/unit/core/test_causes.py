@@ -38,6 +38,8 @@ def letter(number: int, **fields: Any) -> Letter:
         ("shop answered 404 Not Found", "shop answered 404 Not Found"),
         ("HTTP 5031 is none", "HTTP # is none"),
         ("took 1.5 s,\n  not  0x1F", "took # s, not #"),
+        ("KeyError: 'a' (shop/v2.py:12 in A.f)", "KeyError: 'a' (shop/v2.py in A.f)"),
+        ("KeyError: 7 (shop.py:7 in f.<locals>.g)", "KeyError: # (shop.py in f.<locals>.g)"),
         ("", ""),
     ],
 )

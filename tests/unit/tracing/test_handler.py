@@ -239,7 +239,7 @@ def _raising(error: BaseException) -> Handle:
         (ValueError("no\n paper"), "handler", "ValueError", "no paper"),
         (ValueError("at redis://:hunter2@host"), "handler", "ValueError", "at redis://***@host"),
         (msgspec.ValidationError("odd"), "handler", "msgspec.ValidationError", "odd"),
-        (SystemExit(3), "handler", "fulfillment_worker.handlers.errors.Escaped", "SystemExit: 3"),
+        (SystemExit(3), "handler", "SystemExit", "SystemExit: 3"),
     ],
 )
 async def test_a_failure_is_told(
@@ -249,7 +249,7 @@ async def test_a_failure_is_told(
         await setup.traced(_raising(error))(order())
     (span,) = setup.spans
     assert span.status.status_code is StatusCode.ERROR
-    assert (span.status.description or "").startswith(text)
+    assert text in (span.status.description or "")
     assert span.attributes is not None
     assert span.attributes["fulfillment.failure.reason"] == reason
     assert span.attributes["error.type"] == type_

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
 
+import msgspec
 import pytest
 
 from fulfillment_worker import Order, Reject, Retry
@@ -181,6 +183,14 @@ def handler_failed(error: str) -> Failed:
     return Failed(FailureReason.HANDLER, error)
 
 
+def bare(result: Result) -> Result:
+    """Without the traceback, and the places in the code: those are tests/unit/core's."""
+    if not isinstance(result, Failed | Rejected):
+        return result
+    error = re.sub(r" \([\w./]+:\d+ in [^)]+\)", "", result.error)
+    return msgspec.structs.replace(result, error=error, traceback="")
+
+
 NO_TEXT = "(its text could not be had)"
 
 
@@ -190,10 +200,12 @@ NO_TEXT = "(its text could not be had)"
         (raise_system_exit, handler_failed("SystemExit: 3")),
         (raise_keyboard_interrupt, handler_failed("KeyboardInterrupt")),
         (raise_generator_exit, handler_failed("GeneratorExit")),
-        (raise_group, handler_failed("BaseExceptionGroup: two (2 sub-exceptions)")),
+        (raise_group, handler_failed("two: KeyboardInterrupt; SystemExit: 1")),
         (
             raise_stop_iteration,
-            handler_failed("RuntimeError: coroutine raised StopIteration"),
+            handler_failed(
+                "RuntimeError: coroutine raised StopIteration, because of StopIteration: 1"
+            ),
         ),
         (raise_cancelled, handler_failed("the handler cancelled itself")),
         (cancel_itself_and_wait, handler_failed("the handler cancelled itself")),
@@ -204,7 +216,7 @@ NO_TEXT = "(its text could not be had)"
         (reject_without_text, Rejected(NO_TEXT)),
         (
             fail_in_a_group,
-            handler_failed("ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)"),
+            handler_failed("ValueError: oh"),
         ),
         (group_without_wait, SUCCEEDED),
         (let_its_own_time_run_out, handler_failed("TimeoutError")),
@@ -220,7 +232,8 @@ async def test_it_ends_as_one_result_and_others_go_on(handler: Any, result: Resu
     bench = Bench(shop)
     bench.start("A", "good", "B")
     await bench.until_ended(3)
-    assert bench.results == {"A": result, "good": SUCCEEDED, "B": result}
+    results = {name: bare(result) for name, result in bench.results.items()}
+    assert results == {"A": result, "good": SUCCEEDED, "B": result}
     assert bench.executor.running == 0
 
 
@@ -272,7 +285,7 @@ async def test_it_is_cut_short(handler: Handler, aborted: Result) -> None:
     late = Bench(handler, order_timeout=0.02)
     late.start("A", "B")
     await late.until_ended(2)
-    assert late.results == {"A": LATE, "B": LATE}
+    assert {name: bare(result) for name, result in late.results.items()} == {"A": LATE, "B": LATE}
     bench = Bench(handler)
     deliveries = bench.start("A", "B")
     await bench.until_running(2)

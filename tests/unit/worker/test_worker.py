@@ -110,7 +110,8 @@ async def test_failures_are_retried_and_then_dead(
     assert len(shop.handled) == 3
     await shop.until(lambda: len(shop.all(AttemptEnded)) == 3)
     first, _, last = shop.all(AttemptEnded)
-    assert (first.reason, first.error, first.dead) == (reason, error, None)
+    assert (first.reason, first.dead) == (reason, None)
+    assert first.error.startswith(error)
     assert first.retry_in is not None
     assert (last.attempt, last.dead) == (3, DeadReason.ATTEMPTS_EXHAUSTED)
 

@@ -73,9 +73,10 @@ end
 
 local status_ttl = whole(policy.status_ttl)
 
-local function mark_dead(order_id, err)
+local function mark_dead(order_id, err, traceback)
   local key = policy.order_prefix .. order_id
-  call('HSET', key, 'status', 'dead', 'error', err, 'finished_at', now)
+  call('HSET', key, 'status', 'dead', 'error', err, 'traceback', traceback or '',
+    'finished_at', now)
   call('HDEL', key, 'next_attempt_at')
   call('PEXPIRE', key, status_ttl)
 end

@@ -54,12 +54,12 @@ local function wait_until(due, entry, order_id, attempt)
   emit(order_id, 'retrying', attempt)
 end
 
-function outcome.retried(delivery, order_id, attempt, err, delay)
+function outcome.retried(delivery, order_id, attempt, err, delay, traceback)
   local entry = entry_of(delivery)
   if not entry then return end
   local key = policy.order_prefix .. order_id
   remember_failure(key, attempt, err)
-  call('HSET', key, 'error', err)
+  call('HSET', key, 'error', err, 'traceback', traceback or '')
   entry.failures = attempt
   wait_until(whole(NOW + delay), entry, order_id, attempt)
   call('HDEL', IN_FLIGHT, delivery)
@@ -73,14 +73,14 @@ function outcome.requeued(delivery, order_id, attempt)
   call('HDEL', IN_FLIGHT, delivery)
 end
 
-function outcome.dead(delivery, order_id, attempt, err, reason)
+function outcome.dead(delivery, order_id, attempt, err, reason, traceback)
   local entry = entry_of(delivery)
   if not entry then return end
   entry.failures = attempt
   bury(entry, order_id, reason, err, WORKER)
   if order_id ~= '' then
     remember_failure(policy.order_prefix .. order_id, attempt, err)
-    mark_dead(order_id, err)
+    mark_dead(order_id, err, traceback)
   end
   call('HDEL', IN_FLIGHT, delivery)
 end

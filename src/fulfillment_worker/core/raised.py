@@ -1,0 +1,142 @@
+"""What it means that a handler raised an exception: the one place where that is decided.
+
+A group (`ExceptionGroup`, as of a TaskGroup) means what its exceptions mean, at any depth: a Reject
+among them rejects; else the attempt failed, and waits as long as the latest Retry asks for.
+
+An exception is the shop's code, too: whatever it does when it is looked at must end here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import islice
+
+from fulfillment_worker.core.order import Reject, Retry
+from fulfillment_worker.core.origin import place_of, traceback_of
+from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected
+
+LONGEST_ERROR = 1000
+_MOST_LEAVES = 1000
+_MOST_TOLD = 5
+_UNREADABLE = "(its text could not be had)"
+# What the libraries that have task groups say of any group; its exceptions say it better.
+_SAYS_NOTHING = ("unhandled errors in a TaskGroup", "Exceptions from Trio nursery")
+
+
+class Escaped(Exception):
+    """A handler raised what is no Exception (SystemExit, say), which would have ended the worker.
+
+    The original is the `__cause__`.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        said = _text(error)
+        name = type(error).__name__
+        super().__init__(f"{name}: {said}" if said else name)
+
+
+def meaning(error: BaseException) -> Failed | Rejected:
+    """How an attempt ended whose handler raised this. Never raises."""
+    try:
+        error = original(error)
+        leaves = list(islice(_leaves(error), _MOST_LEAVES))
+        rejects = [leaf for leaf in leaves if issubclass(type(leaf), Reject)]
+        if rejects:
+            return Rejected(_describe_all(error, rejects), traceback_of(error))
+        retries = [leaf for leaf in leaves if issubclass(type(leaf), Retry)]
+        afters = [after for leaf in retries if (after := _after(leaf)) is not None]
+        only_retries = len(retries) == len(leaves) > 0
+        reason = FailureReason.DEPENDENCY if only_retries else FailureReason.HANDLER
+        after = max(afters, default=None)
+        return Failed(reason, _describe_all(error, leaves), after, traceback_of(error))
+    except BaseException:  # noqa: BLE001
+        return Failed(FailureReason.HANDLER, "an exception that can't be read")
+
+
+def timed_out(timeout: Failed, cancelled: BaseException) -> Failed:
+    """The same time-out, with the place where the attempt was when it was cut short."""
+    try:
+        error = timeout.error + place_of(cancelled)
+        return Failed(timeout.reason, error, timeout.after, traceback_of(cancelled))
+    except BaseException:  # noqa: BLE001
+        return timeout
+
+
+def original(error: BaseException) -> BaseException:
+    """What the handler itself raised."""
+    inside = error.__cause__ if type(error) is Escaped else None
+    return error if inside is None else inside
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions of a group, however deep; of anything else, itself."""
+    waiting = [error]
+    while waiting:
+        first = waiting.pop()
+        if issubclass(type(first), BaseExceptionGroup):
+            waiting += reversed(BaseExceptionGroup.exceptions.__get__(first))
+        else:
+            yield first
+
+
+def _after(error: BaseException) -> float | None:
+    """The delay that a Retry asks for, in seconds. A subclass may have put anything there."""
+    try:
+        asked = getattr(error, "after", None)
+        after = float(asked) if isinstance(asked, int | float) else math.nan
+    except BaseException:  # noqa: BLE001
+        return None
+    return after if 0 <= after < math.inf else None
+
+
+def _describe_all(error: BaseException, leaves: list[BaseException]) -> str:
+    """The leaves in one line of bounded length, each once, in an order that is always the same."""
+    if len(leaves) == 1 and leaves[0] is error:
+        return describe(error)
+    told = sorted({describe(leaf, error) for leaf in leaves})
+    more = len(told) - _MOST_TOLD
+    line = "; ".join(told[:_MOST_TOLD]) + (f"; and {more} more" if more > 0 else "")
+    title = _one_line(BaseExceptionGroup.message.__get__(error))
+    if not title.startswith(_SAYS_NOTHING):
+        line = f"{title}: {line}"
+    return line[:LONGEST_ERROR]
+
+
+def describe(error: BaseException, within: BaseException | None = None) -> str:
+    """The error in one line of bounded length: what, because of what, and where.
+
+    A Retry or Reject is its reason alone: it says what the shop wants to be read. within: the group
+    that it was raised with.
+    """
+    place = "" if issubclass(type(error), Retry | Reject) else place_of(error, within)
+    line = _named(error)
+    cause, seen = error.__cause__, {id(error)}
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        # A cancellation is how a time-out of asyncio's comes about, and says no more than it.
+        says_more = (_text(cause) or type(cause).__name__) not in line
+        if says_more and issubclass(type(cause), Exception):
+            line += f", because of {_named(cause)}"
+        cause = cause.__cause__
+    return line[: LONGEST_ERROR - len(place)] + place
+
+
+def _named(error: BaseException) -> str:
+    text, name = _text(error), type(error).__name__
+    if issubclass(type(error), Retry | Reject):
+        says_itself = "Retry" if issubclass(type(error), Retry) else "Reject"
+        return text or says_itself
+    return f"{name}: {text}" if text else name
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return _one_line(str(error))
+    except BaseException:  # noqa: BLE001
+        return _UNREADABLE
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())[:LONGEST_ERROR]
+    return line.encode("utf-8", "backslashreplace").decode()
