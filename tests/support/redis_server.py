@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -21,7 +22,7 @@ def binary_of(version: str) -> str:
     """The server program for `redis-7` or `valkey-9`; the test fails where it is missing."""
     if version == "valkey-9":
         return str(server_binary())
-    found = shutil.which("redis-server")
+    found = shutil.which(os.environ.get("REDIS_SERVER", "redis-server"))
     if found is None:
         pytest.fail("redis-server is missing; run: sudo apt-get install -y redis-server")
     return found
