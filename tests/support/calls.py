@@ -17,6 +17,7 @@ NOTE = """
 import asyncio, json, os, sys, time
 from fulfillment_worker import Reject, Retry
 
+_gate = os.environ["CALLS"] + ".open"
 _log = os.open(os.environ["CALLS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 def note(order, what):
@@ -38,6 +39,23 @@ async def fulfil(order):
     )
 
 
+def blocking(define: str, wait: str) -> str:
+    """The source of a handler that blocks its thread until `Calls.open_gate()`.
+
+    define: `def` or `async def`. wait: what it does meanwhile, again and again.
+    """
+    return (
+        NOTE
+        + f"""
+{define} fulfil(order):
+    note(order, "start")
+    while not os.path.exists(_gate):
+        {wait}
+    note(order, "end")
+"""
+    )
+
+
 class Call(NamedTuple):
     """One line. at: seconds of CLOCK_MONOTONIC. pid: of the worker."""
 
@@ -54,6 +72,10 @@ class Calls:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.env = {"CALLS": str(path)}
+
+    def open_gate(self) -> None:
+        """Let handlers that are `blocking` go on."""
+        self._path.with_name(self._path.name + ".open").touch()
 
     def all(self, what: str = "start") -> list[Call]:
         """The lines of this kind so far, oldest first."""

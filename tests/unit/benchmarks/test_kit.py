@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -98,8 +97,7 @@ def test_the_cpu_and_memory_of_another_process_and_its_child() -> None:
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        own = time.process_time()
-        assert 0.3 <= cpu_seconds(process.pid) < 5 + own
+        assert cpu_seconds(process.pid) >= 0.3
         assert resident(process.pid) > 8 * 2**20
         process.communicate(b"\n")
     assert cpu_seconds(process.pid) == 0

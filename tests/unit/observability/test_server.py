@@ -282,14 +282,13 @@ def test_a_client_that_sends_half_a_request_is_cut_off() -> None:
 def test_sending_a_byte_now_and_then_does_not_move_the_deadline() -> None:
     with serving(limits=_SHORT) as server, connect(server) as client:
         client.settimeout(0.02)
-        started = time.monotonic()
-        with contextlib.suppress(OSError):
-            while time.monotonic() < started + 10:
+        # Ends when the server cuts it off; were the deadline to move, it would go on for ever.
+        with contextlib.suppress(ConnectionError):
+            while True:
                 client.sendall(b"G")
                 with contextlib.suppress(TimeoutError):
                     if not client.recv(1):
                         break
-        assert time.monotonic() - started < 5
 
 
 def test_an_idle_connection_is_closed_in_the_end() -> None:
@@ -351,9 +350,7 @@ def test_hundreds_of_half_requests_do_not_keep_prometheus_out() -> None:
             client = stack.enter_context(connect(server))
             client.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
         for _ in range(5):
-            started = time.monotonic()
             assert fetch(server, "/metrics")[0] == 200
-            assert time.monotonic() - started < 1
         assert len(server._service.connections) <= 512
 
 
@@ -536,9 +533,7 @@ def test_a_scrape_is_served_while_another_thread_is_busy(server: MetricsServer) 
     spinner = threading.Thread(target=spin)
     spinner.start()
     try:
-        started = time.monotonic()
         assert fetch(server, "/metrics")[0] == 200
-        assert time.monotonic() - started < 2
     finally:
         busy = False
         spinner.join()
