@@ -17,10 +17,10 @@ import msgspec
 
 from fulfillment_worker.core.ahead import Ahead
 from fulfillment_worker.core.appetite import Appetite
-from fulfillment_worker.core.events import Event
 from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Rung, Trip
 from fulfillment_worker.core.outcome import INTERRUPTED, Outcome, Requeued, Result
 from fulfillment_worker.core.slots import Slots
+from fulfillment_worker.worker.deferred import DeferredTell
 from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.doorbell import Doorbell
 from fulfillment_worker.worker.executor import Executor
@@ -50,7 +50,8 @@ _LAST_PATIENCE = 2.0
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What all conversations of a worker share.
 
-    lease: seconds. alone: whether there is one only. room_freed: tells the others.
+    lease: seconds. alone: whether there is one only. room_freed: tells those that wait for room.
+    holders: those that hold orders.
     """
 
     rules: OrderRules
@@ -61,6 +62,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     tell: Tell
     alone: bool
     room_freed: Callable[[], None]
+    holders: set[Conversation]
 
 
 class Conversation:
@@ -71,8 +73,8 @@ class Conversation:
         self._rank = rank
         self._terms = terms
         self._slots = terms.slots
+        self._tell = DeferredTell(terms.tell)
         self._ledger = Ledger(queue.name, terms.rules, self._tell)
-        self._withheld: list[Event] | None = None
         self._doorbell = Doorbell(queue, self._ring)
         self._nudged = asyncio.Event()
         self._urgent = False
@@ -102,10 +104,9 @@ class Conversation:
         """How many orders of this queue the worker holds."""
         return len(self._ledger)
 
-    @property
-    def unrecorded(self) -> Callable[[], int]:
-        """Tells how many orders have ended, and the queue doesn't know it yet."""
-        return self._ledger.unrecorded
+    def unrecorded(self) -> int:
+        """How many orders have ended, and the queue doesn't know it yet."""
+        return self._ledger.unrecorded()
 
     @property
     def queue(self) -> str:
@@ -172,7 +173,7 @@ class Conversation:
         try:
             while not self._something_to_say():
                 self._nudged.clear()
-                if self._room():
+                if self._listens():
                     await self._stand_by()
                     self._doorbell.listen()
                 # A trip that stood by may have been made since. It says that the worker is alive,
@@ -198,27 +199,15 @@ class Conversation:
     def _ring(self, rung: Rung) -> None:
         if rung.trip and rung.reply and self._may_take(rung.trip, rung.reply):
             # An order waits to be started; what is to be told can wait until it is.
-            self._withheld = self._withheld or []
+            self._tell.defer()
             self._absorb(rung.trip, rung.reply)
             self._catch_up()
-            asyncio.get_running_loop().call_soon(self._tell_withheld)
         else:
             self._urgent = True
             self._unsure = self._unsure or (rung.trip is not None and rung.reply is None)
             if rung.raw is not None:
                 self._ledger.expect(rung.raw)
         self.nudge()
-
-    def _tell(self, event: Event) -> None:
-        if self._withheld is None:
-            self._terms.tell(event)
-        else:
-            self._withheld.append(event)
-
-    def _tell_withheld(self) -> None:
-        withheld, self._withheld = self._withheld, None
-        for event in withheld or ():
-            self._terms.tell(event)
 
     def _may_take(self, trip: Trip, reply: Reply) -> bool:
         """Whether a trip that stood by is the last that was made, and was made just now.
@@ -228,6 +217,16 @@ class Conversation:
         late = time.monotonic() - self._talked_at - (reply.now - self._last.now) / 1000
         is_last = self._ledger.is_next(trip) and not self._talking
         return is_last and late < self._terms.lease / 3
+
+    def _listens(self) -> bool:
+        """Whether an order that comes is to wake this worker.
+
+        With several queues also where there is no room for it: until the queue is known to wait
+        for room, nothing is asked of it, and nothing that others do concerns it.
+        """
+        if self._terms.alone:
+            return self._room() > 0
+        return not (self._quiet or self._last.backlog or self._last.paused)
 
     def _room(self) -> int:
         """For how many more orders there is room, were they there."""
@@ -242,12 +241,12 @@ class Conversation:
             longest = min(_BUSY_SILENCE, self._terms.lease / 3)
         elif not self._surveyed:
             longest = _SETTLING
-        elif self._room():
+        elif self._listens():
             longest = min(self._terms.lease, _LONGEST_IDLE) + _IDLE_SILENCE_OVER_LEASE
         else:
             longest = _BUSY_SILENCE
         until = since + longest
-        if self._next_due is None or not self._room():
+        if self._next_due is None or not self._listens():
             return until
         due = self._next_due
         # A lease that ran out is due for all idle workers: the jitter lets one of them be first.
@@ -368,6 +367,10 @@ class Conversation:
 
     def _occupy(self, claiming: int = 0) -> None:
         self._slots.occupy(self._rank, self._ledger.occupying + claiming)
+        if self._ledger:
+            self._terms.holders.add(self)
+        else:
+            self._terms.holders.discard(self)
 
     async def _leave(self) -> None:
         """The last trip: what woke this worker goes to another, and the queue forgets it."""

@@ -36,6 +36,7 @@ class Worker:
     ) -> None:
         self._executor = Executor(handler, order_timeout, concurrency, self._unrecorded)
         self._slots = Slots(concurrency, len(queues))
+        self._holders: set[Conversation] = set()
         terms = Terms(
             rules=rules,
             lease=lease,
@@ -44,12 +45,12 @@ class Worker:
             guard=Guard(Breaker(breaker), self._slots, tell),
             tell=tell,
             alone=len(queues) == 1,
-            room_freed=self._nudge_all if len(queues) > 1 else _nobody_else,
+            room_freed=self._nudge_next if len(queues) > 1 else _nobody_else,
+            holders=self._holders,
         )
         self._conversations = [
             Conversation(queue, rank, terms) for rank, queue in enumerate(queues)
         ]
-        self._counts = [conversation.unrecorded for conversation in self._conversations]
 
     @property
     def running(self) -> int:
@@ -88,13 +89,15 @@ class Worker:
             conversation.abort()
 
     def _unrecorded(self) -> int:
-        if len(self._counts) == 1:  # as nearly always, and once for each order
-            return self._counts[0]()
-        return sum(count() for count in self._counts)
+        # Once for each order: idle queues must cost nothing.
+        unrecorded = 0
+        for conversation in self._holders:
+            unrecorded += conversation.unrecorded()
+        return unrecorded
 
-    def _nudge_all(self) -> None:
-        for conversation in self._conversations:
-            conversation.nudge()
+    def _nudge_next(self) -> None:
+        for rank in self._slots.next():
+            self._conversations[rank].nudge()
 
 
 def _nobody_else() -> None:

@@ -84,8 +84,33 @@ def served(capacity: int, turns: int, waiting: tuple[bool, ...]) -> list[int]:
 def test_a_preferred_queue_gets_most_and_starves_nobody() -> None:
     first, second, third = served(10, 1000, (True, True, True))
     assert first > 0.7 * (first + second + third)
-    assert second >= 500
-    assert third >= 500
+    assert first > second > third
+    assert third >= 300
+
+
+def test_preference_holds_for_all_ranks_without_starving_any() -> None:
+    granted = served(50, 4000, (True,) * 20)
+    assert granted == sorted(granted, reverse=True)
+    assert granted[-1] > 0
+    assert granted[0] > sum(granted) / 2
+
+
+def test_the_share_of_a_queue_does_not_depend_on_idle_ones_between() -> None:
+    assert served(1, 1100, (True, *[False] * 400, True))[-1] == 100
+
+
+def test_free_room_is_for_the_first_that_waits_and_those_that_are_owed_some() -> None:
+    slots = Slots(10, 500)
+    assert list(slots.next()) == []
+    for queue in (7, 300, 499):
+        slots.waits(queue, True)
+    assert list(slots.next()) == [7]
+    slots.grant(7, 10)
+    assert list(slots.next()) == [300, 7]
+    slots.occupy(7, 9)
+    assert list(slots.next()) == [300]
+    slots.occupy(7, 10)
+    assert list(slots.next()) == []
 
 
 def test_nobody_starves_where_there_is_room_for_one_order_alone() -> None:
