@@ -6,6 +6,7 @@ import click
 
 from fulfillment_worker.cli.options import settings_options
 from fulfillment_worker.config.settings import SPECS, Settings
+from fulfillment_worker.config.streams import make_streams_safe
 
 
 @click.command()
@@ -21,6 +22,7 @@ def run(settings: Settings) -> int:
       fulfillment-worker run --handler https://shop.example/fulfil --concurrency 200
       FULFILLMENT_HANDLER=shop.orders:fulfil REDIS_URL=redis://redis:6379/0 fulfillment-worker run
     """
+    make_streams_safe()
     # Here, so that --help stays quick, and a process has in memory only what it needs.
     if settings.supervised:
         from fulfillment_worker.supervisor.run import run as supervise  # noqa: PLC0415

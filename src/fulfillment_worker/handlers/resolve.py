@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 from fulfillment_worker.handlers.errors import HandlerError
+from fulfillment_worker.handlers.patches import refuse_patches
 
 
 def resolve(spec: str) -> object:
@@ -17,6 +18,7 @@ def resolve(spec: str) -> object:
     module, attributes = _split(spec)
     _put_working_directory_first()
     found = _import(module)
+    refuse_patches(module)
     path = module
     for name in attributes:
         found = _attribute(found, name, path)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import select
 import selectors
+import sys
 import threading
 from collections.abc import Coroutine
-from typing import Any
+from logging import ERROR
+from typing import Any, TypeVar
 
 from fulfillment_worker.config import forks
+from fulfillment_worker.observability.logs import log
 
+_R = TypeVar("_R")
 _LAST_CHANCE = 0.5
 """Seconds in which handlers that were given up may still end, before the process leaves them."""
+_STOPPED = "it goes on, and nothing is lost; find what calls loop.stop() in the handler's code"
 _MOST_OF_SELECT = 1024
 """The first number of a file that select(2) can't wait for."""
 
@@ -26,15 +31,17 @@ def run_loop(main: Coroutine[Any, Any, int]) -> tuple[int, bool]:
     obstinate = False
     try:
         code = _run_through(runner.get_loop(), main)
-        obstinate = runner.run(_goes_on())
+        obstinate = _run_through(runner.get_loop(), _goes_on())
     finally:
         if not obstinate:
             runner.close()
     return code, obstinate
 
 
-def _run_through(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, int]) -> int:
-    """A task that a handler made may raise SystemExit, which ends the loop, but not the worker."""
+def _run_through(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, _R]) -> _R:
+    """A handler may end the loop, but not the worker: by `loop.stop()`, or by a task that it made
+    and that raises SystemExit.
+    """
     asyncio.set_event_loop(loop)
     task = loop.create_task(main)
     while True:
@@ -43,6 +50,11 @@ def _run_through(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, int]
         except (SystemExit, KeyboardInterrupt):
             if task.done():
                 raise
+        except RuntimeError:
+            # Of loop.stop(), or of the worker itself.
+            if task.done() or loop.is_closed():
+                raise
+            log(ERROR, "loop_stopped", next=_STOPPED)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -78,7 +90,17 @@ async def _goes_on() -> bool:
     # The default executor's threads are joined at exit, be they busy or hung.
     ending = asyncio.ensure_future(asyncio.get_running_loop().shutdown_default_executor())
     await asyncio.wait({ending}, timeout=_LAST_CHANCE)
-    return any(not thread.daemon for thread in threading.enumerate() if thread is not _MAIN)
+    return _python_would_wait()
+
+
+def _python_would_wait() -> bool:
+    """Whether there are threads that Python waits for at its end, be they busy or hung.
+
+    It does for those of pools, too, which are daemons where a thread of ours has made them.
+    """
+    pools = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", ())
+    others = [thread for thread in threading.enumerate() if thread is not _MAIN]
+    return any(not thread.daemon or thread in pools for thread in others)
 
 
 _MAIN = threading.main_thread()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from fulfillment_worker.config.forks import watch_for_forks
@@ -14,6 +13,7 @@ from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.handlers.loader import load
 from fulfillment_worker.queue.session import reachable
 from fulfillment_worker.runtime.consume import consume
+from fulfillment_worker.runtime.end import end_process
 from fulfillment_worker.runtime.exit_codes import FAILED, PORT_TAKEN, WRONG_USAGE
 from fulfillment_worker.runtime.loop import run_loop
 from fulfillment_worker.runtime.signals import StopSignals, leave
@@ -53,8 +53,8 @@ def run(settings: Settings) -> int:
     except QueueUnavailable as error:
         return refuse(str(error), FAILED)
     if obstinate:
-        # Python would wait for it for ever, and its order is requeued already.
-        os._exit(code)
+        # Its order is requeued already.
+        end_process(code)
     return code
 
 

@@ -16,10 +16,12 @@ from fulfillment_worker.config.forks import watch_for_forks
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.signals import hear
+from fulfillment_worker.config.streams import make_streams_safe
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.handlers.loader import load
 from fulfillment_worker.runtime.consume import consume
+from fulfillment_worker.runtime.end import end_process
 from fulfillment_worker.runtime.exit_codes import DONE, WRONG_USAGE
 from fulfillment_worker.runtime.loop import run_loop
 from fulfillment_worker.runtime.systemd import Systemd
@@ -46,8 +48,7 @@ def main(descriptor: int) -> int:
         line.send(Refused(str(error)))
         return WRONG_USAGE
     if obstinate:
-        # See runtime/run.py.
-        os._exit(code)
+        end_process(code)
     return code
 
 
@@ -130,4 +131,5 @@ def _taken(descriptor: int) -> socket.socket:
 
 
 if __name__ == "__main__":
+    make_streams_safe()
     sys.exit(main(int(sys.argv[1])))

@@ -147,5 +147,5 @@ def _left_traces(task: asyncio.Task[None], context: Context) -> bool:
         return True
     try:
         return copy_context() != context
-    except Exception:  # noqa: BLE001 - a value that the handler has set may fail at being compared
+    except BaseException:  # noqa: BLE001 - a value that the handler has set may do anything
         return True

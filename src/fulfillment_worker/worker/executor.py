@@ -103,7 +103,7 @@ class Executor:
             await self._handler(delivery.order)
             result = SUCCEEDED
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it is one order's failure
-            result = _read(error, delivery.cut_short)
+            result = _read_safely(error, delivery.cut_short)
         if result is SUCCEEDED and delivery.cut_short and delivery.cut_short is not INTERRUPTED:
             result = delivery.cut_short
         self._report(delivery, result)
@@ -135,6 +135,14 @@ class Executor:
             error = f"no result within {self._timeout:g} s"
             why = Failed(FailureReason.TIMEOUT, error)
             self._cut_short(delivery, self._running.pop(delivery), why)
+
+
+def _read_safely(error: BaseException, cut_short: Result | None) -> Result:
+    """As `_read`, whatever the exception does when it is looked at."""
+    try:
+        return _read(error, cut_short)
+    except BaseException:  # noqa: BLE001
+        return Failed(FailureReason.HANDLER, "an exception that could not be read")
 
 
 def _read(error: BaseException, cut_short: Result | None) -> Result:
