@@ -220,15 +220,25 @@ QUEUES = (
         "FulfillmentOrdersOrphaned",
         "two are put back",
         "20m",
-        counted("orders_recovered_total", "0x10 2x60"),
-        (Fires("About 2 orders outlived their worker in half an hour."),),
+        counted("orders_recovered_total", "0x10 2x60", 'reason="killed"'),
+        (
+            Fires(
+                "About 2 orders outlived their worker in half an hour (killed).",
+                {"reason": "killed"},
+            ),
+        ),
     ),
     Case(
         "FulfillmentOrdersOrphaned",
         "put back by the worker that replaced it, before its first scrape",
         "20m",
-        counted("orders_recovered_total", "_x10 3x60", started="299x60"),
-        (Fires("About 3 orders outlived their worker in half an hour."),),
+        counted("orders_recovered_total", "_x10 3x60", 'reason="lease"', started="299x60"),
+        (
+            Fires(
+                "About 3 orders outlived their worker in half an hour (lease).",
+                {"reason": "lease"},
+            ),
+        ),
     ),
     Case("FulfillmentOrdersOrphaned", "long ago", "20m", counted("orders_recovered_total", "2x60")),
     Case(

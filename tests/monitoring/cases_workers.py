@@ -103,15 +103,24 @@ WORKERS = (
         "three starts in a quarter of an hour",
         "14m",
         one("process_start_time_seconds", "0x2 120x4 360x4 600x12"),
-        (Fires("a has started 3 times in 15 minutes.", A),),
+        (Fires("a has started, or lost processes, 3 times in 15 minutes.", A),),
     ),
     Case(
         "FulfillmentCrashLooping",
-        "one of the processes of a supervisor",
+        "processes of a supervisor crash",
         "14m",
         one("process_start_time_seconds", "0x40", 'process="supervisor"')
-        | one("process_start_time_seconds", "0x2 120x4 360x4 600x12", 'process="1"'),
-        (Fires("a (1) has started 3 times in 15 minutes.", A | {"process": "1"}),),
+        | one("fulfillment_worker_crashes_total", "0x4 1x4 2x40", 'reason="killed"')
+        | one("fulfillment_worker_crashes_total", "0x12 1x40", 'reason="oom"'),
+        (Fires("a has started, or lost processes, 3 times in 15 minutes.", A),),
+    ),
+    Case(
+        "FulfillmentCrashLooping",
+        "processes of a supervisor are replaced, since they have done their share",
+        "14m",
+        one("process_start_time_seconds", "0x40", 'process="supervisor"')
+        | one("process_start_time_seconds", "0x2 120x4 360x4 600x12", 'process="1"')
+        | one("fulfillment_worker_crashes_total", "0x40", 'reason="exit"'),
     ),
     Case(
         "FulfillmentCrashLooping",

@@ -10,6 +10,9 @@ from types import FrameType
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """What asks a program to end: a service manager, Ctrl-C, a terminal that closes."""
 
+SHOW_THREADS = signal.SIGQUIT
+"""Makes a worker process of a supervisor write to stderr where each of its threads is."""
+
 Hearer = Callable[[int, FrameType | None], object]
 
 _hearer: Hearer | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from fulfillment_worker.core.breaker import BreakerState
@@ -96,12 +98,29 @@ class OrderDuplicated(msgspec.Struct, frozen=True):
     order_id: str
 
 
+class Gone(StrEnum):
+    """How it is known that a worker is gone."""
+
+    LEASE = "lease"  # it was silent for longer than its lease
+    KILLED = "killed"  # its supervisor saw it end by a signal, or has killed it since it hung
+    OOM = "oom"  # the kernel killed it for want of memory
+    EXIT = "exit"  # its supervisor saw it end by itself
+
+
 class OrdersRecovered(msgspec.Struct, frozen=True):
     """Orders of a worker that is gone were put back; `orphaned` of them are dead letters now."""
 
     queue: str
     count: int
     orphaned: int
+    reason: Gone = Gone.LEASE
+
+
+class ProcessCrashed(msgspec.Struct, frozen=True):
+    """A worker process ended unasked, or hung and was killed by its supervisor."""
+
+    process: str
+    reason: Gone
 
 
 class LeaseLost(msgspec.Struct, frozen=True):
@@ -188,6 +207,7 @@ Event = (
     | OrdersRequeued
     | OrderDuplicated
     | OrdersRecovered
+    | ProcessCrashed
     | LeaseLost
     | QueueSurveyed
     | QueueLost

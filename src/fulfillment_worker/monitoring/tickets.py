@@ -139,8 +139,14 @@ def _descriptors(target: Target) -> str:
 
 
 def _crashing(target: Target) -> str:
-    started = target.of("process_start_time_seconds")
-    return f"changes({started}[{target.window('15m')}]) >= 3"
+    """The processes of a supervisor start anew when they are worn out, too; it counts crashes."""
+    window = target.window("15m")
+    started = target.of("process_start_time_seconds", 'process=~"|supervisor"')
+    crashes = target.of("fulfillment_worker_crashes_total")
+    return (
+        f"changes({started}[{window}]) >= 3\nor\n"
+        f"round(sum without (reason) (increase({crashes}[{window}]))) >= 3"
+    )
 
 
 def declared_series(queues: int, processes: int = 0) -> int:
@@ -263,7 +269,7 @@ TICKETS: tuple[Alert, ...] = (
         wait="",
         summary="Some orders took longer: their worker died, and they ran again elsewhere.",
         description='About {{ $value | printf "%.0f" }} orders outlived their worker in half an '
-        "hour.",
+        "hour ({{ $labels.reason }}).",
     ),
     Alert(
         name="FulfillmentRedisErrors",
@@ -297,7 +303,8 @@ TICKETS: tuple[Alert, ...] = (
         expr=_crashing,
         wait="",
         summary="Orders take longer, and some may run twice: a worker dies again and again.",
-        description=f"{WORKER} has started {{{{ $value }}}} times in 15 minutes.",
+        description=f"{WORKER} has started, or lost processes, {{{{ $value }}}} times in "
+        "15 minutes.",
     ),
     Alert(
         name="FulfillmentTooManySeries",

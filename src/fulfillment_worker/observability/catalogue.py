@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from fulfillment_worker.core.breaker import BreakerState
+from fulfillment_worker.core.events import Gone
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.observability.catalogue_runtime import RUNTIME_CATALOGUE
 from fulfillment_worker.observability.spec import Kind, Merge, Source, Spec
@@ -29,6 +30,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 TIMED_OPERATIONS = ("exchange", "holdings", "other")
 OPERATIONS = ("wait", *TIMED_OPERATIONS)
 OUTCOMES = ("ok", "error")
+CRASHES = (Gone.KILLED, Gone.OOM, Gone.EXIT)
 
 # Fixed for ever: dashboards and other implementations share them.
 PROCESSING_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -120,8 +122,12 @@ ORDER_RETRIES = Spec(
 ORDERS_RECOVERED = Spec(
     name="orders_recovered_total",
     kind=Kind.COUNTER,
-    help="Orders of workers that are gone, put back.",
-    why="Above 0, workers are dying or falling silent, though no order is lost.",
+    labels=("reason",),
+    values=(tuple(Gone),),
+    help="Orders of workers that are gone, put back, by how it is known that they are.",
+    why="Above 0, workers are dying or falling silent, though no order is lost. `lease` is "
+    "silence; the others are ends that a supervisor has seen: by a signal or after a hang "
+    "(`killed`), by the kernel for want of memory (`oom`), by themselves (`exit`).",
 )
 ORDERS_REQUEUED = Spec(
     name="orders_requeued_total",
@@ -217,6 +223,16 @@ WORKER_STATE = Spec(
     values=(tuple(WorkerState),),
     help="1 for the state that the worker is in, 0 for the others.",
     why="Tells a drain from a hang, in graphs and in alerts.",
+)
+WORKER_CRASHES = Spec(
+    name="fulfillment_worker_crashes_total",
+    kind=Kind.COUNTER,
+    labels=("reason",),
+    values=(CRASHES,),
+    help="Worker processes that ended unasked, or were killed since they hung, as their supervisor "
+    "saw it.",
+    why="Tells processes that crash from those that are replaced as asked, by "
+    "`--max-orders-per-process` say, though both start anew.",
 )
 BREAKER_STATE = Spec(
     name="fulfillment_breaker_state",
@@ -317,6 +333,7 @@ CATALOGUE: tuple[Spec, ...] = (
     ORDER_LAST_PROCESSED,
     WORKER_LAST_LOOP,
     WORKER_STATE,
+    WORKER_CRASHES,
     BREAKER_STATE,
     REDIS_COMMANDS,
     REDIS_COMMAND_DURATION,

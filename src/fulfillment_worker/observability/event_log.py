@@ -130,6 +130,7 @@ def _recovered(event: OrdersRecovered) -> None:
         queue=event.queue,
         count=event.count,
         orphaned=event.orphaned,
+        reason=event.reason,
         next=hint,
     )
 

@@ -41,6 +41,11 @@ class Health:
         """Where the worker is in its life."""
         return self._state
 
+    @property
+    def turned(self) -> float | None:
+        """When the loop last turned; None before its first turn, and once it need not any more."""
+        return None if self._state is WorkerState.STOPPED else self._turned
+
     def starting(self) -> None:
         """The worker is not yet consuming."""
         self._state = WorkerState.STARTING

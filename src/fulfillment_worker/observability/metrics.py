@@ -19,6 +19,7 @@ from fulfillment_worker.core.events import (
     CollectorRegained,
     CommandSent,
     Event,
+    Gone,
     LeaseLost,
     OrderDuplicated,
     OrderInvalid,
@@ -27,6 +28,7 @@ from fulfillment_worker.core.events import (
     OrdersRecovered,
     OrdersRequeued,
     OrdersStarted,
+    ProcessCrashed,
     QueueLost,
     QueueRegained,
     QueueRolledBack,
@@ -120,7 +122,8 @@ class Metrics:
     def _bind_counters(self, made: Instruments) -> None:
         self._received = made.counter(c.ORDERS_RECEIVED).inc
         self._retried = made.counter(c.ORDER_RETRIES).inc
-        self._recovered = made.counter(c.ORDERS_RECOVERED).inc
+        self._recovered = {why: made.counter(c.ORDERS_RECOVERED, why).inc for why in Gone}
+        self._crashed = {why: made.counter(c.WORKER_CRASHES, why).inc for why in c.CRASHES}
         self._requeued = made.counter(c.ORDERS_REQUEUED).inc
         self._duplicated = made.counter(c.ORDERS_DUPLICATE).inc
         self._failures = {
@@ -222,8 +225,10 @@ class Metrics:
             case OrderDuplicated():
                 self._duplicated()
             case OrdersRecovered():
-                self._recovered(event.count)
+                self._recovered[event.reason](event.count)
                 self._dead[DeadReason.ORPHANED](event.orphaned)
+            case ProcessCrashed():
+                self._crashed[event.reason]()
             case BreakerChanged():
                 self._breaker(event.state)
             case SpansExported():

@@ -7,15 +7,17 @@ and `systemctl stop` to every one of a service, but a drain is asked for once.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import socket
 import sys
+from contextlib import suppress
 
 from fulfillment_worker.config.forks import watch_for_forks
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.config.signals import hear
+from fulfillment_worker.config.signals import SHOW_THREADS, hear
 from fulfillment_worker.config.streams import make_streams_safe
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
@@ -122,6 +124,8 @@ def _leave_signals_to_the_supervisor() -> None:
     # A function and not SIG_IGN, which programs that the shop's handler starts would inherit. They
     # were held back since before this program was started.
     hear(lambda *_: None)
+    with suppress(OSError, ValueError, AttributeError, RuntimeError):  # without a stderr
+        faulthandler.register(SHOW_THREADS)
 
 
 def _taken(descriptor: int) -> socket.socket:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from logging import DEBUG, ERROR, INFO, WARNING
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.core.events import Event, Gone, ProcessCrashed
 from fulfillment_worker.observability.logs import log
 from fulfillment_worker.runtime.exit_codes import DONE, FAILED
 from fulfillment_worker.supervisor.backoff import Backoff
 from fulfillment_worker.supervisor.board import Board
 from fulfillment_worker.supervisor.messages import Report
+from fulfillment_worker.supervisor.oom import OomKills
 from fulfillment_worker.supervisor.process import Child, NotLoaded, NotStarted
 from fulfillment_worker.supervisor.release import Releaser
+from fulfillment_worker.supervisor.silence import LOOK, Silences, stopped
 from fulfillment_worker.supervisor.wear import Limits, worn_out
 
 _LAST_WORDS = 9.0
 """Seconds over the grace that children have to end: what runtime/life.py gives them, and some."""
 _BURIAL = 2.0
 """Seconds at the end in which orders of killed children can be given back, or the lease does it."""
+_SHOWING = 0.3
+"""Seconds for a process that hangs to write where, before it is killed."""
 _HURRIED = 2.6
 """Seconds for the same after a second signal; the supervisor itself ends after 3."""
 
@@ -30,9 +36,13 @@ class Fleet:
     that end or wear out, until it is cancelled. 3. `end` drains all.
     """
 
-    def __init__(self, settings: Settings, board: Board) -> None:
+    def __init__(self, settings: Settings, board: Board, tell: Callable[[Event], None]) -> None:
         self._settings = settings
         self._board = board
+        self._tell = tell
+        self._silences = Silences[Child](settings.lease)
+        self._oom = OomKills()
+        self._looking: asyncio.TimerHandle | None = None
         self._limits = Limits(settings.max_orders_per_process, settings.max_rss_per_process)
         self._first: dict[str, Child] = {}
         self._children: dict[Child, asyncio.Task[None]] = {}
@@ -57,6 +67,7 @@ class Fleet:
     async def run(self, redis_url: RedisUrl, releaser: Releaser) -> None:
         """Keep all seats taken. It goes on until it is cancelled."""
         self._releaser = releaser
+        self._look_for_silence()
         async with asyncio.TaskGroup() as group:
             for seat, first in self._first.items():
                 group.create_task(self._keep(seat, first, redis_url))
@@ -74,6 +85,8 @@ class Fleet:
 
     async def close(self) -> None:
         """End all that is left, and see it out. Idempotent."""
+        if self._looking:
+            self._looking.cancel()
         self._tell_all(Child.kill)
         await self._all_ended(_BURIAL)
         for seeing_out in self._children.values():
@@ -131,6 +144,31 @@ class Fleet:
 
     # --- the end of a process -----------------------------------------------------------------
 
+    def _look_for_silence(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(LOOK, self._look_for_silence)
+        heard = {
+            child: child.report.turned
+            for child in self._children
+            if child.exit_code is None and child.report and child.report.turned is not None
+        }
+        for child in self._silences.look(heard):
+            # One that was stopped on purpose goes on where it was; others have its orders.
+            if not stopped(child.pid):
+                self._end_hung(child)
+
+    def _end_hung(self, child: Child) -> None:
+        log(
+            ERROR,
+            "process_hung",
+            process=child.seat,
+            pid=child.pid,
+            silent_seconds=self._silences.limit,
+            next="it is killed, its orders run elsewhere, and it is replaced",
+        )
+        child.hung = True
+        child.show_threads()
+        asyncio.get_running_loop().call_later(_SHOWING, child.kill)
+
     async def _see_out(self, child: Child) -> None:
         code = await child.ended()
         self._board.ended(child.seat, child.pid)
@@ -145,12 +183,20 @@ class Fleet:
         )
         if child.begun and not drained:
             self._failed = self._failed or self._ending
-            await self._release(child)
+            await self._release(child, self._how(child, code))
         del self._children[child]
 
-    async def _release(self, child: Child) -> None:
+    def _how(self, child: Child, code: int) -> Gone:
+        reason = Gone.EXIT if code >= 0 else Gone.KILLED
+        if code == -signal.SIGKILL and not child.stopping and self._oom.took():
+            reason = Gone.OOM
+        if child.hung or not child.stopping:
+            self._tell(ProcessCrashed(child.seat, reason))
+        return reason
+
+    async def _release(self, child: Child, reason: Gone) -> None:
         if self._releaser and child.report:
-            await self._releaser.release(child.report.names)
+            await self._releaser.release(child.report.names, reason)
             for other in self._children:
                 if other.begun:
                     other.look()

@@ -53,10 +53,13 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     """How a child stands.
 
     at: when it was made, in seconds of CLOCK_MONOTONIC, which all processes of a machine share.
+    turned: when its loop last did, by the same clock; None before its first turn, and once it has
+    ended.
     names: for each queue, under which it holds orders. live, ready: as its probes would answer.
     """
 
     at: float
+    turned: float | None
     names: dict[str, str]
     live: tuple[bool, str]
     ready: tuple[bool, str]

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.config.signals import held_back
+from fulfillment_worker.config.signals import SHOW_THREADS, held_back
 from fulfillment_worker.supervisor.messages import (
     Abort,
     Hello,
@@ -44,12 +44,13 @@ class Child:
     """A worker process in the seat `seat`. Order of calls: `start`, `loaded`, `begin`, `ended`.
 
     on_report: called with the child after each report. report: the last one.
+    hung: set when it is to be killed for that.
     """
 
     def __init__(self, seat: str, on_report: Callable[[Child, Report], None]) -> None:
         self.seat = seat
         self.report: Report | None = None
-        self.stopping = False
+        self.stopping = self.hung = False
         self.worn: asyncio.Event = asyncio.Event()
         self._on_report = on_report
         self._begun: float | None = None
@@ -111,6 +112,11 @@ class Child:
         """Let it cut short what it runs."""
         self.stopping = True
         self._say(Abort())
+
+    def show_threads(self) -> None:
+        """Have it write to stderr where each of its threads is, though it hangs."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(SHOW_THREADS)
 
     def kill(self) -> None:
         """SIGKILL; nothing where it has ended."""

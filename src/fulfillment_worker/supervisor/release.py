@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from logging import WARNING
 
-from fulfillment_worker.core.events import Event, OrdersRecovered
+from fulfillment_worker.core.events import Event, Gone, OrdersRecovered
 from fulfillment_worker.core.exchange import Queue, QueueUnavailable
 from fulfillment_worker.observability.logs import log
 
@@ -29,16 +29,16 @@ class Releaser:
         self._tell = tell
         self._turn = asyncio.Lock()
 
-    async def release(self, names: Mapping[str, str]) -> None:
-        """names: for each queue, under which the child held its orders."""
+    async def release(self, names: Mapping[str, str], reason: Gone) -> None:
+        """names: for each queue, under which the child held its orders. reason: how it ended."""
         async with self._turn:
             ends = time.monotonic() + self._lease
             for queue, name in names.items():
-                await self._release(self._queues[queue], name, ends)
+                await self._release(self._queues[queue], name, reason, ends)
                 # Between two deaths may lie months; and a connection is a cost to Redis.
                 await self._queues[queue].close()
 
-    async def _release(self, queue: Queue, name: str, ends: float) -> None:
+    async def _release(self, queue: Queue, name: str, reason: Gone, ends: float) -> None:
         while True:
             try:
                 released = await queue.release(name)
@@ -50,4 +50,5 @@ class Releaser:
             else:
                 break
         if released.recovered:
-            self._tell(OrdersRecovered(queue.name, released.recovered, released.orphaned))
+            recovered, orphaned = released.recovered, released.orphaned
+            self._tell(OrdersRecovered(queue.name, recovered, orphaned, reason))

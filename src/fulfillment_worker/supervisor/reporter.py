@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
 from fulfillment_worker.core.events import Event, LeaseLost, QueueLost, QueueRegained
-from fulfillment_worker.observability.health import Probed
+from fulfillment_worker.observability.health import Health
 from fulfillment_worker.observability.metrics import Metrics
 from fulfillment_worker.observability.snapshot import take
 from fulfillment_worker.supervisor.messages import ChildsEnd, Report
@@ -35,10 +35,10 @@ class Reporter:
         self._finished = False
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._metrics: Metrics
-        self._health: Probed
+        self._health: Health
         self._names: Callable[[], dict[str, str]]
 
-    def start(self, metrics: Metrics, health: Probed, names: Callable[[], dict[str, str]]) -> None:
+    def start(self, metrics: Metrics, health: Health, names: Callable[[], dict[str, str]]) -> None:
         """Report, and go on reporting.
 
         names: for each queue, under which orders are held. The supervisor knows them when this
@@ -83,6 +83,7 @@ class Reporter:
     def _report(self) -> Report:
         return Report(
             at=time.monotonic(),
+            turned=self._health.turned,
             names=self._names(),
             live=self._health.livez(),
             ready=self._health.readyz(),

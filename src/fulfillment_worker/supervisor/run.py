@@ -55,7 +55,7 @@ class _Supervisor:
         self._board = Board(settings.processes)
         self._watch = Watch(settings)
         self._health = FleetHealth(self._watch.health, self._board.reports)
-        self._fleet = Fleet(settings, self._board)
+        self._fleet = Fleet(settings, self._board, self._watch.tell)
 
     async def run(self) -> int:
         """See `run`."""

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fulfillment_worker.core.events import (
     AttemptEnded,
     CommandSent,
+    Gone,
     LeaseLost,
     OrderDuplicated,
     OrderInvalid,
@@ -24,11 +25,13 @@ from fulfillment_worker.core.events import (
     OrdersRequeued,
     OrdersStarted,
     OrderStarted,
+    ProcessCrashed,
     QueueLost,
     QueueRegained,
     QueueSurveyed,
 )
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
+from fulfillment_worker.observability.catalogue import CRASHES
 from fulfillment_worker.observability.hooks import Observers
 from fulfillment_worker.observability.metrics import Metrics
 from tests.unit.observability.support import (
@@ -93,7 +96,7 @@ def test_orders_that_come_and_go(metrics: Metrics) -> None:
     metrics.observe(OrderDuplicated("orders", "A-1"))
     assert value(metrics, "orders_received_total") == 5
     assert value(metrics, "orders_requeued_total") == 2
-    assert value(metrics, "orders_recovered_total") == 4
+    assert value(metrics, "orders_recovered_total", reason="lease") == 4
     assert value(metrics, "orders_dead_lettered_total", reason="orphaned") == 1
     assert value(metrics, "orders_duplicate_total") == 1
 
@@ -239,7 +242,8 @@ _events = st.one_of(
     st.builds(OrdersFulfilled, st.text(), st.text(), st.lists(_attempts)),
     st.builds(OrdersStarted, st.text(), st.lists(_starts)),
     st.builds(OrdersReceived, st.text(), st.integers()),
-    st.builds(OrdersRecovered, st.text(), st.integers(), st.integers()),
+    st.builds(OrdersRecovered, st.text(), st.integers(), st.integers(), st.sampled_from(Gone)),
+    st.builds(ProcessCrashed, st.text(), st.sampled_from(CRASHES)),
     st.builds(OrderInvalid, st.text(), st.text(), st.integers(), st.text()),
     st.builds(CommandSent, st.text(), st.booleans(), _numbers),
     st.builds(QueueSurveyed, st.text(), st.just(survey())),

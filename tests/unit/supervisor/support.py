@@ -16,7 +16,7 @@ def report(
     ready: tuple[bool, str] = OK,
     snapshot: Snapshot | None = None,
 ) -> Report:
-    return Report(at, {"orders": "host-1"}, live, ready, snapshot or Snapshot())
+    return Report(at, at, {"orders": "host-1"}, live, ready, snapshot or Snapshot())
 
 
 def having_run(attempts: int) -> Snapshot:

@@ -132,11 +132,15 @@ _OTHER_WAYS = Panel(
     unit=Unit.ORDERS_PER_SECOND,
     shows="Orders that didn't go straight through: to be retried; recovered from a worker that is "
     "gone; given back at a shutdown; copies of fulfilled ones.",
-    do="Recovered: workers die or fall silent, see **Uptime**. Requeued: drains end before the "
-    "orders do, see the setting `--shutdown-grace`. Duplicates: a producer sends orders twice.",
+    do="Recovered: workers die (`killed`, `oom`, `exit`) or fall silent (`lease`), see "
+    "**Uptime**. Requeued: drains end before the orders do, see the setting `--shutdown-grace`. "
+    "Duplicates: a producer sends orders twice.",
     queries=(
         Query("sum(rate(order_retries_total{worker}[$__rate_interval]))", "retries"),
-        Query("sum(rate(orders_recovered_total{worker}[$__rate_interval]))", "recovered"),
+        Query(
+            "sum by (reason) (rate(orders_recovered_total{worker}[$__rate_interval]))",
+            "recovered: {{reason}}",
+        ),
         Query("sum(rate(orders_requeued_total{worker}[$__rate_interval]))", "requeued"),
         Query("sum(rate(orders_duplicate_total{worker}[$__rate_interval]))", "duplicates"),
     ),

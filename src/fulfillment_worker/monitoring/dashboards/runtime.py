@@ -133,10 +133,17 @@ RUNTIME = Row(
             title="Restarts",
             runbooks=("FulfillmentCrashLooping",),
             unit=Unit.COUNT,
-            shows="Times that each worker was started anew in the hour before.",
-            do="After a roll-out one or two are right. More, and going on: it crashes, see "
-            "**Uptime**.",
-            queries=(Query("changes(process_start_time_seconds{worker}[1h])", PROCESS),),
+            shows="Times that each worker was started anew in the hour before, and processes that "
+            "crashed under a supervisor, by how.",
+            do="After a roll-out one or two are right, and so are processes that are replaced "
+            "since they are worn out. Crashes, and going on: see **Uptime**.",
+            queries=(
+                Query("changes(process_start_time_seconds{worker}[1h])", PROCESS),
+                Query(
+                    "sum by (reason) (increase(fulfillment_worker_crashes_total{worker}[1h])) > 0",
+                    "crashed: {{reason}}",
+                ),
+            ),
             steps=warn(3),
         ),
         Panel(

@@ -1,0 +1,105 @@
+"""Orders that hang the whole interpreter, or its event loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.support.calls import NOTE, Calls
+from tests.support.eventually import eventually
+from tests.support.orders import bodies, books, order_hash, place, wait_until_all
+from tests.support.redis_server import RedisServer, wait_for_status
+from tests.support.worker import FULFIL_ALL, RunningWorker
+
+Start = Callable[..., RunningWorker]
+
+# A regular expression holds the interpreter's lock for as long as it takes, here for years.
+HANGS_THE_INTERPRETER = """
+import re
+def fulfil(order):
+    if order.id == "hangs":
+        re.match(r"(a+)+$", "a" * 60 + "b")
+"""
+HANGS_THE_LOOP = """
+async def fulfil(order):
+    while order.id == "hangs":
+        pass
+"""
+HANGS = {"interpreter": HANGS_THE_INTERPRETER, "loop": HANGS_THE_LOOP}
+
+SHORT = ("--lease", "2s", "--concurrency", "4")
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("handler", HANGS.values(), ids=HANGS)
+def test_hung_process_is_replaced_and_its_order_ends_as_a_dead_letter(
+    redis_7: RedisServer, run_worker: Start, handler: str, processes: int
+) -> None:
+    """Invariants 1, 4 and 9."""
+    worker = run_worker(redis_7.url, handler, *SHORT, "--processes", str(processes))
+    worker.wait_until_ready()
+    place(redis_7, [{"order_id": "hangs"}])
+    orders = bodies(200)
+    place(redis_7, orders)
+    wait_until_all(redis_7, orders, deadline=90)
+    eventually(lambda: books(redis_7).dead == 1, deadline=120, what="the order a dead letter")
+    assert "died with it" in order_hash(redis_7, "hangs")["error"]
+    assert books(redis_7).unaccounted == 0
+    eventually(lambda: len(worker.events("process_ended")) == 3, deadline=60, what="three ends")
+    eventually(lambda: worker.get("/readyz")[1] == "ok\n", deadline=60, what="all consume again")
+    assert {line["exit_code"] for line in worker.events("process_ended")} == {-9}
+    assert 'shop.py", line' in worker.output, "where it hung"
+    page = worker.scrape()
+    assert page.get_sample("fulfillment_worker_crashes_total", reason="killed") == 3
+    assert worker.terminate() == 0, worker.output
+
+
+def test_hung_process_that_hears_no_stop_does_not_keep_the_supervisor(
+    redis_7: RedisServer, run_worker: Start
+) -> None:
+    worker = run_worker(redis_7.url, HANGS_THE_INTERPRETER, *SHORT, "--processes", "2")
+    worker.wait_until_ready()
+    place(redis_7, [{"order_id": "hangs"}])
+    eventually(lambda: order_hash(redis_7, "hangs").get("status") == "processing")
+    before = time.monotonic()
+    assert worker.terminate() == 1
+    assert time.monotonic() - before < 20, "less than the grace"
+    assert books(redis_7).unaccounted == 0
+    assert books(redis_7).in_flight == 0
+
+
+def test_process_that_was_stopped_on_purpose_is_not_ended(
+    redis_7: RedisServer, run_worker: Start
+) -> None:
+    worker = run_worker(redis_7.url, FULFIL_ALL, *SHORT, "--processes", "2")
+    worker.wait_until_ready()
+    eventually(lambda: worker.get("/readyz")[1] == "ok\n", what="both consume")
+    pid = worker.events("process_started")[0]["pid"]
+    psutil.Process(pid).suspend()
+    try:
+        eventually(lambda: "has not reported for 9" in worker.get("/livez")[1], deadline=40)
+    finally:
+        psutil.Process(pid).resume()
+    eventually(lambda: worker.get("/livez")[0] == 200, what="it reports again")
+    assert not worker.events("process_hung")
+    assert psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("handler", HANGS.values(), ids=HANGS)
+def test_hung_worker_ends_itself_and_says_where_it_hung(
+    redis_7: RedisServer, run_worker: Start, calls: Calls, handler: str
+) -> None:
+    """Whoever started it starts it again: systemd, Docker, Kubernetes."""
+    place(redis_7, [{"order_id": "hangs"}])
+    worker = run_worker(redis_7.url, NOTE + handler, *SHORT, env=calls.env)
+    assert worker.wait(90) == 1
+    assert 'shop.py", line' in worker.output
+    orders = bodies(5)
+    place(redis_7, orders)
+    heir = run_worker(redis_7.url, FULFIL_ALL, *SHORT)
+    wait_until_all(redis_7, orders)
+    wait_for_status(redis_7, "hangs", "fulfilled")
+    assert heir.terminate() == 0
