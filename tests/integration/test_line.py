@@ -12,7 +12,7 @@ import pytest
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.events import CommandSent
 from fulfillment_worker.core.exchange import QueueUnavailable, Trip
-from fulfillment_worker.queue.line import Line
+from fulfillment_worker.queue.line import Command, Line
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from fulfillment_worker.queue.scripts import Script
 from tests.support.eventually import aeventually
@@ -96,10 +96,11 @@ class Bench:
     def __init__(self, url: RedisUrl) -> None:
         self.told: list[CommandSent] = []
         self.met = 0
-        self.line = Line(url, self.told.append, on_connect=self._meet)
+        self.line = Line(url, self.told.append, first=self._meeting)
 
-    async def _meet(self, client: object) -> None:
+    def _meeting(self) -> list[Command]:
         self.met += 1
+        return []
 
 
 @pytest.fixture

@@ -316,7 +316,10 @@ def test_a_redis_that_is_full(new_redis: NewRedis, run_worker: Start, calls: Cal
         client.config_set("maxmemory", "1")
         worker = run_worker(server.url, taking(0.01), *TWENTY, env=calls.env)
         wait_for_readyz(worker, 503, "out of memory")
-        assert any("out of memory" in told["error"] for told in worker.events("redis_lost"))
+        eventually(
+            lambda: any("out of memory" in told["error"] for told in worker.events("redis_lost")),
+            what="the log says so",
+        )
         client.config_set("maxmemory", "0")
         wait_for_readyz(worker, 200)
     wait_until_all(server, orders)

@@ -52,7 +52,7 @@ def doctor(settings: Settings, orchestrator_grace: float | None, as_json: bool) 
     """Check Redis, permissions, clocks and settings, and say what to do.
 
     Takes the flags of `run`, and checks what they say. Exits 1 if there is a problem; warnings and
-    notes are no problem. It takes 10 seconds at most, and touches no order.
+    notes are no problem. It takes 20 seconds at most, and touches no order.
 
     \b
     Examples:

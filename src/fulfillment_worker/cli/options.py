@@ -27,8 +27,12 @@ class Unusable(click.ClickException):
 def settings_options(*names: str, required: Collection[str] = ()) -> Callable[[Command], Command]:
     """Give a command the flags of these settings, and all settings as its argument `settings`.
 
+    One that takes the address takes its password as well.
     click takes the flags as plain text, so that all faults are reported at once.
     """
+
+    if "redis_url" in names and "redis_password_file" not in names:
+        return settings_options("redis_password_file", *names, required=required)
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)

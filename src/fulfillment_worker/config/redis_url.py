@@ -24,22 +24,49 @@ class Scheme(StrEnum):
     TLS = "rediss"
     UNIX = "unix"
     SENTINEL = "redis+sentinel"
+    SENTINEL_TLS = "rediss+sentinel"
     CLUSTER = "redis+cluster"
+    CLUSTER_TLS = "rediss+cluster"
     EMBEDDED = "embedded"
+
+    @property
+    def tls(self) -> bool:
+        """Whether every connection is encrypted."""
+        return self in (Scheme.TLS, Scheme.SENTINEL_TLS, Scheme.CLUSTER_TLS)
+
+    @property
+    def sentinel(self) -> bool:
+        """Whether sentinels name the server."""
+        return self in (Scheme.SENTINEL, Scheme.SENTINEL_TLS)
+
+    @property
+    def cluster(self) -> bool:
+        """Whether the hosts are nodes of a cluster."""
+        return self in (Scheme.CLUSTER, Scheme.CLUSTER_TLS)
+
+    @property
+    def with_tls(self) -> str:
+        """The scheme for the same kind of server over TLS."""
+        return str(self) if self.tls else str(self).replace("redis", "rediss", 1)
 
 
 # What may follow the question mark, and the values allowed; None allows any that is not empty.
 _FLAG_VALUES = ("true", "false")
-_OPTIONS: dict[Scheme, dict[str, tuple[str, ...] | None]] = {
-    Scheme.TLS: {
-        "ssl_ca_certs": None,
-        "ssl_certfile": None,
-        "ssl_keyfile": None,
-        "ssl_cert_reqs": ("none", "optional", "required"),
-        "ssl_check_hostname": _FLAG_VALUES,
-    },
+_Options = dict[str, tuple[str, ...] | None]
+_TLS_OPTIONS: _Options = {
+    "ssl_ca_certs": None,
+    "ssl_certfile": None,
+    "ssl_keyfile": None,
+    "ssl_cert_reqs": ("none", "optional", "required"),
+    "ssl_check_hostname": _FLAG_VALUES,
+}
+_SENTINEL_OPTIONS: _Options = {"sentinel_username": None, "sentinel_password": None}
+_OPTIONS: dict[Scheme, _Options] = {
+    Scheme.TLS: _TLS_OPTIONS,
     Scheme.UNIX: {"db": None},
-    Scheme.SENTINEL: {"sentinel_username": None, "sentinel_password": None},
+    Scheme.SENTINEL: _SENTINEL_OPTIONS,
+    Scheme.SENTINEL_TLS: _SENTINEL_OPTIONS | _TLS_OPTIONS,
+    Scheme.CLUSTER_TLS: _TLS_OPTIONS,
 }
 
 
@@ -49,9 +76,11 @@ class RedisUrl:
 
     hosts: (host, port) of the server, the sentinels or the cluster's nodes; none for the others.
     path: the socket of `unix`, or the directory of `embedded`.
-    username, password: decoded; None where not given.
+    username, password: decoded; None where not given. A user name alone needs `password_file`.
     service: the name that the sentinels know the server by.
-    options: the query's, in order; only `rediss` and `redis+sentinel` have any.
+    options: the query's, in order; only the schemes with TLS and those of Sentinel have any.
+    password_file: read for the password at each new connection; "" where there is none. It is no
+        part of the URL's text, but a setting of its own.
     """
 
     scheme: Scheme
@@ -62,6 +91,7 @@ class RedisUrl:
     service: str = ""
     db: int = 0
     options: tuple[tuple[str, str], ...] = ()
+    password_file: str = ""
 
     @classmethod
     def parse(cls, text: str) -> RedisUrl:
@@ -87,14 +117,25 @@ class RedisUrl:
         return f"{self.scheme}://{login}{self._place}"
 
     @property
+    def tls_options(self) -> dict[str, str]:
+        """The options that are about TLS."""
+        return {name: value for name, value in self.options if name in _TLS_OPTIONS}
+
+    @property
+    def sentinel_login(self) -> tuple[str | None, str | None]:
+        """The user name and the password for sentinels, which have a login of their own."""
+        options = dict(self.options)
+        return options.get("sentinel_username"), options.get("sentinel_password")
+
+    @property
     def _place(self) -> str:
         hosts = ",".join(f"{_bracketed(host)}:{port}" for host, port in self.hosts)
         match self.scheme:
             case Scheme.UNIX:
                 return self.path + (f"?db={self.db}" if self.db else "")
-            case Scheme.SENTINEL:
+            case Scheme.SENTINEL | Scheme.SENTINEL_TLS:
                 return f"{hosts}/{self.service}/{self.db}"
-            case Scheme.CLUSTER:
+            case Scheme.CLUSTER | Scheme.CLUSTER_TLS:
                 return hosts
             case _:
                 return f"{hosts}/{self.db}"
@@ -155,8 +196,9 @@ def _option(scheme: Scheme, name: str, value: str) -> str:
 
 def _no_such_option(scheme: Scheme, name: str) -> str:
     known = _OPTIONS.get(scheme, {})
-    if name in _OPTIONS[Scheme.TLS]:
-        return f"the option {name} needs TLS; write rediss://"
+    if name in _TLS_OPTIONS:
+        tls = Scheme.TLS if scheme is Scheme.UNIX else scheme.with_tls
+        return f"the option {name} needs TLS; write {tls}://"
     if not known:
         return f"{scheme}:// takes no options; remove the question mark and what follows"
     nearest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
@@ -165,8 +207,9 @@ def _no_such_option(scheme: Scheme, name: str) -> str:
 
 def _credentials(userinfo: str) -> tuple[str | None, str | None]:
     name, colon, password = userinfo.partition(":")
+    # A user name alone is for a password that comes from a file.
     if name and not colon:
-        raise ValueError("it has a user name but no password; a password alone is written :PASS@")
+        return _decoded(name), None
     return _decoded(name) or None, _decoded(password) if name else _decoded(password) or None
 
 
@@ -205,12 +248,12 @@ def _network(login: RedisUrl, hosts: str, path: str, options: dict[str, str]) ->
 
 
 def _service_and_database(scheme: Scheme, path: str) -> tuple[str, str]:
-    if scheme is Scheme.SENTINEL:
+    if scheme.sentinel:
         service, _, database = path.partition("/")
         if not service:
-            raise ValueError("the service is missing; write redis+sentinel://HOST:PORT/SERVICE/DB")
+            raise ValueError(f"the service is missing; write {scheme}://HOST:PORT/SERVICE/DB")
         return _decoded(service), database
-    if scheme is Scheme.CLUSTER and path not in ("", "0"):
+    if scheme.cluster and path not in ("", "0"):
         raise ValueError("a cluster has only the database 0; write nothing after the hosts")
     return "", path
 
@@ -224,7 +267,7 @@ def _database(text: str) -> int:
 def _hosts(scheme: Scheme, text: str) -> tuple[tuple[str, int], ...]:
     hosts = tuple(_host(scheme, host) for host in text.split(","))
     if len(hosts) > 1 and scheme in (Scheme.TCP, Scheme.TLS):
-        raise ValueError("several hosts need redis+sentinel:// or redis+cluster://")
+        raise ValueError(f"several hosts need {scheme}+sentinel:// or {scheme}+cluster://")
     return hosts
 
 
@@ -232,7 +275,7 @@ def _host(scheme: Scheme, text: str) -> tuple[str, int]:
     match = _HOST.fullmatch(text)
     if not match or not resolvable(match["v6"] or match["name"]):
         raise ValueError("a host is missing or malformed; write HOST:PORT, or [IPV6]:PORT")
-    default = _SENTINEL_PORT if scheme is Scheme.SENTINEL else _REDIS_PORT
+    default = _SENTINEL_PORT if scheme.sentinel else _REDIS_PORT
     port = match["port"]
     return match["v6"] or match["name"], default if port is None else _port(port)
 

@@ -37,13 +37,16 @@ _REDIS = """
 | `rediss://…` | the same over TLS; options below |
 | `unix://[USER:PASSWORD@]/PATH/TO/SOCKET[?db=DB]` | one server on this machine |
 | `redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/SERVICE[/DB]` | the server that sentinels name |
+| `rediss+sentinel://…` | the same, with TLS to the sentinels and to the server |
 | `redis+cluster://[USER:PASSWORD@]HOST[:PORT],…` | a cluster, by some of its nodes |
+| `rediss+cluster://…` | the same over TLS |
 | `embedded:PATH` | a private server that keeps its data in the directory PATH |
 
 A password alone is written `:PASSWORD@`. In user names and passwords, `/`, `?`, `@` and `%` are
-written `%2F`, `%3F`, `%40` and `%25`. Neither is ever printed.
+written `%2F`, `%3F`, `%40` and `%25`. Neither is ever printed. A password that comes from
+`FULFILLMENT_REDIS_PASSWORD_FILE` is left out of the URL, where a user name alone is `USER@`.
 
-`rediss://` takes the options `ssl_ca_certs`, `ssl_certfile` and `ssl_keyfile` (paths),
+The forms with TLS take the options `ssl_ca_certs`, `ssl_certfile` and `ssl_keyfile` (paths),
 `ssl_cert_reqs` (`none`, `optional` or `required`) and `ssl_check_hostname` (`true` or `false`), as
 in `rediss://redis.example:6380/0?ssl_ca_certs=/etc/ssl/shop.pem`.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from fulfillment_worker.config.environ import (
@@ -24,9 +24,15 @@ from fulfillment_worker.config.values import (
     Location,
     Names,
     Parser,
+    PasswordFile,
     RedisUrl,
     Size,
     Whole,
+)
+
+_NO_PASSWORD = (
+    "it has a user name but no password; a password alone is written :PASS@, "
+    "and one from a file is named by FULFILLMENT_REDIS_PASSWORD_FILE"
 )
 
 
@@ -84,6 +90,12 @@ class Settings:
         "redis://127.0.0.1:6379/0",
         "where Redis is; embedded:PATH is a private server that keeps its data in PATH",
         also="REDIS_URL",
+    )
+    redis_password_file: str | None = _setting(
+        "--redis-password-file",
+        PasswordFile(),
+        None,
+        "a file with Redis's password, read anew for each connection, so that it can be rotated",
     )
     queues: tuple[str, ...] = _setting(
         "--queue",
@@ -228,6 +240,10 @@ def load(
         raise SettingsError(faults)
     if values.get("traces") == "auto" and wants_traces(environ):
         values["traces"] = "wanted"
+    if values["redis_password_file"]:
+        # All that connects goes by the URL alone.
+        file = values["redis_password_file"]
+        values["redis_url"] = replace(values["redis_url"], password_file=file)
     return Settings(**values)
 
 
@@ -269,6 +285,26 @@ def _missing(spec: Spec) -> str:
 
 def _conflicts(values: Mapping[str, Any], given: Mapping[str, tuple[str, str | None]]) -> list[str]:
     # A value that is faulty itself is not in `values`, and can't be blamed for a second thing.
+    return [*_login_conflicts(values, given), *_cap_below_base(values, given)]
+
+
+def _login_conflicts(
+    values: Mapping[str, Any], given: Mapping[str, tuple[str, str | None]]
+) -> list[str]:
+    url = values.get("redis_url")
+    if url is None or "redis_password_file" not in values:
+        return []
+    (source, text), (of_file, file) = given["redis_url"], given["redis_password_file"]
+    if url.password and file:
+        return [f"{source} has a password, and {of_file} names a file with one: remove either"]
+    if url.username and url.password is None and not file:
+        return [_fault(source, text or "", _NO_PASSWORD)]
+    return []
+
+
+def _cap_below_base(
+    values: Mapping[str, Any], given: Mapping[str, tuple[str, str | None]]
+) -> list[str]:
     if values.get("retry_base", 0) <= values.get("retry_cap", float("inf")):
         return []
     (base, base_text), (cap, cap_text) = given["retry_base"], given["retry_cap"]

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from fulfillment_worker.config.hosts import resolvable
+from fulfillment_worker.config.password_file import read_password
 from fulfillment_worker.config.redis_url import RedisUrl
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Names",
     "Number",
     "Parser",
+    "PasswordFile",
     "RedisUrl",
     "Size",
     "Whole",
@@ -154,12 +156,25 @@ class Location:
 
     allowed = (
         "redis://[USER:PASSWORD@]HOST:PORT/DB, rediss://… (TLS), unix:///SOCKET?db=DB, "
-        "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB, redis+cluster://HOST:PORT,HOST:PORT "
-        "or embedded:PATH"
+        "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB, redis+cluster://HOST:PORT,HOST:PORT, "
+        "the last two with TLS as rediss+sentinel:// and rediss+cluster://, or embedded:PATH"
     )
 
     def __call__(self, text: str) -> RedisUrl:
         return RedisUrl.parse(text)
+
+
+class PasswordFile:
+    """The path of a file that holds a password. It is read to see that it can be."""
+
+    allowed = "the path of a file with nothing but the password, and maybe a line break behind it"
+
+    def __call__(self, text: str) -> str:
+        try:
+            read_password(text)
+        except ValueError as why:
+            raise ValueError(f"{why}; give {self.allowed}") from None
+        return text
 
 
 class Names:

@@ -71,13 +71,23 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _privacy(facts: Facts) -> Iterator[Finding]:
     if facts.redis.unverified:
         yield findings.UNVERIFIED.found()
-    if facts.redis.remote and facts.redis.scheme not in ("rediss", "unix", "embedded"):
+    if facts.redis.remote and not _is_private(facts.redis.scheme):
         yield findings.PLAIN.found()
 
 
+def _is_private(scheme: str) -> bool:
+    return scheme.startswith(("rediss", "unix", "embedded"))
+
+
 def _insight(facts: Facts) -> Iterator[Finding]:
-    if facts.redis.unseen:
-        yield findings.UNSEEN.found(commands=" and ".join(facts.redis.unseen))
+    redis = facts.redis
+    own = {"INFO": findings.NO_INFO, "CLIENT": findings.NAMELESS}
+    for name, kind in own.items():
+        if name in redis.unseen:
+            yield kind.found(cli=redis.cli)
+    unseen = [name for name in redis.unseen if name not in own]
+    if unseen:
+        yield findings.UNSEEN.found(commands=" and ".join(unseen))
 
 
 def _rights(facts: Facts) -> Iterator[Finding]:
@@ -87,6 +97,8 @@ def _rights(facts: Facts) -> Iterator[Finding]:
         yield findings.LACKING.found(
             commands=", ".join(redis.lacking), grants=grants, cli=redis.cli
         )
+    if redis.missing:
+        yield findings.MISSING.found(commands=", ".join(redis.missing))
     if redis.keys_denied:
         yield findings.KEYS_DENIED.found(queue=redis.keys_denied, cli=redis.cli)
     if redis.refused and all(server.role != "slave" for server in redis.servers):

@@ -48,9 +48,10 @@ class RedisFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What was found at the Redis URL.
 
     unreachable: why it can't be used; "" where it can. denied: it refused the login. servers: the
-    primaries that answered. lacking: commands that the user may not call. keys_denied: for a queue
-    that it may not use, its name. refused: what else it says to a worker's scripts. unseen:
-    commands that would have told more. skew: seconds by which this host's clock is ahead.
+    primaries that answered. lacking: commands that the user may not call. missing: those that the
+    server does not know. keys_denied: for a queue that the user may not use, its name. refused:
+    what else it says to a worker's scripts. unseen: commands that would have told more. skew:
+    seconds by which this host's clock is ahead.
     """
 
     scheme: str = "redis"
@@ -61,6 +62,7 @@ class RedisFacts(msgspec.Struct, frozen=True, kw_only=True):
     cli: str = "redis-cli"
     servers: tuple[Server, ...] = ()
     lacking: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     keys_denied: str = ""
     refused: str = ""
     unseen: tuple[str, ...] = ()

@@ -114,9 +114,23 @@ PLAIN = _kind(
 UNSEEN = _kind(
     Severity.NOTE,
     "unseen",
-    "the user may not call {commands}: checks that need it were left out",
+    "the server refuses {commands}: checks that need it were left out",
     "what those settings can do to orders is not known",
     "fulfillment-worker doctor   # once, as a user who may",
+)
+NO_INFO = _kind(
+    Severity.WARNING,
+    "no_info",
+    "the server refuses INFO: most checks were left out, and no worker sees that it was restarted",
+    "after it was away for longer than a lease, orders that are being handled can run again",
+    "{cli} ACL SETUSER NAME +info   # or remove its rename-command from redis.conf",
+)
+NAMELESS = _kind(
+    Severity.NOTE,
+    "nameless",
+    "the server refuses CLIENT SETNAME, so connections have no name",
+    "nothing; CLIENT LIST does not show which connections are the workers'",
+    "{cli} ACL SETUSER NAME '+client|setname'   # or remove its rename-command from redis.conf",
 )
 
 
@@ -128,6 +142,13 @@ LACKING = _kind(
     "the user may not call {commands}",
     "nothing is taken: a worker stops before it touches the first order",
     "{cli} ACL SETUSER NAME {grants}",
+)
+MISSING = _kind(
+    Severity.PROBLEM,
+    "commands",
+    "the server does not know {commands}: were they renamed?",
+    "nothing is taken: a worker stops before it touches the first order",
+    "sudo sed -i '/^rename-command/d' /etc/redis/redis.conf   # then restart Redis",
 )
 KEYS_DENIED = _kind(
     Severity.PROBLEM,

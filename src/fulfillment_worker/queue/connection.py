@@ -1,41 +1,31 @@
-"""Opening a client for any Redis URL, and saying in one line what is wrong when it fails."""
+"""A client of redis-py for any Redis URL, for programs that hold no orders.
+
+redis-py finds the node of a cluster and pools connections; how one is opened is ours, so that each
+kind of address has its login, its TLS and its time-outs in the same way.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import re
+from collections.abc import Mapping
 from typing import Any
 
 import redis.asyncio as aioredis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import Connection, ConnectionPool, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    MovedError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
+from fulfillment_worker.queue.dial import HEAD_START
+from fulfillment_worker.queue.locate import find_primary
+from fulfillment_worker.queue.login import lacks_hello, login_of
+from fulfillment_worker.queue.tls import context, explained
 
-OLDEST = (7, 0)
-"""The first Redis with BLMOVE, and with RPOP of many. Valkey reports 7.2 or later here."""
-
-_CONNECT_TIMEOUT = 2.0
-_FIND_TIMEOUT = 1.5
-"""Seconds for a sentinel and the primary that it names; less than a caller waits for the whole."""
-
-
-class ServerTooOld(RedisError):
-    """The server's version, as it tells it."""
+_CONNECT_TIMEOUT = 4.0
+"""Seconds for a connection, and for its login: a person would rather wait than be told too soon."""
 
 
 def open_client(url: RedisUrl) -> Any:
@@ -44,162 +34,114 @@ def open_client(url: RedisUrl) -> Any:
     It connects at its first command. Close it with `aclose()`.
     """
     common: dict[str, Any] = {
-        "username": url.username,
-        "password": url.password,
         "socket_connect_timeout": _CONNECT_TIMEOUT,
         "socket_timeout": None,
-        "socket_keepalive": True,
-        "client_name": "fulfillment-worker",
     }
+    if url.scheme.cluster:
+        return _cluster(url, common)
+    if url.scheme is Scheme.EMBEDDED:
+        raise ValueError("start the embedded server first, and connect to its socket")
     once: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "retry_on_error": []}
-    match url.scheme:
-        case Scheme.UNIX:
-            return aioredis.Redis(unix_socket_path=url.path, db=url.db, **common, **once)
-        case Scheme.SENTINEL:
-            pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
-                url.service, _Sentinels(url, common | once), db=url.db, **common, **once
-            )
-            return aioredis.Redis.from_pool(pool)
-        case Scheme.CLUSTER:
-            nodes = [ClusterNode(host, port) for host, port in url.hosts]
-            return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 0), **common)
-        case Scheme.EMBEDDED:
-            raise ValueError("start the embedded server first, and connect to its socket")
-        case _:
-            ((host, port),) = url.hosts
-            tls = {"ssl": True, **_tls_options(url)} if url.scheme is Scheme.TLS else {}
-            return aioredis.Redis(host=host, port=port, db=url.db, **common, **once, **tls)
+    kind: type[Any] = _Tcp
+    where: dict[str, Any] = {}
+    if url.scheme is Scheme.UNIX:
+        kind, where = _Unix, {"path": url.path}
+    elif url.scheme.sentinel:
+        kind = _Watched
+    else:
+        ((host, port),) = url.hosts
+        where = {"host": host, "port": port}
+    pool = ConnectionPool(connection_class=kind, url=url, **where, **common, **once)
+    return aioredis.Redis.from_pool(pool)
 
 
-def _tls_options(url: RedisUrl) -> dict[str, Any]:
-    return {
-        name: value == "true" if value in ("true", "false") else value
-        for name, value in url.options
-    }
+def _cluster(url: RedisUrl, common: dict[str, Any]) -> Any:
+    nodes = [ClusterNode(host, port) for host, port in url.hosts]
+    client = RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 0), **common)
+    # There is no parameter for it. The first are for the nodes that it learns of.
+    client.connection_kwargs |= {"connection_class": _Tcp, "url": url}
+    for node in client.startup_nodes:
+        node.connection_class = _Tcp
+        node.connection_kwargs["url"] = url
+    return client
 
 
-class _Sentinels:
-    """Finds the primary: the server that a sentinel names, and that says so itself.
+class _Ours:
+    """How a connection begins: all that a login needs is said at once. url: whose login it is."""
 
-    All sentinels are asked at once. One that is silent must not hold up the others, and while
-    servers change their roles some sentinels still name the old primary.
-    """
+    _url: RedisUrl
 
-    def __init__(self, url: RedisUrl, how: dict[str, Any]) -> None:
-        """how: options of the client for the primary; sentinels have a login of their own."""
-        self._hosts = url.hosts
-        self._how = how
-        login = {name.removeprefix("sentinel_"): value for name, value in url.options}
-        self._ask = how | {"username": None, "password": None, "decode_responses": True} | login
+    async def on_connect(self: Any) -> None:
+        """Nothing: the connection to a unix socket would do it twice."""
 
-    async def discover_master(self, service: str) -> tuple[str, int]:
-        """Where the primary is; the client's pool calls this before it connects."""
-        asked = [asyncio.create_task(self._named_by(host, service)) for host in self._hosts]
-        errors: list[Exception] = []
+    async def on_connect_check_health(self: Any, check_health: bool = True) -> None:  # noqa: ARG002
+        """See AbstractConnection."""
+        self._parser.on_connect(self)
+        login, hello = login_of(self._url), True
         try:
-            for answer in asyncio.as_completed(asked):
-                try:
-                    return await answer
-                except (RedisError, OSError, TimeoutError) as error:
-                    errors.append(error)
-        finally:
-            for task in asked:
-                task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
-        refusal = next((each for each in errors if isinstance(each, AuthenticationError)), None)
-        why = _tidy(errors[-1])
-        raise refusal or RedisConnectionError(f"no sentinel knows a primary that answers: {why}")
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
+                replies = await self._say(login.commands())
+                if lacks_hello(replies):
+                    hello = False
+                    replies = await self._say(login.commands(hello=False))
+        except TimeoutError:
+            # The one that makes redis-py throw the connection away.
+            raise RedisTimeoutError(f"no answer within {_CONNECT_TIMEOUT:g} s") from None
+        login.check(replies, hello=hello)
 
-    async def _named_by(self, sentinel: tuple[str, int], service: str) -> tuple[str, int]:
-        async with asyncio.timeout(_FIND_TIMEOUT):
-            host, port = sentinel
-            async with aioredis.Redis(host=host, port=port, **self._ask) as client:
-                named: Any = await client.sentinel_get_master_addr_by_name(service)
-            if named is None:
-                raise RedisError(f"the sentinel at {host}:{port} knows no service {service!r}")
-            primary = str(named[0]), int(named[1])
-            await self._require_primary(*primary)
-            return primary
+    async def _say(self: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
+        packed = [part for command in commands for part in self.pack_command(*command)]
+        await self.send_packed_command(packed, check_health=False)
+        return [await self._reply() for _ in commands]
 
-    async def _require_primary(self, host: str, port: int) -> None:
-        async with aioredis.Redis(host=host, port=port, **self._how) as client:
-            try:
-                told = await client.info("replication")
-            except NoPermissionError:
-                return  # Then the first script tells.
-        if told["role"] != "master":
-            raise RedisError(f"{host}:{port} is a replica")
+    async def _reply(self: Any) -> Any:
+        try:
+            return await self.read_response(disconnect_on_error=False)
+        except RedisError as error:
+            if not self.is_connected or self._reader.at_eof():
+                raise
+            return error
 
 
-async def check_version(client: Any) -> None:
-    """Raise ServerTooOld where the server lacks a command that we need."""
-    try:
-        info = await client.info("server")
-    except NoPermissionError:
-        return  # Then the first script tells.
-    # A cluster's client may answer for each node.
-    version = str(info.get("redis_version") or next(iter(info.values()))["redis_version"])
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
-        raise ServerTooOld(version)
+class _Tcp(_Ours, Connection):
+    """By TCP, or TLS where the address wants it."""
+
+    def __init__(self, *, url: RedisUrl, **kwargs: Any) -> None:
+        self._url = url
+        super().__init__(**kwargs)
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        where = {"host": self.host, "port": self.port, "happy_eyeballs_delay": HEAD_START}
+        return where | ({"ssl": context(self._url)} if self._url.scheme.tls else {})
+
+    async def _connect(self) -> None:
+        try:
+            await super()._connect()  # type: ignore[no-untyped-call]
+        except OSError as error:
+            raise explained(error, self._url, self.host) or error from error
 
 
-def explain(error: BaseException, url: RedisUrl) -> str:
-    """What happened and what to do, in one line without secrets."""
-    error = _cause(error)
-    says = next(says for kind, says in _EXPLANATIONS if isinstance(error, kind))
-    return f"Redis at {url.redacted} {says.format(_tidy(error))}"
+class _Watched(_Tcp):
+    """To the primary that sentinels name."""
+
+    async def _connect(self) -> None:
+        wire, (self.host, self.port) = await find_primary(self._url)
+        wire.close()
+        await super()._connect()
 
 
-def _cause(error: BaseException) -> BaseException:
-    """What the server said, which others wrap into errors of their own.
+class _Unix(_Ours, UnixDomainSocketConnection):
+    """By a unix socket."""
 
-    A cluster's client does, and so does Redis 6.2 with what ends a script.
-    """
-    inner = error.__cause__ or error.__context__
-    if isinstance(error, RedisClusterException) and inner:
-        return _cause(inner)
-    found = _CODE.search(str(error)) if type(error) is ResponseError else None
-    return _CODES[found[1]](str(error)) if found else error
+    def __init__(self, *, url: RedisUrl, **kwargs: Any) -> None:
+        self._url = url
+        super().__init__(**kwargs)
 
 
-class WrongTypeError(ResponseError):
-    """A key holds another type of value than the command is for."""
-
-
-_CODES: dict[str, type[RedisError]] = {
-    "OOM": OutOfMemoryError,
-    "READONLY": ReadOnlyError,
-    "WRONGTYPE": WrongTypeError,
-}
-_CODE = re.compile(rf"(?:^|[-'\" ])({'|'.join(_CODES)}) ")
-
-
-# The first that fits: the special ones stand before the kinds that they belong to.
-_EXPLANATIONS: tuple[tuple[type[BaseException], str], ...] = (
-    (
-        ServerTooOld,
-        "is version {}: Redis 7.0 or later, or Valkey 7.2 or later, is needed; upgrade the server",
-    ),
-    (
-        AuthenticationError,
-        "refused the user name or the password: correct them in FULFILLMENT_REDIS_URL",
-    ),
-    (NoPermissionError, "does not permit this user a command: {}"),
-    (BusyLoadingError, "is loading its data; it will answer when that is done"),
-    (ReadOnlyError, "is a read-only replica: point FULFILLMENT_REDIS_URL at the primary"),
-    (OutOfMemoryError, "is out of memory: raise its maxmemory, or free some"),
-    (MovedError, "is a node of a cluster: write redis+cluster:// in FULFILLMENT_REDIS_URL"),
-    (
-        WrongTypeError,
-        "has something foreign under a key of the queue: `fulfillment-worker doctor` names it",
-    ),
-    (ResponseError, "refused: {}"),
-    (TimeoutError, "does not answer: {}"),
-    (BaseException, "can't be reached: {}"),
-)
-
-
-def _tidy(error: BaseException) -> str:
-    """The error's own words: one line, bounded, printable."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "".join(c for c in text[:300] if c.isprintable())
+async def connect(client: Any) -> None:
+    """Have a client connect, which it would do at its first command."""
+    if isinstance(client, RedisCluster):
+        await client.initialize()
+    else:
+        pool = client.connection_pool
+        await pool.release(await pool.get_connection())

@@ -14,7 +14,7 @@ import shlex
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,24 +24,23 @@ from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.facts import Misplaced, RedisFacts, Server
 from fulfillment_worker.queue import keys
-from fulfillment_worker.queue.connection import explain, open_client
-from fulfillment_worker.queue.redis_queue import PREFLIGHT, QueuePolicy, RedisQueue
-from fulfillment_worker.queue.session import reachable
+from fulfillment_worker.queue.connection import connect, open_client
+from fulfillment_worker.queue.errors import code_of, explain
+from fulfillment_worker.queue.login import NAME
+from fulfillment_worker.queue.redis_queue import RIGHTS, QueuePolicy, RedisQueue
+from fulfillment_worker.queue.session import reachable, telling
 
 _PATIENCE = 2.5
-"""Seconds for each of three steps: to find the host, to reach the server, and to question it."""
+"""Seconds to find the host."""
+_TO_CONNECT = 10.0
+"""Seconds to reach the server; some ways take a dozen answers, and a silent one is told sooner."""
+_TO_ANSWER = 5.0
+"""Seconds for what is asked then. All questions are put at the same time."""
 
 _Info = dict[str, Any]
 _T = TypeVar("_T")
 
 _FAULTS = (RedisError, OSError, TimeoutError)
-_SETTINGS = (
-    "save",
-    "appendfsync",
-    "stop-writes-on-bgsave-error",
-    "min-replicas-to-write",
-    "timeout",
-)
 _TYPES: dict[Callable[[str], str], str] = {
     keys.public: "list",
     keys.events: "stream",
@@ -57,7 +56,7 @@ _TYPES: dict[Callable[[str], str], str] = {
 
 
 async def gather(url: RedisUrl, queues: Iterable[str], policy: QueuePolicy) -> RedisFacts:
-    """The facts about Redis and these queues. Raises nothing, and takes 9 s at most."""
+    """The facts about Redis and these queues. Raises nothing, and takes 18 s at most."""
     known = RedisFacts(
         scheme=str(url.scheme), remote=_remote(url), unverified=_unverified(url), cli=_cli(url)
     )
@@ -75,18 +74,20 @@ async def _question(
 ) -> RedisFacts:
     client = open_client(address)
     try:
-        async with asyncio.timeout(_PATIENCE):
-            # While its disk is full, Redis answers even this with an error; but it answers.
-            with contextlib.suppress(ResponseError):
-                await client.execute_command("PING")
+        async with asyncio.timeout(_TO_CONNECT):
+            await connect(client)
         return await _Questions(client, address, url, policy).ask(known, list(queues))
     except Exception as error:  # noqa: BLE001 - a cluster's client raises more than it says
-        denied = isinstance(error.__cause__ or error, AuthenticationError)
-        return _unreachable(known, explain(error, url), denied=denied)
+        why = await telling(error, address)
+        return _unreachable(known, explain(why, url), denied=_is_denial(why))
     finally:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(1.0):
                 await client.aclose()
+
+
+def _is_denial(error: BaseException) -> bool:
+    return isinstance(error, AuthenticationError) or code_of(error) in ("NOAUTH", "WRONGPASS")
 
 
 def _unreachable(known: RedisFacts, why: str, *, denied: bool = False) -> RedisFacts:
@@ -106,10 +107,11 @@ class _Questions:
     async def ask(self, known: RedisFacts, queues: list[str]) -> RedisFacts:
         """`known`, and everything that the server tells."""
         rights = _Rights(self._client, self._address, self._url, self._policy)
-        servers, misplaced, skew, _ = await asyncio.gather(
+        servers, misplaced, skew, *_ = await asyncio.gather(
             _in_time(self._servers(), ()),
             _in_time(self._misplaced(queues), ()),
             _in_time(self._skew(), None),
+            _in_time(self._told("CLIENT SETNAME", NAME), {}),
             rights.try_all(queues),
         )
         return msgspec.structs.replace(
@@ -119,12 +121,13 @@ class _Questions:
             skew=skew,
             unseen=tuple(sorted(self._unseen)),
             lacking=tuple(dict.fromkeys(rights.lacking)),
+            missing=tuple(dict.fromkeys(rights.missing)),
             keys_denied=rights.keys_denied,
             refused=rights.refused,
         )
 
     async def _servers(self) -> tuple[Server, ...]:
-        if self._address.scheme is not Scheme.CLUSTER:
+        if not self._address.scheme.cluster:
             at = f"Redis at {self._url.redacted}"
             return (await self._server(at, _cli(self._address), {}),)
         nodes = self._client.get_primaries()
@@ -140,9 +143,8 @@ class _Questions:
 
     async def _server(self, at: str, cli: str, node: _Info) -> Server:
         info = await self._told("INFO", **node)
-        settings: _Info = {}
-        for name in _SETTINGS:
-            settings |= await self._told("CONFIG GET", name, **node)
+        # All of them, since older servers give one name only in one answer.
+        settings = await self._told("CONFIG GET", "*", **node)
         covered = True
         if info.get("cluster_enabled") == 1:
             state = await self._told("CLUSTER INFO", **node)
@@ -155,19 +157,20 @@ class _Questions:
         except ResponseError:  # not permitted, or renamed away by who runs the server
             self._unseen.add(command.partition(" ")[0])
             return {}
+        if not isinstance(reply, dict):
+            return {}
         return {_text(name): _plain(value) for name, value in reply.items()}
 
     async def _misplaced(self, queues: list[str]) -> tuple[Misplaced, ...]:
-        wanted = [
-            (key(queue), type_, f"{{{queue}}}:misplaced:{type_}")
-            for queue in queues
-            for key, type_ in _TYPES.items()
-        ]
         found = []
-        for name, type_, aside in wanted:
-            real = _text(await self._client.execute_command("TYPE", name))
-            if real not in (type_, "none"):
-                found.append(Misplaced(shlex.quote(name), real, type_, shlex.quote(aside)))
+        for queue in queues:
+            names = [key(queue) for key in _TYPES]
+            replies = await _all(self._client, [("TYPE", name) for name in names])
+            for name, wanted, reply in zip(names, _TYPES.values(), replies, strict=True):
+                real = "none" if isinstance(reply, Exception) else _text(reply)
+                if real not in (wanted, "none"):
+                    aside = shlex.quote(f"{{{queue}}}:misplaced:{wanted}")
+                    found.append(Misplaced(shlex.quote(name), real, wanted, aside))
         return tuple(found)
 
     async def _skew(self) -> float:
@@ -186,13 +189,14 @@ class _Rights:
         self._url = url
         self._policy = policy
         self.lacking: list[str] = []
+        self.missing: list[str] = []
         self.keys_denied = ""
         self.refused = ""
 
     async def try_all(self, queues: list[str]) -> None:
         """Fill in what the user lacks. Raises nothing."""
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TO_ANSWER):
                 for queue in queues:
                     await self._try(queue)
         except Exception as error:  # noqa: BLE001 - a cluster's client raises more than it says
@@ -200,35 +204,51 @@ class _Rights:
 
     async def _try(self, queue: str) -> None:
         worker = RedisQueue(queue, self._address, self._policy, lambda _: None)
-        try:
-            await worker.try_rights(self._client)
-        except ResponseError as error:
+        refused = _first_error(await _all(self._client, worker.rights()))
+        if refused is not None:
             await self._try_each(queue)
-            if not self.lacking and not self.keys_denied:
-                self.refused = explain(error, self._url)
+            if not (self.lacking or self.missing or self.keys_denied):
+                self.refused = explain(refused, self._url)
 
     async def _try_each(self, queue: str) -> None:
-        for command, *args in _commands(queue):
-            try:
-                await self._client.execute_command(command, *args)
-            except ResponseError as error:
-                self._note(command, queue, str(error))
-                if self.lacking == ["DEL"]:
-                    return  # What is tried out could not be removed again.
+        remove, *others = _commands(queue)
+        (reply,) = await _all(self._client, [remove])
+        if isinstance(reply, Exception):
+            self._note(remove[0], queue, reply)
+            return  # What is tried out could not be removed again.
+        for (command, *_), reply in zip(others, await _all(self._client, others), strict=True):
+            if isinstance(reply, Exception):
+                self._note(command, queue, reply)
 
-    def _note(self, command: str, queue: str, why: str) -> None:
-        # Redis 6.2: "… to access one of the keys used as arguments"; 7: "… to access a key".
-        if "no permissions to access" in why.lower():
-            self.keys_denied = queue
-        elif "no permissions to run" in why.lower():
-            self.lacking.append(command)
+    def _note(self, command: str, queue: str, error: Exception) -> None:
+        code = code_of(error)
+        if code == "UNKNOWN":
+            self.missing.append(command)
+        elif code == "NOPERM":
+            # "… to access one of the keys …" (7.0), "… to access a key" (later).
+            if re.search(r"\baccess\b|\bkeys?\b", str(error), re.I):
+                self.keys_denied = queue
+            else:
+                self.lacking.append(command)
+
+
+async def _all(client: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """The replies to all, sent at once; errors among them. Their keys are of one queue."""
+    pipe = client.pipeline(transaction=False)
+    for command in commands:
+        pipe.execute_command(*command)
+    return list(await pipe.execute(raise_on_error=False))
+
+
+def _first_error(replies: Iterable[Any]) -> Exception | None:
+    return next((reply for reply in replies if isinstance(reply, Exception)), None)
 
 
 def _commands(queue: str) -> list[list[str]]:
     """The commands of the preflight script, to be sent one by one, and those around it."""
     scratch = keys.scratch(queue)
     words = {"SCRATCH": scratch, "OTHER": f"{scratch}:other"}
-    called = re.findall(r"^call\('([A-Z]+)'(?:, (.+))?\)$", PREFLIGHT.text, re.MULTILINE)
+    called = re.findall(r"^call\('([A-Z]+)'(?:, (.+))?\)$", RIGHTS.text, re.MULTILINE)
     script = [
         [name, *(words.get(arg, arg.strip("'")) for arg in args.split(", "))]
         for name, args in called
@@ -238,7 +258,7 @@ def _commands(queue: str) -> list[list[str]]:
         *script,
         ["TIME"],
         ["EVAL", "return 1", str(len(every)), *every],
-        ["EVALSHA", PREFLIGHT.sha, "0"],
+        ["EVALSHA", RIGHTS.sha, "0"],
         ["LPUSH", scratch, "x"],
         ["BLMOVE", scratch, scratch, "RIGHT", "LEFT", "0.2"],
         ["DEL", scratch],
@@ -247,7 +267,7 @@ def _commands(queue: str) -> list[list[str]]:
 
 async def _in_time(question: Awaitable[_T], otherwise: _T) -> _T:
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TO_ANSWER):
             return await question
     except _FAULTS:
         return otherwise
@@ -298,12 +318,12 @@ def _cli(url: RedisUrl) -> str:
     """How to reach the server by hand; without the login, which is nobody's to see."""
     if url.scheme in (Scheme.UNIX, Scheme.EMBEDDED):
         return f"redis-cli -s {shlex.quote(url.path)}"
-    if url.scheme is Scheme.SENTINEL:
-        return "redis-cli -h PRIMARY"
+    tls = " --tls" if url.scheme.tls else ""
+    if url.scheme.sentinel:
+        return f"redis-cli -h PRIMARY{tls}"
     host, port = url.hosts[0]
     if (host, port, url.scheme) in (("127.0.0.1", 6379, "redis"), ("localhost", 6379, "redis")):
         return "redis-cli"
-    tls = " --tls" if url.scheme is Scheme.TLS else ""
     return f"redis-cli -h {host} -p {port}{tls}"
 
 

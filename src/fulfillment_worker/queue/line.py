@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.events import CommandSent
 from fulfillment_worker.core.exchange import QueueUnavailable, nothing
-from fulfillment_worker.queue.connection import check_version, explain, open_client
+from fulfillment_worker.queue.errors import explain
+from fulfillment_worker.queue.locate import open_wire
 from fulfillment_worker.queue.scripts import Script
-from fulfillment_worker.queue.wire import Answer, Wire
+from fulfillment_worker.queue.wire import PATIENCE, Answer, Wire, by
 
 Listener = Callable[[CommandSent], None]
-
-PATIENCE = 2.0
-"""Seconds of silence after which an answer is given up, and the connection with it. Claiming must
-resume within 2 s of Redis's return, and a script that takes longer than this is nothing we send. A
-large answer over a slow line may take longer: patience lasts while bytes of it arrive."""
-_GRACE = 0.1
-"""Seconds for the loop to read a reply, if a handler kept it from that until patience ended."""
+Command = tuple[Any, ...]
 
 
 class Line:
@@ -40,22 +33,25 @@ class Line:
         url: RedisUrl,
         listener: Listener,
         *,
-        on_connect: Callable[[Any], Awaitable[None]] | None = None,
+        key: str = "",
+        first: Callable[[], Iterable[Command]] = tuple,
     ) -> None:
-        """on_connect: called with each new client, before its first command."""
+        """key: what is asked for; a cluster's node is found by it. first: commands that each new
+        connection begins with, sent together; where one is refused, the connection is given up.
+        """
         self._url = url
         self._listener = listener
-        self._on_connect = on_connect
-        self._client: Any = None
-        # None where the client has to say it: a cluster's finds the node anew for each command.
+        self._key = key
+        self._first = first
         self._wire: Wire | None = None
-        self._connected = False
+        # Those that Redis was shown over this connection, so that it knows them by their names.
+        self._shown: set[str] = set()
         self._calls = 0
         # What was sent behind the command that waits; None where none does.
         self._behind: list[Answer] | None = None
 
     async def block(
-        self, operation: str, *command: Any, behind: Iterable[tuple[Any, ...]], patience: float
+        self, operation: str, *command: Any, behind: Iterable[Command], patience: float
     ) -> list[Any]:
         """Send a command that waits; returns its reply, then those of what was sent behind it.
 
@@ -63,9 +59,8 @@ class Line:
         `send_behind` adds to them. None is the reply of those that failed. patience: seconds after
         which to give up. Raises QueueUnavailable.
         """
-        until = time.monotonic() + patience
-        asking = self._ask_and_wait(command, behind, until)
-        replies: list[Any] = await self._guarded(operation, asking, patience, blocking=True)
+        asking = self._ask_and_wait(command, behind, patience)
+        replies: list[Any] = await self._guarded(operation, asking, blocking=True)
         return replies
 
     @property
@@ -91,71 +86,66 @@ class Line:
         args: the number of keys, the keys, the arguments. meanwhile: called while the script is on
         its way.
         """
-        until = time.monotonic() + patience
-        asking = self._evaluate(script, args, meanwhile, until)
-        return await self._guarded(script.name, asking, patience)
+        asking = self._evaluate(script, args, meanwhile, patience)
+        return await self._guarded(script.name, asking)
 
     async def _evaluate(
-        self, script: Script, args: tuple[Any, ...], meanwhile: Callable[[], None], until: float
+        self, script: Script, args: tuple[Any, ...], meanwhile: Callable[[], None], patience: float
     ) -> Any:
+        wire = await self._connected()
+        if script.sha not in self._shown:
+            # Its text costs less than the round trip to learn that Redis does not know it yet.
+            self._shown.add(script.sha)
+            return await _ask(wire, ("EVAL", script.text, *args), meanwhile, patience)
         try:
-            return await self._ask(("EVALSHA", script.sha, *args), meanwhile, until)
+            return await _ask(wire, ("EVALSHA", script.sha, *args), meanwhile, patience)
         except NoScriptError:
-            return await self._ask(("EVAL", script.text, *args), nothing, until)
-
-    async def _ask(
-        self, command: tuple[Any, ...], meanwhile: Callable[[], None], until: float
-    ) -> Any:
-        await self._be_connected(until)
-        if self._wire is None:
-            meanwhile()
-            return await _within(until, self._client.execute_command(*command))
-        # Written at once, without a turn of the loop: Redis is at work before `meanwhile` is.
-        (answer,) = self._wire.send(command)
-        meanwhile()
-        return await _by(until, answer, self._wire)
+            return await _ask(wire, ("EVAL", script.text, *args), nothing, patience)
 
     async def _ask_and_wait(
-        self, command: tuple[Any, ...], behind: Iterable[tuple[Any, ...]], until: float
+        self, command: Command, behind: Iterable[Command], patience: float
     ) -> list[Any]:
-        await self._be_connected(until)
-        if self._wire is None:
-            return [await _within(until, self._client.execute_command(*command))]
-        wire = self._wire
+        wire = await self._connected()
         (answer,) = wire.send(command)
         self._behind = wire.send(*behind)
         try:
-            replies = [await _by(until, answer, wire)]
+            replies = [await by(patience, answer, wire)]
             for each in self._behind:
-                replies.append(await _or_none(_by(until, each, wire)))
+                replies.append(await _or_none(by(PATIENCE, each, wire)))
             return replies
         finally:
             self._behind = None
 
-    async def _be_connected(self, until: float) -> None:
+    async def _connected(self) -> Wire:
         # Closed by the server while nothing was said, or it said what nobody had asked for.
         if self._wire is not None and self._wire.broken:
             await self.close()
-        if self._client is None:
-            await _within(until, self._connect())
+        if self._wire is None:
+            wire = await open_wire(self._url, self._key)
+            try:
+                for reply in await wire.ask(self._first()):
+                    if isinstance(reply, Exception):
+                        raise reply
+            except BaseException:
+                wire.close()
+                raise
+            self._wire = wire
+        return self._wire
 
     async def _guarded(
         self,
         operation: str,
         asking: Coroutine[Any, Any, Any],
-        patience: float,
         blocking: bool = False,
     ) -> Any:
         started = time.monotonic()
         self._calls += 1
         try:
             reply = await asking
-        except Exception as error:  # the client raises more than it says, RedisClusterException say
+        except Exception as error:
             self._listener(CommandSent(operation, False, None))
-            sent = self._connected
+            sent = self._wire is not None
             await self.close()
-            if isinstance(error, TimeoutError):
-                error = TimeoutError(f"no answer within {patience:g} s")
             raise QueueUnavailable(explain(error, self._url), sent=sent) from error
         except asyncio.CancelledError:
             await self.close()
@@ -170,17 +160,6 @@ class Line:
             self._listener(CommandSent(operation, True, time.monotonic() - started))
         return reply
 
-    async def _connect(self) -> None:
-        self._client = client = open_client(self._url)
-        await check_version(client)
-        if self._on_connect:
-            await self._on_connect(client)
-        # The client's own way of sending a command costs more than the trip.
-        if isinstance(client, Redis):
-            pool: Any = client.connection_pool
-            self._wire = Wire(await pool.get_connection())
-        self._connected = True
-
     async def close_if_idle(self) -> None:
         """Drop the connection unless a command is under way: it may be as broken as another is."""
         if not self._calls:
@@ -188,12 +167,17 @@ class Line:
 
     async def close(self) -> None:
         """Drop the connection. Idempotent."""
-        client, self._client = self._client, None
-        self._wire, self._connected = None, False
-        if client is not None:
-            # It is thrown away; how it went is of no interest.
-            with contextlib.suppress(Exception):
-                await _within(time.monotonic() + 1.0, client.aclose())
+        wire, self._wire = self._wire, None
+        self._shown.clear()
+        if wire is not None:
+            wire.close()
+
+
+async def _ask(wire: Wire, command: Command, meanwhile: Callable[[], None], patience: float) -> Any:
+    # Written at once, without a turn of the loop: Redis is at work before `meanwhile` is.
+    (answer,) = wire.send(command)
+    meanwhile()
+    return await by(patience, answer, wire)
 
 
 async def _or_none(asking: Awaitable[Any]) -> Any:
@@ -201,46 +185,3 @@ async def _or_none(asking: Awaitable[Any]) -> Any:
         return await asking
     except ResponseError:
         return None
-
-
-async def _by(until: float, answer: Answer, wire: Wire) -> Any:
-    """The answer; TimeoutError if it isn't there by then (monotonic seconds), and is not coming."""
-    if not answer.done():
-        loop = asyncio.get_running_loop()
-        asked = answer, wire, loop.time()
-        timer = loop.call_later(until - time.monotonic(), _lose_patience, *asked)
-        try:
-            return await answer
-        finally:
-            timer.cancel()
-    return answer.result()
-
-
-def _lose_patience(answer: Answer, wire: Wire, since: float) -> None:
-    # By then the loop has read what is there.
-    asyncio.get_running_loop().call_later(_GRACE, _give_up, answer, wire, since)
-
-
-def _give_up(answer: Answer, wire: Wire, since: float) -> None:
-    if answer.done():
-        return
-    loop = asyncio.get_running_loop()
-    left = wire.heard_at + PATIENCE - loop.time()
-    if wire.heard_at > since and left > 0:
-        loop.call_later(left, _lose_patience, answer, wire, since)
-    else:
-        answer.set_exception(TimeoutError())
-
-
-async def _within(until: float, asking: Awaitable[Any]) -> Any:
-    """What the client says, if it does by then; else TimeoutError."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as limit:
-        # As in `_lose_patience`.
-        timer = loop.call_later(
-            until - time.monotonic(), lambda: limit.reschedule(loop.time() + _GRACE)
-        )
-        try:
-            return await asking
-        finally:
-            timer.cancel()

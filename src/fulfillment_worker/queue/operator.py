@@ -12,7 +12,7 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.causes import Letter
 from fulfillment_worker.queue import keys, scripts
 from fulfillment_worker.queue.inspector import Failure, failures
-from fulfillment_worker.queue.redis_queue import PREFLIGHT, SCRIPT_KEYS, QueuePolicy
+from fulfillment_worker.queue.redis_queue import RIGHTS, SCRIPT_KEYS, QueuePolicy
 from fulfillment_worker.queue.session import answered
 
 RETRY_DEAD = scripts.load("retry_dead", "common", "entries")
@@ -114,7 +114,7 @@ class Operator:
         self, script: scripts.Script, numbers: Sequence[int], advance: Advance
     ) -> None:
         # A script isn't undone when it ends midway: a right that is lacking shows here, at once.
-        await self._run(PREFLIGHT)
+        await self._run(RIGHTS)
         start = 0
         while start < len(numbers):
             batch = list(numbers[start : start + MOST_LETTERS])

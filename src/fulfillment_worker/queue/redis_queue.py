@@ -24,7 +24,8 @@ from fulfillment_worker.core.exchange import (
 )
 from fulfillment_worker.core.outcome import Fulfilled, Outcome
 from fulfillment_worker.queue import keys, scripts
-from fulfillment_worker.queue.line import PATIENCE, Line, Listener
+from fulfillment_worker.queue.line import Command, Line, Listener
+from fulfillment_worker.queue.wire import PATIENCE
 
 _PARTS = (
     *("common", "entries", "outcomes", "start", "begin"),
@@ -34,8 +35,8 @@ EXCHANGE = scripts.load("exchange", *_PARTS)
 STAND_BY = scripts.load("stand_by", "common", "start", "reading")
 HOLDINGS = scripts.load("holdings", "common")
 RELEASE = scripts.load("release", "common", "entries", "reading", "ids", "reap")
-PREFLIGHT = scripts.load("preflight", "common")
-GREET = scripts.load("greet", "common")
+RIGHTS = scripts.load("rights", "common", "preflight")
+GREET = scripts.load("greet", "common", "preflight")
 
 _pack = msgspec.msgpack.Encoder().encode
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
@@ -65,8 +66,9 @@ class RedisQueue:
             | {"scratch": keys.scratch(name)}
         )
         self._keys = [key(name) for key in SCRIPT_KEYS]
-        self._talk = Line(url, listener, on_connect=self._meet)
-        self._bell = Line(url, listener, on_connect=self._teach)
+        public = keys.public(name)
+        self._talk = Line(url, listener, key=public, first=self._meeting)
+        self._bell = Line(url, listener, key=public, first=self._teaching)
         # Those on the bell's line, in this order (all but the last are stale), and the next one.
         self._standing: list[Trip] = []
         self._to_stand_by: list[Trip] = []
@@ -141,22 +143,23 @@ class RedisQueue:
         await self._bell.close()
         await self._talk.close()
 
-    async def try_rights(self, client: Any) -> None:
-        """Raise where the user lacks a right: before an order is touched, not in the middle."""
-        scratch = keys.scratch(self.name)
-        await client.execute_command(
-            "EVAL", PREFLIGHT.text, len(self._keys), *self._keys, self._policy, ""
-        )
-        # Not allowed in a script; something is there, so it returns at once.
-        await client.execute_command("LPUSH", scratch, "x")
-        await client.execute_command("BLMOVE", scratch, scratch, "RIGHT", "LEFT", 1)
-        await client.execute_command("DEL", scratch)
+    def rights(self) -> list[Command]:
+        """Commands that try what the user may do; each is refused where a right is missing."""
+        return self._trying(RIGHTS)
 
-    async def _meet(self, client: Any) -> None:
-        await self.try_rights(client)
-        await client.execute_command(
-            "EVAL", GREET.text, len(self._keys), *self._keys, self._policy, ""
-        )
+    def _meeting(self) -> list[Command]:
+        # Rights are tried before an order is touched, and not in the middle.
+        return self._trying(GREET)
+
+    def _trying(self, script: scripts.Script) -> list[Command]:
+        scratch = keys.scratch(self.name)
+        return [
+            ("EVAL", script.text, len(self._keys), *self._keys, self._policy, ""),
+            # Not allowed in a script; something is there, so it returns at once.
+            ("LPUSH", scratch, "x"),
+            ("BLMOVE", scratch, scratch, "RIGHT", "LEFT", 1),
+            ("DEL", scratch),
+        ]
 
     async def _run(
         self,
@@ -168,10 +171,9 @@ class RedisQueue:
         args = self._arguments(worker, *said)
         return await self._talk.run(script, *args, patience=PATIENCE, meanwhile=meanwhile)
 
-    async def _teach(self, client: Any) -> None:
+    def _teaching(self) -> list[Command]:
         """Show Redis the script of trips that stand by. One without a worker does nothing."""
-        args = self._arguments("", b"0", b"0")
-        await client.execute_command("EVAL", STAND_BY.text, *args)
+        return [("EVAL", STAND_BY.text, *self._arguments("", b"0", b"0"))]
 
     def _stand_by(self, trip: Trip) -> tuple[Any, ...]:
         said = b"%d" % trip.number, b"%d" % trip.first_delivery

@@ -11,11 +11,17 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.core.exchange import QueueUnavailable
-from fulfillment_worker.queue.connection import check_version, explain, open_client
+from fulfillment_worker.queue.connection import connect, open_client
 from fulfillment_worker.queue.embedded import EmbeddedRedis, EmbeddedRedisError
+from fulfillment_worker.queue.errors import code_of, explain
+from fulfillment_worker.queue.locate import open_wire
 
 PATIENCE = 10.0
 """Seconds to wait for an answer: a person would rather be told than wait for longer."""
+_PATIENCE_TO_CONNECT = 20.0
+"""Seconds for the several answers that it takes to find a server and to log in."""
+
+_FAULTS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 @asynccontextmanager
@@ -27,7 +33,7 @@ async def answered(url: RedisUrl) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(PATIENCE):
             yield
-    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+    except _FAULTS as error:
         raise QueueUnavailable(explain(error, url)) from error
 
 
@@ -40,11 +46,25 @@ async def connected(url: RedisUrl) -> AsyncIterator[Redis]:
     async with reachable(url) as address:
         client = open_client(address)
         try:
-            async with answered(url):
-                await check_version(client)
+            try:
+                async with asyncio.timeout(_PATIENCE_TO_CONNECT):
+                    await connect(client)
+            except _FAULTS as error:
+                raise QueueUnavailable(explain(await telling(error, address), url)) from error
             yield client
         finally:
             await client.aclose()
+
+
+async def telling(error: BaseException, address: RedisUrl) -> BaseException:
+    """Why a client could not connect, in the words of a worker, which knows more about it."""
+    if code_of(error):
+        return error
+    try:
+        (await open_wire(address, "")).close()
+    except _FAULTS as better:
+        return better
+    return error
 
 
 @asynccontextmanager

@@ -1,48 +1,58 @@
-"""The wire of a connection that redis-py has opened: commands out, replies in.
+"""The wire to a server: commands out, replies in.
 
-To connect (TLS, a login, a unix socket, Sentinel) and to tell errors apart is redis-py's. Its way
-to read is made for callers of many kinds, and leads a reply through many coroutines; here the loop
-hands what came to hiredis, and who waits for the reply goes on.
+A client library's way to read is made for callers of many kinds, and leads a reply through many
+coroutines; here the loop hands what came to hiredis, and who waits for the reply goes on. To tell
+errors apart is redis-py's. How a wire comes about: dial.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import hiredis
+from redis._parsers import BaseParser
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse
+from redis.exceptions import InvalidResponse, RedisError
 
 Answer = asyncio.Future[Any]
 """Raises what Redis says, or why the wire broke before it could."""
+
+PATIENCE = 2.0
+"""Seconds of silence after which an answer is given up, and the connection with it. Claiming must
+resume within 2 s of Redis's return, and a script that takes longer than this is nothing we send. A
+large answer over a slow line may take longer: patience lasts while bytes of it arrive."""
+_GRACE = 0.1
+"""Seconds for the loop to read a reply, if a handler kept it from that until patience ended."""
 
 _NOTHING_YET = object()
 
 
 class Wire(asyncio.Protocol):
-    """Takes over a connection after its login. One that broke is of no use any more.
+    """A connection. One that broke is of no use any more.
 
     It breaks when the connection ends, and when something comes that nobody waits for: a reply must
     never be taken for that to another command.
     """
 
-    def __init__(self, connection: Any) -> None:
-        """connection: one of redis.asyncio's, connected, on which nothing is under way."""
+    def __init__(self) -> None:
         self.broken: Exception | None = None
         # When something came last: the loop's time.
         self.heard_at = float("-inf")
-        self._pack = connection.pack_command
+        self.transport: asyncio.Transport
         self._waiting: deque[Answer] = deque()
         self._reader = hiredis.Reader(
             protocolError=InvalidResponse,
-            replyError=connection._parser.parse_error,
+            replyError=BaseParser.parse_error,
             notEnoughData=_NOTHING_YET,
         )
-        self._transport: asyncio.Transport = connection._writer.transport
-        self._before: Any = self._transport.get_protocol()
-        self._transport.set_protocol(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
 
     def send(self, *commands: tuple[Any, ...]) -> list[Answer]:
         """Write the commands, at once; returns what will be the answers."""
@@ -52,8 +62,24 @@ class Wire(asyncio.Protocol):
         if self.broken:
             self._break(self.broken)
         else:
-            self._transport.writelines([part for each in commands for part in self._pack(*each)])
+            self.transport.writelines([hiredis.pack_command(each) for each in commands])
         return answers
+
+    async def ask(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Send all, and return the answers; what was refused is returned as its error.
+
+        Raises TimeoutError where one takes longer than patience after the one before, and why the
+        wire broke where it did.
+        """
+        replies: list[Any] = []
+        for answer in self.send(*commands):
+            try:
+                replies.append(await by(PATIENCE, answer, self))
+            except RedisError as error:
+                if self.broken:
+                    raise
+                replies.append(error)
+        return replies
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -64,13 +90,15 @@ class Wire(asyncio.Protocol):
                 self._take(reply)
         except (InvalidResponse, RedisConnectionError) as error:
             self._break(error)
-            self._transport.abort()
+            self.transport.abort()
+
+    def close(self) -> None:
+        """Throw the connection away, without waiting for anybody."""
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._break(exc or RedisConnectionError("the server closed the connection"))
-        # redis-py waits for it when it closes the connection.
-        self._before.connection_lost(exc)
 
     def _take(self, reply: Any) -> None:
         if isinstance(reply, hiredis.PushNotification):
@@ -97,3 +125,32 @@ def _fail(answer: Answer, error: Exception) -> None:
     answer.set_exception(error)
     # Counts as seen: of several answers, only the first may be waited for then.
     answer.exception()
+
+
+async def by(patience: float, answer: Answer, wire: Wire) -> Any:
+    """The answer; TimeoutError if it isn't there after so many seconds, and is not coming."""
+    if not answer.done():
+        loop = asyncio.get_running_loop()
+        asked = answer, wire, patience, loop.time()
+        timer = loop.call_later(patience, _lose_patience, *asked)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+    return answer.result()
+
+
+def _lose_patience(answer: Answer, wire: Wire, patience: float, since: float) -> None:
+    # By then the loop has read what is there.
+    asyncio.get_running_loop().call_later(_GRACE, _give_up, answer, wire, patience, since)
+
+
+def _give_up(answer: Answer, wire: Wire, patience: float, since: float) -> None:
+    if answer.done():
+        return
+    loop = asyncio.get_running_loop()
+    left = wire.heard_at + PATIENCE - loop.time()
+    if wire.heard_at > since and left > 0:
+        loop.call_later(left, _lose_patience, answer, wire, patience, since)
+    else:
+        answer.set_exception(TimeoutError(f"no answer within {patience:g} s"))

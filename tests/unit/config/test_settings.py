@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
+from fulfillment_worker.config.password_file import read_password
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.config.reference import render
 from fulfillment_worker.config.settings import SPECS, Settings, SettingsError, load
 
+VARIABLE = "FULFILLMENT_REDIS_PASSWORD_FILE"
+
 # As the contract has them: variable, flag, default.
 CONTRACT = {
     "FULFILLMENT_REDIS_URL": ("--redis-url", "redis://127.0.0.1:6379/0"),
+    "FULFILLMENT_REDIS_PASSWORD_FILE": ("--redis-password-file", None),
     "FULFILLMENT_QUEUE": ("--queue", "orders"),
     "FULFILLMENT_HANDLER": ("--handler", None),
     "FULFILLMENT_CONCURRENCY": ("--concurrency", "50"),
@@ -156,6 +161,72 @@ def test_the_base_of_the_back_off_is_not_above_its_cap() -> None:
     fault = only_fault({"retry_cap": "10s"}, {"FULFILLMENT_RETRY_BASE": "1m"})
     assert fault.startswith("FULFILLMENT_RETRY_BASE is 1m, which is above --retry-cap, 10s")
     assert load({"retry_cap": "10s", "retry_base": "10"}, {}).retry_base == 10
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "password"
+    path.write_text("hunter2\n")
+    return path
+
+
+def test_password_file_goes_with_the_address(secret: Path) -> None:
+    environ = {"FULFILLMENT_REDIS_URL": "redis://worker@h", VARIABLE: str(secret)}
+    url = load({}, environ).redis_url
+    assert (url.username, url.password, url.password_file) == ("worker", None, str(secret))
+    assert "hunter2" not in repr(load({}, environ))
+
+
+@pytest.mark.parametrize("flag", [None, "redis://:hunter2@h"])
+def test_password_given_twice_is_a_fault(secret: Path, flag: str | None) -> None:
+    environ = {"REDIS_URL": "redis://:hunter2@h", VARIABLE: str(secret)}
+    fault = only_fault({"redis_url": flag}, environ)
+    source = "--redis-url" if flag else "REDIS_URL"
+    assert fault == f"{source} has a password, and {VARIABLE} names a file with one: remove either"
+
+
+def test_password_is_missing_beside_a_user_name() -> None:
+    fault = only_fault({"redis_url": "redis://hunter2@h"}, {})
+    assert "a user name but no password" in fault
+    assert VARIABLE in fault
+    assert "hunter2" not in fault
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "it can't be read: No such file or directory"),
+        (b"", "it is empty"),
+        (b"\n", "it is empty"),
+        (b"\xff", "it is not UTF-8"),
+        (b"x" * 2**17, "it is too large for a password"),
+    ],
+)
+def test_password_file_that_is_unusable_is_a_fault(
+    tmp_path: Path, content: bytes | None, says: str
+) -> None:
+    path = tmp_path / "password"
+    if content is not None:
+        path.write_bytes(content)
+    fault = only_fault({"redis_password_file": str(path)}, {})
+    assert fault.startswith(f"--redis-password-file is '{path}': {says}; give the path of a file")
+
+
+def test_password_file_is_no_pipe_and_no_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        assert "it is no regular file" in only_fault({"redis_password_file": str(path)}, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "password"),
+    [(b"a", "a"), (b"a\n", "a"), (b"a\r\n", "a"), (b"a\n\n", "a\n"), (b" a b ", " a b ")],
+)
+def test_password_is_the_file_without_its_last_line_break(
+    tmp_path: Path, content: bytes, password: str
+) -> None:
+    (tmp_path / "password").write_bytes(content)
+    assert read_password(str(tmp_path / "password")) == password
 
 
 def test_a_faulty_cap_is_blamed_once() -> None:

@@ -6,7 +6,7 @@ import pytest
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.queue.connection import explain
+from fulfillment_worker.queue.errors import explain
 
 _URL = RedisUrl.parse("redis://:hunter2@shop/3")
 _IN_A_SCRIPT = "Error running script (call to f_a1): @user_script:355: @user_script: 355: -"

@@ -7,7 +7,9 @@
 -- own. One that died meanwhile is silent for that term, too, and is found out after it.
 -- Returns whether that was done.
 
--- A user without the right to ask does without.
+if refusal then return refusal end
+
+-- A user without the right to ask does without; so does one of a server that has no such command.
 local info = redis.pcall('INFO', 'replication')
 local life = type(info) == 'string' and string.match(info, 'master_replid:(%x+)')
 if not life then return 0 end

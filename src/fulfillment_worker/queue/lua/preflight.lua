@@ -1,17 +1,23 @@
 -- Calls every command that the other scripts use, on a key of its own, and undoes it.
 --
 -- A script isn't undone when it ends midway, so a user who lacks a right must be found out before
--- the first order is touched. Returns nothing, or the first refusal, which names the command.
+-- the first order is touched. Leaves `refusal`: nil, or the first refusal, which names the command.
 
 local refusal
 
+do
 -- In the place of the one that ends the script, and with it the words that tell what was refused.
+-- How servers word that within a script differs: by the code (7.2 and later), or by these words.
 local function call(command, ...)
   local reply = redis.pcall(command, ...)
   if refusal or type(reply) ~= 'table' or not reply.err then return end
   refusal = reply
-  if string.find(reply.err, 'user executing the script', 1, true) then
-    refusal = redis.error_reply('NOPERM ' .. string.lower(command) .. ' in a script')
+  local words, name = string.lower(reply.err), string.lower(command)
+  if string.find(words, 'noperm', 1, true) or string.find(words, 'acl failure', 1, true)
+    or string.find(words, 'user executing the script', 1, true) then
+    refusal = redis.error_reply('NOPERM ' .. name .. ' in a script')
+  elseif string.find(words, 'unknown', 1, true) then
+    refusal = redis.error_reply('ERR unknown command ' .. name .. ' in a script')
   end
 end
 
@@ -47,4 +53,4 @@ call('ZREMRANGEBYSCORE', SCRATCH, '-inf', 0)
 call('ZREM', SCRATCH, 'x')
 call('XADD', SCRATCH, 'MAXLEN', '~', 1, '*', 'x', 1)
 call('DEL', SCRATCH, OTHER)
-return refusal
+end
