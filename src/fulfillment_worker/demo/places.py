@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.queue.embedded import server_binary
 
 _PROGRAM = "fulfillment-worker"
 
@@ -29,7 +28,8 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
 def places(settings: Settings, port: int, socket: str) -> Places:
     """The places of a demo whose metrics are on `port`, and whose Redis is at `socket`."""
     site = f"http://{_host(settings.metrics_host)}:{port}"
-    order = json.dumps({settings.id_field: "mine-1"})
+    enqueue = f"{_program()} enqueue"
+    embedded = f"--redis-url {shlex.quote(f'embedded:{_folder(settings)}')}"
     return Places(
         named=(
             ("metrics", f"{site}/metrics"),
@@ -38,15 +38,8 @@ def places(settings: Settings, port: int, socket: str) -> Places:
             ("log", str(log_path(settings))),
         ),
         commands=(
-            (
-                f"{shlex.quote(_redis_cli())} -s {shlex.quote(socket)}",
-                f"LPUSH {shlex.quote(settings.queues[0])} {shlex.quote(order)}",
-            ),
-            (
-                f"{_program()} enqueue",
-                f"--redis-url {shlex.quote(f'embedded:{_folder(settings)}')}",
-                "--sample 10",
-            ),
+            _place_one(settings, socket) or (f"echo {_one(settings)} |", enqueue, f"{embedded} -"),
+            (enqueue, embedded, "--sample 10"),
         ),
     )
 
@@ -83,8 +76,17 @@ def _host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _redis_cli() -> str:
-    return "redis-cli" if shutil.which("redis-cli") else str(server_binary().with_name("redis-cli"))
+def _one(settings: Settings) -> str:
+    return shlex.quote(json.dumps({settings.id_field: "mine-1"}))
+
+
+def _place_one(settings: Settings, socket: str) -> Command | None:
+    """With a client that is installed here, as any producer would: the server brings none."""
+    for client in ("redis-cli", "valkey-cli"):
+        if shutil.which(client):
+            push = f"LPUSH {shlex.quote(settings.queues[0])} {_one(settings)}"
+            return f"{client} -s {shlex.quote(socket)}", push
+    return None
 
 
 def _program() -> str:

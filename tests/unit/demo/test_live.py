@@ -52,18 +52,36 @@ def rendered(
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
+def installed(monkeypatch: pytest.MonkeyPatch, *programs: str) -> None:
+    monkeypatch.setattr(
+        "shutil.which", lambda name: f"/usr/bin/{name}" if name in programs else None
+    )
+
+
+@pytest.mark.parametrize("client", ["redis-cli", "valkey-cli"])
 @pytest.mark.parametrize("width", [80, 120])
-def test_it_says_where_things_are(width: int) -> None:
+def test_it_says_where_things_are(monkeypatch: pytest.MonkeyPatch, width: int, client: str) -> None:
+    installed(monkeypatch, client)
     text = "\n".join(rendered(width, 40))
     assert "http://localhost:2112/metrics" in text
     assert "http://localhost:2112/health" in text
     assert "/tmp/demo-x/redis.sock" in text
     assert "Ctrl-C ends everything" in text
     unbroken = text.replace(" \\\n    ", "")
-    assert (
-        """redis-cli -s /tmp/demo-x/redis.sock LPUSH orders '{"order_id": "mine-1"}'""" in unbroken
-    )
+    push = """LPUSH orders '{"order_id": "mine-1"}'"""
+    assert f"{client} -s /tmp/demo-x/redis.sock {push}" in unbroken
     assert "enqueue --redis-url embedded:/tmp/demo-x --sample 10" in unbroken
+
+
+def test_without_a_redis_client_one_order_is_placed_by_the_program_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    installed(monkeypatch, "fulfillment-worker")
+    text = "\n".join(rendered(160, 40))
+    assert (
+        """echo '{"order_id": "mine-1"}' | fulfillment-worker enqueue """
+        "--redis-url embedded:/tmp/demo-x -" in text
+    )
 
 
 @pytest.mark.parametrize("width", [80, 120])
