@@ -523,6 +523,31 @@ def test_a_url_is_a_handler(redis_7: RedisServer, run_worker: Start) -> None:
     assert "404" in letter.header["error"]
 
 
+def test_breaker_opens_where_the_address_is_refused_for_a_while(
+    redis_7: RedisServer, run_worker: Start
+) -> None:
+    orders = [{"order_id": f"A-{number}"} for number in range(300)]
+    with Shop().running() as shop:
+        shop.answers = {order["order_id"]: [(401, {})] for order in orders}
+        worker = run_worker(redis_7.url, "", "--concurrency", "5", "--handler", shop.url)
+        worker.wait_until_ready()
+        place(redis_7, orders)
+        eventually(lambda: worker.events("breaker_opened"), what="the breaker opens")
+        assert worker.get("/readyz") == (200, READY_BUT_REJECTING)
+        page = worker.scrape()
+        assert page.get_sample("fulfillment_breaker_openings_total", cause="rejections") >= 1
+        shop.answers = {}
+        eventually(lambda: worker.events("breaker_closed"), what="the breaker closes")
+        settled(worker, 300)
+    letters = dead_letters(redis_7)
+    assert 20 <= len(letters) < 100
+    assert all("fulfillment-worker dead retry GROUP" in each.header["error"] for each in letters)
+    assert worker.events("breaker_opened")[0]["cause"] == "rejections"
+
+
+READY_BUT_REJECTING = "ok; the breaker is open, since all orders of late were rejected\n"
+
+
 def test_a_plain_function_runs_in_threads(
     redis_7: RedisServer, run_worker: Start, calls: Calls
 ) -> None:

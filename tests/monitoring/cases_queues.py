@@ -263,7 +263,12 @@ QUEUES = (
             'state="half_open"',
         )
         | one("fulfillment_breaker_state", "0x20", 'state="open"', instance="b"),
-        (Fires("The breaker of 1 workers is open."),),
+        (
+            Fires(
+                "The breaker of 1 workers is open; fulfillment_breaker_openings_total tells "
+                "whether by failures or by rejections."
+            ),
+        ),
     ),
     Case(
         "FulfillmentBreakerOpen",

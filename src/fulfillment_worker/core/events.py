@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from fulfillment_worker.core.breaker import BreakerState
+from fulfillment_worker.core.breaker import BreakerCause, BreakerState
 from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 
@@ -165,9 +165,13 @@ class QueueRolledBack(msgspec.Struct, frozen=True):
 
 
 class BreakerChanged(msgspec.Struct, frozen=True):
-    """Claiming stopped, went down to probes, or goes on: see core/breaker.py."""
+    """Claiming stopped, went down to probes, or goes on: see core/breaker.py.
+
+    cause: why it stopped, also of the states after that.
+    """
 
     state: BreakerState
+    cause: BreakerCause = BreakerCause.FAILURES
 
 
 class CommandSent(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from enum import Enum, auto
 
 import msgspec
 
+from fulfillment_worker.core.breaker import BreakerCause
 from fulfillment_worker.core.events import (
     AttemptEnded,
     BreakerChanged,
@@ -165,8 +166,9 @@ class Tally:
                 text = why
             case QueueRegained(away=away, first=False):
                 text = f"Redis answers again, after {_told(away)}"
-            case BreakerChanged(state=state):
-                text = f"nearly all attempts failed of late: the breaker is {state} now"
+            case BreakerChanged(state=state, cause=cause):
+                how = "failed" if cause is BreakerCause.FAILURES else "were rejected"
+                text = f"nearly all attempts {how} of late: the breaker is {state} now"
             case LeaseLost(orders=orders):
                 text = f"the worker was silent for too long: {orders} orders are put back"
             case OrdersRecovered(count=count, orphaned=orphaned):

@@ -25,6 +25,9 @@ from fulfillment_worker.handlers.retry_after import retry_after
 from fulfillment_worker.handlers.text import one_line
 
 _ALREADY_DONE = 409
+# Often said by a gateway, of the address and not of the order.
+_OF_THE_ADDRESS = {301, 302, 303, 307, 308, 401, 403, 404, 405, 407}
+_PUT_BACK = "if the address was at fault, put them back with: fulfillment-worker dead retry GROUP"
 _TRY_AGAIN = {408, 425, 429}
 _BODY_BYTES = 64 * 1024
 _BODY_SECONDS = 5.0
@@ -74,7 +77,7 @@ class Endpoint:
         answer = self._answer(response, body)
         if response.is_server_error or status in _TRY_AGAIN:
             raise Retry(answer, after=retry_after(response.headers))
-        raise Reject(answer)
+        raise Reject(f"{answer} ({_PUT_BACK})" if status in _OF_THE_ADDRESS else answer)
 
     def _answer(self, response: httpx.Response, body: bytes) -> str:
         status = response.status_code

@@ -320,7 +320,9 @@ TICKETS: tuple[Alert, ...] = (
         severity=Severity.TICKET,
         expr=_breaker,
         wait="2m",
-        summary="Orders wait: nearly all attempts fail, so only single ones are tried.",
-        description="The breaker of {{ $value }} workers is open.",
+        summary="Orders wait: nearly all attempts fail or are rejected, so only single ones are "
+        "tried.",
+        description="The breaker of {{ $value }} workers is open; "
+        "fulfillment_breaker_openings_total tells whether by failures or by rejections.",
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from fulfillment_worker.core.breaker import BreakerState
+from fulfillment_worker.core.breaker import BreakerCause, BreakerState
 from fulfillment_worker.core.events import Gone
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.observability.catalogue_runtime import RUNTIME_CATALOGUE
@@ -243,6 +243,14 @@ BREAKER_STATE = Spec(
     help="1 for the state that the breaker is in, 0 for the others.",
     why="Open, it explains why a backlog waits while workers are idle: their dependency is down.",
 )
+BREAKER_OPENINGS = Spec(
+    name="fulfillment_breaker_openings_total",
+    kind=Kind.COUNTER,
+    labels=("cause",),
+    values=(tuple(BreakerCause),),
+    help="Times that the breaker opened, probes that ended badly included, by what it saw.",
+    why="Where nearly everything is rejected, it is the address or the release that is wrong.",
+)
 REDIS_COMMANDS = Spec(
     name="fulfillment_redis_commands_total",
     kind=Kind.COUNTER,
@@ -335,6 +343,7 @@ CATALOGUE: tuple[Spec, ...] = (
     WORKER_STATE,
     WORKER_CRASHES,
     BREAKER_STATE,
+    BREAKER_OPENINGS,
     REDIS_COMMANDS,
     REDIS_COMMAND_DURATION,
     LOG_MESSAGES,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from logging import DEBUG, ERROR, INFO, WARNING
 
-from fulfillment_worker.core.breaker import BreakerState
+from fulfillment_worker.core.breaker import BreakerCause, BreakerState
 from fulfillment_worker.core.events import (
     AttemptEnded,
     BreakerChanged,
@@ -39,8 +39,12 @@ _TURNED = {
     BreakerState.HALF_OPEN: "half_opened",
     BreakerState.CLOSED: "closed",
 }
+_CLAIMING_STOPS = {
+    BreakerCause.FAILURES: "nearly all attempts fail, so claiming stops; orders wait in the queue",
+    BreakerCause.REJECTIONS: "all orders of late were rejected, so claiming stops; once that is "
+    "mended, put them back with: fulfillment-worker dead retry GROUP",
+}
 _AFTER = {
-    BreakerState.OPEN: "nearly all attempts fail, so claiming stops; orders wait in the queue",
     BreakerState.HALF_OPEN: "one order at a time is tried",
     BreakerState.CLOSED: "claiming goes on",
 }
@@ -67,7 +71,7 @@ class EventLog:
             case CollectorLost() | CollectorRegained():
                 _collector(event)
             case BreakerChanged():
-                log(WARNING, f"breaker_{_TURNED[event.state]}", next=_AFTER[event.state])
+                _breaker(event)
             case _ if is_logged(DEBUG):
                 _detail(event)
 
@@ -162,6 +166,11 @@ def _outage(event: LeaseLost | QueueLost | QueueRegained | QueueRolledBack) -> N
         case QueueRegained():
             name = "redis_connected" if event.first else "redis_regained"
             log(INFO, name, queue=event.queue, away=event.away, next="claiming")
+
+
+def _breaker(event: BreakerChanged) -> None:
+    hint = _AFTER.get(event.state) or _CLAIMING_STOPS[event.cause]
+    log(WARNING, f"breaker_{_TURNED[event.state]}", cause=event.cause, next=hint)
 
 
 def _collector(event: CollectorLost | CollectorRegained) -> None:

@@ -35,6 +35,7 @@ class Health:
         self._state = WorkerState.STARTING
         self._turned: float | None = None
         self._problems: dict[str, str] = {}
+        self._remark = ""
 
     @property
     def state(self) -> WorkerState:
@@ -70,6 +71,10 @@ class Health:
         """The queue can be served (again)."""
         self._problems.pop(queue, None)
 
+    def remark(self, text: str) -> None:
+        """What a person should know of a worker that is ready. text: one line, "" for nothing."""
+        self._remark = text
+
     def looped(self, monotonic: float) -> None:
         """The worker's loop turned. monotonic: seconds."""
         self._turned = monotonic
@@ -96,4 +101,4 @@ class Health:
         problems = dict(self._problems)
         if problems:
             return False, "; ".join(f"queue {queue}: {why}" for queue, why in problems.items())
-        return True, "ok"
+        return True, f"ok; {self._remark}" if self._remark else "ok"

@@ -11,7 +11,7 @@ from typing import assert_never
 import msgspec
 from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
 
-from fulfillment_worker.core.breaker import BreakerState
+from fulfillment_worker.core.breaker import BreakerCause, BreakerState
 from fulfillment_worker.core.events import (
     AttemptEnded,
     BreakerChanged,
@@ -153,6 +153,7 @@ class Metrics:
         self.state(c.WorkerState.STARTING)
         self._breakers = {s: made.gauge(c.BREAKER_STATE, s) for s in BreakerState}
         self._breaker(BreakerState.CLOSED)
+        self._opened = {b: made.counter(c.BREAKER_OPENINGS, b).inc for b in BreakerCause}
 
     def observe(self, event: Event) -> None:
         """Record an event. Never raises an Exception: what goes wrong is counted."""
@@ -231,6 +232,8 @@ class Metrics:
                 self._crashed[event.reason]()
             case BreakerChanged():
                 self._breaker(event.state)
+                if event.state is BreakerState.OPEN:
+                    self._opened[event.cause]()
             case SpansExported():
                 self._spans_sent(event)
             case LeaseLost() | QueueLost() | QueueRegained() | QueueRolledBack():

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.core.breaker import BreakerRules
+from fulfillment_worker.core.breaker import BreakerCause, BreakerRules, BreakerState
 from fulfillment_worker.core.decide import RetryPolicy
-from fulfillment_worker.core.events import Event, QueueLost, QueueRegained
+from fulfillment_worker.core.events import BreakerChanged, Event, QueueLost, QueueRegained
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
@@ -54,8 +54,14 @@ def make_queues(
     return [RedisQueue(name, redis_url, policy, tell) for name in settings.queues]
 
 
+_BREAKER_OPEN = {
+    BreakerCause.FAILURES: "the breaker is open, since nearly all attempts fail",
+    BreakerCause.REJECTIONS: "the breaker is open, since all orders of late were rejected",
+}
+
+
 class ReadinessObserver:
-    """Tells the probes whether each queue can be served."""
+    """Tells the probes whether each queue can be served, and whether the breaker is open."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
@@ -66,6 +72,9 @@ class ReadinessObserver:
             self._health.unready(event.queue, event.why)
         elif isinstance(event, QueueRegained):
             self._health.ready(event.queue)
+        elif isinstance(event, BreakerChanged):
+            closed = event.state is BreakerState.CLOSED
+            self._health.remark("" if closed else _BREAKER_OPEN[event.cause])
 
 
 def _ms(seconds: float) -> int:

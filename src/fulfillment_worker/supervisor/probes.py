@@ -61,7 +61,8 @@ def livez(reports: Reports, now: float) -> Verdict:
 def readyz(reports: Reports, now: float) -> Verdict:
     """now: seconds of the reports' clock."""
     verdicts = {name: _seat_ready(seat, now) for name, seat in reports.items()}
-    kept = "; ".join(f"process {name}: {why}" for name, (good, why) in verdicts.items() if not good)
+    told = (f"process {name}: {why}" for name, (_, why) in verdicts.items() if why != "ok")
+    kept = "; ".join(told)
     many = sum(good for good, _ in verdicts.values())
     if not many:
         return False, kept

@@ -36,4 +36,4 @@ class Guard:
         self._slots.limit = self._breaker.room(time.monotonic())
         if self._breaker.state is not self._told:
             self._told = self._breaker.state
-            self._tell(BreakerChanged(self._told))
+            self._tell(BreakerChanged(self._told, self._breaker.cause))

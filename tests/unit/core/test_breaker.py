@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fulfillment_worker.core.breaker import Breaker, BreakerRules, BreakerState, _Window
+from fulfillment_worker.core.breaker import (
+    Breaker,
+    BreakerCause,
+    BreakerRules,
+    BreakerState,
+    _Window,
+)
 from fulfillment_worker.core.outcome import (
     INTERRUPTED,
     SUCCEEDED,
@@ -17,7 +25,16 @@ from fulfillment_worker.core.outcome import (
     Result,
 )
 
-RULES = BreakerRules(window=10, at_least=5, share=0.8, first_pause=1, longest_pause=4, successes=2)
+RULES = BreakerRules(
+    window=10,
+    at_least=5,
+    share=0.8,
+    first_pause=1,
+    longest_pause=4,
+    successes=2,
+    longest_pause_rejected=3,
+)
+REJECTED: Result = Rejected("no such SKU")
 FAILED = Failed(FailureReason.DEPENDENCY, "down")
 
 
@@ -105,6 +122,86 @@ def test_a_reject_is_a_successful_probe() -> None:
     made.record(Rejected("no"), 1.1)
     made.record(Rejected("no"), 1.2)
     assert made.state is BreakerState.CLOSED
+
+
+def by_rejections(*, before: int = 100) -> Breaker:
+    """Opened by rejections, after `before` successes."""
+    made = breaker(*[SUCCEEDED] * before, *[REJECTED] * 19)
+    assert made.state is BreakerState.CLOSED
+    made.record(REJECTED, 0)
+    assert (made.state, made.cause) == (BreakerState.OPEN, BreakerCause.REJECTIONS)
+    return made
+
+
+@pytest.mark.parametrize("before", [0, 1, 10_000])
+def test_rejections_of_all_orders_open_it(before: int) -> None:
+    made = by_rejections(before=before)
+    assert made.room(0.99) == 0
+    assert made.room(1.0) == 1
+
+
+def test_rejections_open_it_also_where_failures_are_among_them() -> None:
+    made = breaker(*[SUCCEEDED] * 100, *[REJECTED, REJECTED, FAILED] * 10)
+    assert (made.state, made.cause) == (BreakerState.OPEN, BreakerCause.REJECTIONS)
+
+
+def test_rejections_with_a_success_among_them_leave_it_closed() -> None:
+    assert breaker(*[*[REJECTED] * 19, SUCCEEDED] * 50).state is BreakerState.CLOSED
+
+
+def test_rejected_probes_make_the_pause_longer_up_to_a_bound_of_their_own() -> None:
+    made, now = by_rejections(), 0.0
+    for pause in (1, 2, 3, 3):
+        assert made.room(now + pause - 0.01) == 0
+        now += pause
+        assert made.room(now) == 1
+        made.record(REJECTED, now)
+
+
+def test_one_success_closes_it_after_rejections() -> None:
+    made = by_rejections()
+    made.room(1)
+    made.record(SUCCEEDED, 1.1)
+    assert made.room(1.2) is None
+
+
+def test_failed_probe_after_rejections_makes_it_an_outage_of_failures() -> None:
+    made = by_rejections()
+    made.room(1)
+    made.record(FAILED, 1.1)
+    assert (made.state, made.cause) == (BreakerState.OPEN, BreakerCause.FAILURES)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.8])
+def test_orders_that_are_often_rejected_for_good_reasons_leave_it_closed(share: float) -> None:
+    draw, made, opened = random.Random(1), Breaker(BreakerRules()), 0
+    for number in range(100_000):
+        made.room(number)
+        made.record(REJECTED if draw.random() < share else SUCCEEDED, number)
+        opened += made.state is BreakerState.OPEN
+    assert opened == 0
+
+
+def test_orders_that_are_nearly_always_rejected_go_on_once_that_is_known() -> None:
+    draw, made, opened = random.Random(1), Breaker(BreakerRules()), 0
+    for number in range(100_000):
+        made.room(number)
+        made.record(REJECTED if draw.random() < 0.95 else SUCCEEDED, number)
+        opened += made.state is not BreakerState.CLOSED
+    assert opened < 1000
+    assert made.state is BreakerState.CLOSED
+
+
+def test_outage_that_was_overcome_is_noticed_when_it_comes_again() -> None:
+    made = breaker(*[SUCCEEDED] * 1000)
+    for now in range(0, 50, 10):
+        for _ in range(21):
+            made.record(REJECTED, now)
+        assert made.room(now) == 0
+        assert made.room(now + 1) == 1
+        for _ in range(200):
+            made.record(SUCCEEDED, now + 1)
+        assert made.room(now + 1) is None
 
 
 def test_it_can_be_off() -> None:

@@ -70,3 +70,9 @@ def test_the_supervisor_itself_may_be_stuck_or_drain() -> None:
     assert health.readyz() == (True, "ok")
     health.draining()
     assert health.readyz() == (False, "draining")
+
+
+def test_remark_of_a_process_that_is_ready_is_told() -> None:
+    remark = (True, "ok; the breaker is open, since nearly all attempts fail")
+    reports = {"0": [report()], "1": [report(ready=remark)]}
+    assert readyz(reports, NOW) == (True, f"ok, 2 of 2; process 1: {remark[1]}")

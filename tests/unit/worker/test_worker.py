@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 import pytest
 
 from fulfillment_worker import Order, Reject, Retry
-from fulfillment_worker.core.breaker import BreakerRules, BreakerState
+from fulfillment_worker.core.breaker import BreakerCause, BreakerRules, BreakerState
 from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.events import (
     AttemptEnded,
@@ -319,6 +319,25 @@ async def test_an_outage_of_the_dependency_leaves_the_backlog_in_the_queue(shop:
     states = [changed.state for changed in shop.all(BreakerChanged)]
     assert states[:3] == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.OPEN]
     assert states[-1] is BreakerState.CLOSED
+
+
+async def test_breaker_opens_when_all_orders_are_rejected_and_few_are_buried(shop: Shop) -> None:
+    """As a gateway does that answers 404 for a while, or a release that rejects everything."""
+    mended = asyncio.Event()
+
+    async def ship(order: Order) -> None:
+        if not mended.is_set():
+            raise Reject("404 Not Found")
+
+    rules = BreakerRules(first_pause=0.01, longest_pause_rejected=0.02)
+    shop.place(*[f"{n}" for n in range(500)])
+    shop.work(ship, breaker=rules)
+    await shop.until(lambda: len(shop.all(BreakerChanged)) >= 6)
+    assert {changed.cause for changed in shop.all(BreakerChanged)} == {BreakerCause.REJECTIONS}
+    mended.set()
+    await shop.until(lambda: shop.store.fulfilled + len(shop.store.dead) == 500)
+    assert shop.store.fulfilled >= 400
+    assert shop.all(BreakerChanged)[-1].state is BreakerState.CLOSED
 
 
 async def test_the_last_survey_shows_the_queue_as_it_was_left(shop: Shop) -> None:

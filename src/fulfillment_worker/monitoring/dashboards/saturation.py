@@ -84,7 +84,8 @@ SATURATION = Row(
             runbooks=("FulfillmentBreakerOpen",),
             kind=Kind.STATES,
             unit=Unit.COUNT,
-            shows="Whether a worker claims orders, or has stopped since nearly all attempts fail.",
+            shows="Whether a worker claims orders, or has stopped since nearly all attempts fail "
+            "or are rejected.",
             do="Open: what the handler needs is down for everyone, and the backlog waits in the "
             "queue instead of becoming dead letters. Mend the dependency; the rest goes by itself.",
             queries=(_states("fulfillment_breaker_state", _BREAKER_STATES),),
