@@ -30,6 +30,8 @@ class Bench(Protocol):
     def status(self, order_id: str) -> str | None: ...
     def dead(self) -> list[tuple[str, bytes]]: ...
     def known_ids(self) -> list[str]: ...
+    def lose_leases(self) -> None: ...
+    def step_clock(self, ms: int) -> None: ...
     def pause(self) -> None: ...
     async def pass_time(self, ms: int) -> None: ...
     async def close(self) -> None: ...
@@ -55,6 +57,12 @@ class MemoryBench:
 
     def dead(self) -> list[tuple[str, bytes]]:
         return list(self.store.dead)
+
+    def lose_leases(self) -> None:
+        self.store.leases.clear()
+
+    def step_clock(self, ms: int) -> None:
+        self.store.step_clock(ms)
 
     def known_ids(self) -> list[str]:
         store = self.store
@@ -101,6 +109,19 @@ class RedisBench:
         letters = self.client.hgetall(keys.dead("orders")).items()
         parts = [(int(n), *letter.split(b"\n", 1)) for n, letter in letters]
         return [(json.loads(header)["reason"], raw) for _, header, raw in sorted(parts)]
+
+    def lose_leases(self) -> None:
+        self.client.delete(keys.leases("orders"))
+
+    def step_clock(self, ms: int) -> None:
+        """The server's clock can't be set: instead, all that was seen of it is set back."""
+        for key in (keys.leases("orders"), keys.retry("orders"), keys.workers("orders")):
+            for member, at in self.client.zrange(key, 0, -1, withscores=True):
+                self.client.zadd(key, {member: at - ms})
+        if self.client.hexists(keys.books("orders"), "clock"):
+            self.client.hincrby(keys.books("orders"), "clock", -ms)
+        for queue in self.queues:
+            queue._heard = queue._heard._replace(steady=queue._heard.steady - ms)
 
     def known_ids(self) -> list[str]:
         return [value.decode() for value in self.client.hvals(keys.ids("orders"))]

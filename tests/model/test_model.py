@@ -61,7 +61,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         )
     ],
     "an ack that ignores the lease": [
-        ("  if not lease or tonumber(lease) < NOW then return {LEASE_LOST, NOW} end\n", ""),
+        ("  if lease and tonumber(lease) < NOW then return {LEASE_LOST, NOW} end\n", ""),
         ("if book(6) >= REAPED then return {LEASE_LOST, NOW} end\n", ""),
         ("if book(6) ~= trip.number - 1 then return {STALE, NOW} end\n", ""),
         (
@@ -71,7 +71,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     ],
     "a reaper without a fence": [
         (
-            "if leases[i] ~= WORKER and tonumber(leases[i + 1]) < NOW then",
+            "if may_judge and leases[i] ~= WORKER and tonumber(leases[i + 1]) < NOW then",
             "if leases[i] ~= WORKER then",
         )
     ],
@@ -109,8 +109,9 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     ],
     "a trip number that isn't kept": [
         (
-            "call('HSET', BOOKS, 'trips:' .. WORKER, whole(trip.number))\n",
-            "if trip.claim > 0 then call('HSET', BOOKS, 'trips:' .. WORKER, trip.number) end\n",
+            "call('HSET', BOOKS, 'trips:' .. WORKER, whole(trip.number), 'clock', ",
+            "call('HSET', BOOKS, (trip.claim > 0 and '' or 'no ') .. 'trips:' .. WORKER, "
+            "trip.number, 'clock', ",
         )
     ],
     "an order that rang, and begins whatever it is": [
@@ -146,7 +147,7 @@ OTHER_MUTANTS: dict[str, tuple[str, str, str]] = {
     ),
     "a greeting that is skipped": ("GREET", "if not life then return 0 end\n", "do return 0 end\n"),
     "a life that is not kept": ("GREET", "call('HSET', BOOKS, 'life', life)\n", ""),
-    "a greeting that gives no time": ("GREET", "whole(NOW + policy.lease)", "whole(NOW - 1)"),
+    "a greeting that gives no time": ("GREET", "whole(NOW + lease_of(worker))", "whole(NOW - 1)"),
     "a trip that stands by, and isn't stale": (
         "STAND_BY",
         "if made ~= ARGV[3] - 1 then return {2, NOW} end\n",
@@ -203,8 +204,9 @@ OPERATORS_MUTANTS: dict[str, tuple[str, str, str]] = {
     ),
     "a letter removed, and then retried": (
         "RETRY_DEAD",
-        "  call('ZADD', RETRY, now, pack_entry(entry))\n",
-        f"  call('HDEL', DEAD, number)\n  {CRASH}  call('ZADD', RETRY, now, pack_entry(entry))\n",
+        "  call('ZADD', RETRY, due_at(NOW), pack_entry(entry))\n",
+        f"  call('HDEL', DEAD, number)\n  {CRASH}"
+        "  call('ZADD', RETRY, due_at(NOW), pack_entry(entry))\n",
     ),
     "a retry that forgives nothing": (
         "RETRY_DEAD",

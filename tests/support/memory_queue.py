@@ -46,6 +46,8 @@ class Store:
     max_orphanings: int = 3
     max_order_bytes: int = 1024 * 1024
     now: int = 1_700_000_000_000
+    uptime: int = 0
+    heard: tuple[int, int] | None = None
     public: deque[bytes] = field(default_factory=deque)
     retry: dict[int, tuple[int, Entry]] = field(default_factory=dict)
     suspects: deque[Entry] = field(default_factory=deque)
@@ -70,6 +72,11 @@ class Store:
         self.arrived.set()
 
     def pass_time(self, ms: int) -> None:
+        self.now += ms
+        self.uptime += ms
+
+    def step_clock(self, ms: int) -> None:
+        """Set the clock, and no time passes by it."""
         self.now += ms
 
     def id_of(self, delivery_raw: bytes) -> str | None:
@@ -103,7 +110,7 @@ class MemoryQueue:
         held = store.in_flight.get(worker, {})
         if worker in store.reaped:
             return Holdings(store.now, lease_lost=True)
-        if held and store.leases.get(worker, 0) < store.now:
+        if held and store.leases.get(worker, store.now) < store.now:
             return Holdings(store.now, lease_lost=True)
         unknown, given_back = _part_by_size(held, known)
         for delivery in given_back:
@@ -212,7 +219,8 @@ class _Exchange:
             return Reply(now=store.now, lease_lost=True)
         if store.trip_numbers.get(trip.worker, 0) != trip.number - 1:
             return Reply(now=store.now, stale=True)
-        if trip.holding and store.leases.get(trip.worker, 0) < store.now:
+        self.follow_clock()
+        if trip.holding and store.leases.get(trip.worker, store.now) < store.now:
             return Reply(now=store.now, lease_lost=True)
         if len(self.held) != trip.holding:
             return Reply(now=store.now, stale=True)
@@ -244,6 +252,16 @@ class _Exchange:
             next_due=self.next_due(),
             survey=self.survey() if trip.survey else None,
         )
+
+    def follow_clock(self) -> None:
+        """A step of the clock moves the ends of leases, and when retries are due."""
+        store = self.store
+        heard, store.heard = store.heard, (store.now, store.uptime)
+        step = (store.now - heard[0]) - (store.uptime - heard[1]) if heard else 0
+        for worker, ends in store.leases.items():
+            store.leases[worker] = min(ends + step, store.now + store.lease)
+        for copy, (due, entry) in store.retry.items():
+            store.retry[copy] = (due + step, entry)
 
     def stand_by(self) -> Reply | None:
         """None where nothing was done."""
@@ -443,6 +461,9 @@ class _Exchange:
 
     def survey(self) -> Survey:
         store = self.store
+        for worker, held in store.in_flight.items():
+            if held:
+                store.leases.setdefault(worker, store.now + store.lease)
         return Survey(
             at=store.now,
             waiting=len(store.public),

@@ -38,13 +38,15 @@ class Reachable(Protocol):
 class RedisServer:
     """A server on a loopback port and a unix socket. Without `persistent`, it forgets on restart.
 
-    Attributes: url, unix_url, port, socket, version, folder.
+    Attributes: url, unix_url, port, socket, version, folder. env: what its process gets beside the
+    tests' own environment.
     """
 
     def __init__(
         self, folder: Path, version: str = "redis-7", *options: str, persistent: bool = False
     ) -> None:
         self.version = version
+        self.env: dict[str, str] = {}
         self.folder = folder
         self.port = free_port()
         self.socket = folder / "redis.sock"
@@ -61,7 +63,7 @@ class RedisServer:
 
     def start(self, *options: str) -> Self:
         """Start it, with more options for this time, and wait until it answers."""
-        self._process = process = RunningProcess([*self._command, *options])
+        self._process = process = RunningProcess([*self._command, *options], env=self.env)
         process.wait_for("[Rr]eady to accept connections")
         return self
 

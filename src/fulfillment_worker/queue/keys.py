@@ -69,7 +69,8 @@ def dead(queue: str) -> str:
 
 def books(queue: str) -> str:
     """Hash: counters (received, fulfilled, duplicates, dropped, buried), the `paused` flag,
-    `life` (the replication id of the server when a worker last connected), `id_fields` and
+    `life` (the replication id of the server when a worker last connected), `id_fields`,
+    `clock`, `steps`, `retry_steps` and `looked` (queue/lua/clock.lua, docs/internals.md), and
     for workers `trips:<worker>` (how many it has made) and `breaker:<worker>`.
     """
     return f"{{{queue}}}:books"

@@ -15,7 +15,7 @@ from fulfillment_worker.queue.inspector import Failure, failures
 from fulfillment_worker.queue.redis_queue import RIGHTS, SCRIPT_KEYS, QueuePolicy
 from fulfillment_worker.queue.session import answered
 
-RETRY_DEAD = scripts.load("retry_dead", "common", "entries")
+RETRY_DEAD = scripts.load("retry_dead", "common", "entries", "clock")
 LETTERS = scripts.load("letters", "common")
 DROP_DEAD = scripts.load("drop_dead", "common")
 

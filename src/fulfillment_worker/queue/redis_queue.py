@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -11,7 +12,6 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.decode import NotJson, enqueued_unix, parse
 from fulfillment_worker.core.exchange import (
     Claimed,
-    Expected,
     Holdings,
     QueueUnavailable,
     Released,
@@ -22,21 +22,21 @@ from fulfillment_worker.core.exchange import (
     Verdict,
     nothing,
 )
-from fulfillment_worker.core.outcome import Fulfilled, Outcome
 from fulfillment_worker.queue import keys, scripts
 from fulfillment_worker.queue.line import Command, Line, Listener
+from fulfillment_worker.queue.trips import Heard, told
 from fulfillment_worker.queue.wire import PATIENCE
 
 _PARTS = (
-    *("common", "entries", "outcomes", "start", "begin"),
+    *("common", "entries", "clock", "outcomes", "start", "begin"),
     *("reading", "ids", "reap", "claim", "survey"),
 )
 EXCHANGE = scripts.load("exchange", *_PARTS)
 STAND_BY = scripts.load("stand_by", "common", "start", "reading")
-HOLDINGS = scripts.load("holdings", "common")
-RELEASE = scripts.load("release", "common", "entries", "reading", "ids", "reap")
+HOLDINGS = scripts.load("holdings", "common", "clock")
+RELEASE = scripts.load("release", "common", "entries", "clock", "reading", "ids", "reap")
 RIGHTS = scripts.load("rights", "common", "preflight")
-GREET = scripts.load("greet", "common", "preflight")
+GREET = scripts.load("greet", "common", "preflight", "clock")
 
 _pack = msgspec.msgpack.Encoder().encode
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
@@ -66,6 +66,7 @@ class RedisQueue:
             | {"scratch": keys.scratch(name)}
         )
         self._keys = [key(name) for key in SCRIPT_KEYS]
+        self._heard = Heard()
         public = keys.public(name)
         self._talk = Line(url, listener, key=public, first=self._meeting)
         self._bell = Line(url, listener, key=public, first=self._teaching)
@@ -75,7 +76,11 @@ class RedisQueue:
 
     async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
         """See Queue."""
-        reply = await self._run(EXCHANGE, trip.worker, _pack(_wire(trip)), meanwhile=meanwhile)
+        sent_at = time.monotonic()
+        said = _pack(told(trip, self._heard, sent_at))
+        reply = await self._run(EXCHANGE, trip.worker, said, meanwhile=meanwhile)
+        if reply[0] == 0:
+            self._heard = Heard(reply[-1], sent_at, time.monotonic())
         return self._read_reply(trip, reply)
 
     async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
@@ -186,7 +191,7 @@ class RedisQueue:
     def _read_reply(self, trip: Trip, reply: list[Any]) -> Reply:
         if reply[0] != 0:
             return Reply(now=reply[1], lease_lost=reply[0] == 1, stale=reply[0] == 2)
-        return self._read_done(trip, *reply[1:])
+        return self._read_done(trip, *reply[1:-1])
 
     def _read_done(
         self,
@@ -248,62 +253,6 @@ class RedisQueue:
             int(orphanings) >= self._last_chance,
             order_id,
         )
-
-
-class _Wire(msgspec.Struct):
-    """A trip as `exchange.lua` reads it.
-
-    Numbers that become arguments of commands are in digits here already. What comes in hundreds is
-    one flat array: a table for each order would cost Redis more than what is done with it.
-    """
-
-    number: int
-    holding: int
-    fulfilled: list[str]
-    forget: list[str]
-    outcomes: list[Outcome]
-    begins: list[str]
-    expected: tuple[str, ...] | None
-    claim: int
-    most_bytes: int
-    first_delivery: int
-    suspects: int
-    breaker_open: bool
-    survey: bool
-    leaving: bool
-
-
-def _wire(trip: Trip) -> _Wire:
-    fulfilled: list[str] = []
-    others: list[Outcome] = []
-    for outcome in trip.outcomes:
-        if type(outcome) is Fulfilled:
-            fulfilled += (str(outcome.delivery), outcome.order_id, str(outcome.attempt))
-        else:
-            others.append(outcome)
-    begins: list[str] = []
-    for ask in trip.begins:
-        begins += (str(ask.delivery), ask.order_id, str(ask.attempt), str(ask.queued_at))
-    return _Wire(
-        number=trip.number,
-        holding=trip.holding,
-        fulfilled=fulfilled,
-        forget=[str(delivery) for delivery in trip.forget],
-        outcomes=others,
-        begins=begins,
-        expected=_expected(trip.expected) if trip.expected else None,
-        claim=trip.claim,
-        most_bytes=trip.most_bytes,
-        first_delivery=trip.first_delivery,
-        suspects=trip.suspects,
-        breaker_open=trip.breaker_open,
-        survey=trip.survey,
-        leaving=trip.leaving,
-    )
-
-
-def _expected(order: Expected) -> tuple[str, ...]:
-    return order.raw, order.order_id, str(order.attempt), str(order.queued_at)
 
 
 SCRIPT_KEYS = (

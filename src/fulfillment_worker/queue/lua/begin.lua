@@ -19,7 +19,7 @@ local function held_back(key, status, delivery)
   if status == 'processing' then
     local holding = call('HMGET', key, 'worker', 'delivery')
     if held_elsewhere(delivery, holding[1], holding[2]) then
-      call('ZADD', RETRY, whole(NOW + BUSY_WAIT), call('HGET', IN_FLIGHT, delivery))
+      call('ZADD', RETRY, due_at(NOW + BUSY_WAIT), call('HGET', IN_FLIGHT, delivery))
       call('HDEL', IN_FLIGHT, delivery)
       return BUSY
     end

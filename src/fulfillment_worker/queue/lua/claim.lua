@@ -81,7 +81,8 @@ end
 -- Where retries stand: whether one is due, and when the next is (nil where none waits).
 local function next_retry(noted)
   local due = tonumber(read_next_due(noted))
-  return due ~= nil and due <= NOW, due
+  if not due then return false, nil end
+  return due + shift <= NOW, due + shift
 end
 
 local function take_due(room, first_delivery)
@@ -89,7 +90,7 @@ local function take_due(room, first_delivery)
     local gone, is_last = {}, false
     while #gone < CHUNK and has_room(room) and not is_last do
       local wanted = next_read(CHUNK - #gone)
-      local due = call('ZRANGEBYSCORE', RETRY, '-inf', now, 'LIMIT', #gone, wanted)
+      local due = call('ZRANGEBYSCORE', RETRY, '-inf', due_at(NOW), 'LIMIT', #gone, wanted)
       is_last = #due < wanted
       for _, packed in ipairs(due) do
         if not has_room(room) then break end

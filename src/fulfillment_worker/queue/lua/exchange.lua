@@ -7,21 +7,26 @@
 --           backlog, paused, next due (-1 for none), survey (empty unless asked for),
 --           delivery, verdict and id of an order that was claimed and begun at once (or empty),
 --           delivery and id, in turn, of claimed orders whose id is known from an earlier attempt,
---           sizes of those that were too large, and are dead letters now}
+--           sizes of those that were too large, and are dead letters now,
+--           now without the steps of Redis's clock}
 
 local OK, LEASE_LOST, STALE = 0, 1, 2
 local SILENT_FOR = 3600000 -- ms after which a worker that holds nothing is forgotten
+local LOOK_EVERY = 10000 -- ms between two looks for workers whose lease is lost
 local trip = cmsgpack.unpack(ARGV[3])
 
 local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
-  'trips:' .. WORKER, 'breaker:' .. WORKER, 'id_fields', 'next_due', 'head')
+  'trips:' .. WORKER, 'breaker:' .. WORKER, 'id_fields', 'next_due', 'head',
+  'clock', 'steps', 'retry_steps', 'looked')
 local function book(i) return tonumber(books[i] or 0) end
 
 if book(6) >= REAPED then return {LEASE_LOST, NOW} end
 if book(6) ~= trip.number - 1 then return {STALE, NOW} end
+local steps, may_judge = follow_clock(trip, book(11), book(12), book(13))
 if trip.holding > 0 then
+  -- One that is missing was lost by Redis: what is in flight was given to nobody else.
   local lease = call('ZSCORE', LEASES, WORKER)
-  if not lease or tonumber(lease) < NOW then return {LEASE_LOST, NOW} end
+  if lease and tonumber(lease) < NOW then return {LEASE_LOST, NOW} end
 end
 -- Redis may have come back with an older state, or a reply was lost without the worker's notice.
 if trip.holding > 0 and call('HLEN', IN_FLIGHT) ~= trip.holding then
@@ -45,7 +50,7 @@ local verdicts = begin_all(trip.begins)
 local leases = call('ZRANGE', LEASES, 0, trip.survey and -1 or 1, 'WITHSCORES')
 local recovered, orphaned = 0, 0
 for i = 1, #leases, 2 do
-  if leases[i] ~= WORKER and tonumber(leases[i + 1]) < NOW then
+  if may_judge and leases[i] ~= WORKER and tonumber(leases[i + 1]) < NOW then
     recovered, orphaned = reap(leases[i])
     break
   end
@@ -79,6 +84,7 @@ local surveyed = {}
 if trip.survey then
   local received = received_before + booked.received
   local nothing_waits = empty and not next_due and no_suspects
+  if math.abs(NOW - book(14)) >= LOOK_EVERY then find_lost_leases(leases) end
   local in_flight = sum_in_flight(leases, own)
   local waiting, retrying, dead, since, head = survey(received, nothing_waits, in_flight, books[10])
   if retry_due then since = math.min(since, next_due) end
@@ -99,7 +105,9 @@ if trip.breaker_open ~= (books[7] == '1') then
     call('HDEL', BOOKS, 'breaker:' .. WORKER)
   end
 end
-call('HSET', BOOKS, 'trips:' .. WORKER, whole(trip.number))
+call('HSET', BOOKS, 'trips:' .. WORKER, whole(trip.number), 'clock', may_judge and now or books[11])
+if trip.number == 1 then call('HSET', BOOKS, 'lease:' .. WORKER, whole(policy.lease)) end
+if not next_due and book(13) ~= steps then call('HSET', BOOKS, 'retry_steps', whole(steps)) end
 if trip.leaving then forget(WORKER) end
 
 close_books()
@@ -117,5 +125,5 @@ local first_claims = booked.received - #oversized
 return {
   OK, NOW, verdicts, claimed, first_claims, recovered, orphaned,
   backlog and 1 or 0, paused and 1 or 0, next_due or -1, surveyed, begun,
-  #claimed > first_claims and known_ids(trip.first_delivery) or {}, oversized,
+  #claimed > first_claims and known_ids(trip.first_delivery) or {}, oversized, NOW - steps,
 }

@@ -17,7 +17,7 @@ local known = call('HGET', BOOKS, 'life')
 if known == life then return 0 end
 if known then
   for _, worker in ipairs(call('ZRANGE', LEASES, 0, -1)) do
-    call('ZADD', LEASES, whole(NOW + policy.lease), worker)
+    call('ZADD', LEASES, whole(NOW + lease_of(worker)), worker)
   end
 end
 call('HSET', BOOKS, 'life', life)

@@ -15,15 +15,17 @@ local delay = tonumber(ARGV[4])
 if tonumber(call('HGET', BOOKS, 'trips:' .. WORKER) or 0) >= REAPED then return {1, NOW} end
 local lease = call('ZSCORE', LEASES, WORKER)
 local held = call('HKEYS', IN_FLIGHT)
-if #held > 0 and (not lease or tonumber(lease) < NOW) then return {1, NOW} end
+-- One that is missing was lost by Redis: what is in flight was given to nobody else.
+if #held > 0 and lease and tonumber(lease) < NOW then return {1, NOW} end
 
 local given_back, first_claims = 0, 0
 
 -- Stored before it is removed: should the script end in between, it is there twice.
 local function give_back(delivery)
+  if given_back == 0 then read_shift() end
   local packed = call('HGET', IN_FLIGHT, delivery)
   local failures, orphanings, first_seen = string.match(packed, '^%d+ (%d+) (%d+) (%d+)')
-  call('ZADD', RETRY, delay == 0 and first_seen or whole(NOW + delay), packed)
+  call('ZADD', RETRY, delay == 0 and due_since(tonumber(first_seen)) or due_at(NOW + delay), packed)
   call('HDEL', IN_FLIGHT, delivery)
   given_back = given_back + 1
   if failures == '0' and orphanings == '0' then first_claims = first_claims + 1 end

@@ -46,11 +46,12 @@ local function remember_failure(key, attempt, err)
   end
 end
 
-local function wait_until(due, entry, order_id, attempt)
+-- due: as RETRY has it. at: as people are told.
+local function wait_until(due, at, entry, order_id, attempt)
   call('ZADD', RETRY, due, pack_entry(entry))
   if order_id == '' then return end
   keep_id(entry, order_id)
-  call('HSET', policy.order_prefix .. order_id, 'status', 'retrying', 'next_attempt_at', due)
+  call('HSET', policy.order_prefix .. order_id, 'status', 'retrying', 'next_attempt_at', at)
   emit(order_id, 'retrying', attempt)
 end
 
@@ -61,7 +62,7 @@ function outcome.retried(delivery, order_id, attempt, err, delay, traceback)
   remember_failure(key, attempt, err)
   call('HSET', key, 'error', err, 'traceback', traceback or '')
   entry.failures = attempt
-  wait_until(whole(NOW + delay), entry, order_id, attempt)
+  wait_until(due_at(NOW + delay), whole(NOW + delay), entry, order_id, attempt)
   call('HDEL', IN_FLIGHT, delivery)
 end
 
@@ -69,7 +70,7 @@ end
 function outcome.requeued(delivery, order_id, attempt)
   local entry = entry_of(delivery)
   if not entry then return end
-  wait_until(whole(entry.first_seen), entry, order_id, attempt)
+  wait_until(due_since(entry.first_seen), whole(entry.first_seen), entry, order_id, attempt)
   call('HDEL', IN_FLIGHT, delivery)
 end
 

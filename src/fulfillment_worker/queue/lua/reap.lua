@@ -48,16 +48,39 @@ local function put_back(entry, worker, delivery, alone)
   if on_last_chance(entry) then
     call('LPUSH', SUSPECTS, pack_entry(entry))
   else
-    call('ZADD', RETRY, string.format('%d', entry.first_seen), pack_entry(entry))
+    call('ZADD', RETRY, due_since(entry.first_seen), pack_entry(entry))
   end
   mark_orphan(order_id, worker, delivery, 'retrying')
   return false
 end
 
+-- A worker that holds orders, and whose lease Redis has lost, gets a new one. If the worker is gone,
+-- its orders are put back at its end.
+local function lease_again(worker)
+  if call('HLEN', policy.in_flight_prefix .. worker) == 0 then return false end
+  return call('ZADD', LEASES, 'NX', whole(NOW + lease_of(worker)), worker) == 1
+end
+
+-- Looks for such workers among all that anything tells of, and adds them to these.
+local function find_lost_leases(leases)
+  local leased = {}
+  for i = 1, #leases, 2 do leased[leases[i]] = true end
+  local function look_at(worker)
+    if worker and not leased[worker] and lease_again(worker) then
+      leases[#leases + 1], leases[#leases + 2] = worker, whole(NOW + lease_of(worker))
+    end
+  end
+  for _, worker in ipairs(call('ZRANGE', WORKERS, 0, -1)) do look_at(worker) end
+  for _, field in ipairs(call('HKEYS', BOOKS)) do look_at(string.match(field, '^trips:(.*)$')) end
+  call('HSET', BOOKS, 'looked', now)
+end
+
 -- Worker names are never used again, so nothing of a worker is needed that is long silent.
 local function forget(worker)
+  if call('HLEN', policy.in_flight_prefix .. worker) > 0 then return lease_again(worker) end
   call('ZREM', WORKERS, worker)
-  call('HDEL', BOOKS, 'trips:' .. worker, 'breaker:' .. worker, 'group:' .. worker)
+  call('HDEL', BOOKS, 'trips:' .. worker, 'breaker:' .. worker, 'group:' .. worker,
+    'lease:' .. worker)
 end
 
 -- Puts back those that ran in one worker, `together` of them. Returns how many are dead now.

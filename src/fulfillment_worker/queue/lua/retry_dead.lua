@@ -37,11 +37,12 @@ local function revive(number, letter)
     first_seen = letter.first_seen or NOW, raw = letter.raw,
   }
   if type(letter.order_id) == 'string' then keep_id(entry, letter.order_id) end
-  call('ZADD', RETRY, now, pack_entry(entry))
+  call('ZADD', RETRY, due_at(NOW), pack_entry(entry))
   mark_retrying(letter.order_id, letter.failures or 0)
   call('HDEL', DEAD, number)
 end
 
+read_shift()
 local seen, bytes, revived = 0, 0, {}
 for _, number in ipairs(cmsgpack.unpack(ARGV[3])) do
   if bytes >= MOST_BYTES then break end

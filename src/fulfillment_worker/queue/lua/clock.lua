@@ -1,0 +1,89 @@
+-- Redis's clock may be stepped, by NTP or by a fail-over to a host whose clock differs. A step costs
+-- nobody a lease, and no retry waits for longer.
+--
+-- How a step is told from time that has passed: each trip says how long ago, by its worker's
+-- monotonic clock, that worker was last answered, and what Redis's clock showed then.
+--   Back:    less has passed by Redis's clock than by the worker's. Or the clock shows less than in
+--            the last trip of anybody.
+--   Forward: more has passed by Redis's clock. The trip may just have been under way for long, so
+--            no more than the time since the last trip of anybody counts: while others are
+--            answered, a late trip is a late trip. If nobody was answered meanwhile, it was a step,
+--            or Redis stood still, and neither is the fault of who holds a lease.
+-- A worker that has not been answered before knows nothing: where nobody was for a while, it puts
+-- back no orphans until its second trip.
+--
+-- Then leases end by as much later, or earlier, but none later than a whole term from now: what goes
+-- wrong here delays the recovery of orders, and never takes any from a worker that lives. The times
+-- in RETRY stay as they are, however many: they are read with `shift`. Times that are shown to people
+-- are Redis's own.
+
+local UNNOTICED = 1000 -- ms; leases outlast steps below this, since they are renewed in good time
+
+-- How far the times in RETRY lag behind Redis's clock.
+local shift = 0
+
+local function read_shift()
+  local steps = call('HMGET', BOOKS, 'steps', 'retry_steps')
+  shift = tonumber(steps[1] or 0) - tonumber(steps[2] or 0)
+end
+
+-- A time in digits as RETRY has it; what is due already keeps its place, but is due.
+local function due_at(time)
+  return whole(time - shift)
+end
+
+local function due_since(time)
+  return whole(math.min(time, NOW - shift))
+end
+
+-- ms; a worker of an earlier version doesn't say.
+local function lease_of(worker)
+  return tonumber(call('HGET', BOOKS, 'lease:' .. worker) or policy.lease)
+end
+
+local function shift_leases(step)
+  local leases = call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
+  for i = 1, #leases, 2 do
+    local most = NOW + lease_of(leases[i])
+    local ends = tonumber(leases[i + 1]) + math.max(step, 0)
+    call('ZADD', LEASES, whole(math.min(ends, most)), leases[i])
+  end
+end
+
+local function shift_times_of_others(step)
+  local heard = call('ZRANGE', WORKERS, 0, -1, 'WITHSCORES')
+  for i = 1, #heard, 2 do call('ZADD', WORKERS, whole(tonumber(heard[i + 1]) + step), heard[i]) end
+  local notes = call('ZRANGE', ARRIVALS, 0, -1, 'WITHSCORES')
+  call('DEL', ARRIVALS)
+  for i = 1, #notes, 2 do
+    call('ZADD', ARRIVALS, notes[i + 1], whole(tonumber(notes[i]) + step))
+  end
+end
+
+-- The step in ms, 0 for none; nil where it can't be known. gap: since the last trip of anybody.
+local function find_step(trip, steps, gap)
+  local since = trip.heard > 0 and NOW - steps - trip.heard
+  local back = since and since - trip.since_heard
+  -- What has truly passed since the last trip of anybody is no more than since the worker's own.
+  if back and back < -UNNOTICED and gap - back <= trip.since_heard + UNNOTICED
+    and gap - back >= -UNNOTICED then return back end
+  if gap < -UNNOTICED then return gap end
+  if gap <= UNNOTICED then return 0 end
+  if not since then return nil end
+  local ahead = math.min(gap, since - trip.since_sent)
+  return ahead > UNNOTICED and ahead or 0
+end
+
+-- last: the time of the last trip of anybody (0 for none). steps: their sum so far. retry_steps: what
+-- it was when RETRY was last empty. Returns the sum, and whether the leases of others can be judged.
+local function follow_clock(trip, last, steps, retry_steps)
+  local step = last > 0 and find_step(trip, steps, NOW - last) or last == 0 and 0
+  if step and step ~= 0 then
+    shift_leases(step)
+    shift_times_of_others(step)
+    steps = steps + step
+    call('HSET', BOOKS, 'steps', whole(steps))
+  end
+  shift = steps - retry_steps
+  return steps, step and true or false
+end
