@@ -50,6 +50,6 @@ port = int(os.environ.get('FULFILLMENT_METRICS_PORT') or 2112); \
 live = http.client.HTTPConnection('127.0.0.1', port, timeout=2); \
 live.request('GET', '/livez'); \
 sys.exit(live.getresponse().status != 200)"]
-# Exec form: the worker is process 1, and gets the SIGTERM that makes it drain.
+# Exec form: process 1 gets the SIGTERM that makes the worker drain, and ends what handlers leave behind.
 ENTRYPOINT ["fulfillment-worker"]
 CMD ["run"]

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.calls import NOTE, Calls
 from tests.support.eventually import eventually
-from tests.support.orders import bodies, books, place
+from tests.support.orders import bodies, books, place, wait_until_all
 from tests.support.process import RunningProcess
 from tests.support.redis_server import RedisServer, wait_for_status
 from tests.support.worker import FULFIL_ALL, RunningWorker
@@ -135,3 +136,67 @@ def test_sigterm_that_a_library_has_taken_drains(
     assert worker.wait() == 0
     wait_for_status(redis_7, "A-0", "fulfilled")
     assert books(redis_7).unaccounted == 0
+
+
+# --- process 1 ------------------------------------------------------------------------------------
+
+# What is left behind becomes a child of process 1, or of one that has asked for it as this one has.
+AS_PROCESS_1 = """
+import ctypes, sys
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+from fulfillment_worker.runtime.init import go_on_in_a_child
+go_on_in_a_child()
+from fulfillment_worker.__main__ import main
+main()
+"""
+LEAVES_A_PROCESS_BEHIND = """
+import subprocess
+def fulfil(order):
+    done = subprocess.run(["sh", "-c", "sleep 0.01 & exit 3"])
+    assert done.returncode == 3
+"""
+KILLS_ITSELF = "import os, signal\nasync def fulfil(order):\n    os.kill(os.getpid(), 9)\n"
+
+
+def under_process_1(
+    run_worker: Start, redis_url: str, handler: str, *options: str
+) -> RunningWorker:
+    return run_worker(redis_url, handler, *options, program=("-c", AS_PROCESS_1))
+
+
+@BOTH
+def test_process_1_leaves_no_zombies(
+    redis_7: RedisServer, run_worker: Start, options: tuple[str, ...]
+) -> None:
+    first = under_process_1(
+        run_worker, redis_7.url, LEAVES_A_PROCESS_BEHIND, *options, "--max-attempts", "1"
+    )
+    orders = bodies(30)
+    place(redis_7, orders)
+    wait_until_all(redis_7, orders)
+
+    eventually(lambda: len(psutil.Process(first.pid).children()) == 1, what="only the worker left")
+    assert first.terminate() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_process_1_passes_signals_on(
+    redis_7: RedisServer, run_worker: Start, calls: Calls, number: signal.Signals
+) -> None:
+    place(redis_7, bodies(1))
+    first = run_worker(redis_7.url, WAITS, program=("-c", AS_PROCESS_1), env=calls.env)
+    eventually(lambda: calls.count() == 1, what="the order runs")
+    first.signal(number)
+    first.wait_for("worker_draining")
+    go_on(calls)
+    assert first.wait() == 0
+    wait_for_status(redis_7, "A-0", "fulfilled")
+
+
+def test_process_1_exits_as_its_worker_does(redis_7: RedisServer, run_worker: Start) -> None:
+    first = under_process_1(run_worker, redis_7.url, FULFIL_ALL, "--metrics-port", "70000")
+    assert first.wait() == 2
+    first = under_process_1(run_worker, redis_7.url, KILLS_ITSELF)
+    place(redis_7, bodies(1))
+    assert first.wait() == 128 + signal.SIGKILL

@@ -6,7 +6,7 @@ import sys
 
 from fulfillment_worker.config.forks import watch_for_forks
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.config.signals import hear
+from fulfillment_worker.config.signals import hear, leave
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
@@ -16,7 +16,7 @@ from fulfillment_worker.runtime.consume import consume
 from fulfillment_worker.runtime.end import end_process
 from fulfillment_worker.runtime.exit_codes import FAILED, PORT_TAKEN, WRONG_USAGE
 from fulfillment_worker.runtime.loop import run_loop
-from fulfillment_worker.runtime.signals import StopSignals, leave
+from fulfillment_worker.runtime.signals import StopSignals
 from fulfillment_worker.runtime.traces import TracesUnavailable, traced
 from fulfillment_worker.runtime.watch import PortTaken, Watch
 

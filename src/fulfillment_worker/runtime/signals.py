@@ -10,7 +10,6 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from fulfillment_worker.config.signals import hear, hear_no_more
-from fulfillment_worker.runtime.exit_codes import DONE
 
 PATIENCE = 3.0
 """Seconds after the second signal until the process ends, however stuck its loop is."""
@@ -50,14 +49,6 @@ class StopSignals:
         else:
             self._heard_before = True
             self._loop.call_soon_threadsafe(self.asked.set)
-
-
-def leave(_number: int, _frame: FrameType | None) -> None:
-    """End this process at once, as one that has drained: before its loop runs it holds nothing.
-
-    Not by an exception, which the module of a handler that is being imported might catch.
-    """
-    os._exit(DONE)
 
 
 def end_in(seconds: float) -> None:

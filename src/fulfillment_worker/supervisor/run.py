@@ -9,7 +9,7 @@ from typing import Any
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.config.signals import hear
+from fulfillment_worker.config.signals import hear, leave
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.observability.logs import log
 from fulfillment_worker.observability.merged import Merged
@@ -17,7 +17,7 @@ from fulfillment_worker.queue.session import reachable
 from fulfillment_worker.runtime.assembly import make_queues
 from fulfillment_worker.runtime.exit_codes import DONE, FAILED, PORT_TAKEN, WRONG_USAGE
 from fulfillment_worker.runtime.run import refuse
-from fulfillment_worker.runtime.signals import StopSignals, leave
+from fulfillment_worker.runtime.signals import StopSignals
 from fulfillment_worker.runtime.version import version
 from fulfillment_worker.runtime.watch import PortTaken, Watch
 from fulfillment_worker.supervisor.board import Board
