@@ -197,13 +197,15 @@ class Released(msgspec.Struct, frozen=True):
 class Rung(msgspec.Struct, frozen=True):
     """What ended a wait.
 
-    raw: the bytes of an order, or None where none came. trip, reply: the trip that stood by, where
+    raw: the bytes of an order, or None where they aren't known. came: whether an order may have
+        come whose bytes aren't known. trip, reply: the trip that stood by, where
         it took place; without a reply where it failed, maybe midway.
     """
 
     raw: bytes | None = None
     trip: Trip | None = None
     reply: Reply | None = None
+    came: bool = False
 
 
 class QueueUnavailable(Exception):

@@ -28,6 +28,9 @@ class Line:
     the next command.
     """
 
+    is_shared = False
+    """Whether others may have dropped the connection since something was sent."""
+
     def __init__(
         self,
         url: RedisUrl,
@@ -144,11 +147,13 @@ class Line:
             reply = await asking
         except Exception as error:
             self._listener(CommandSent(operation, False, None))
-            sent = self._wire is not None
-            await self.close()
+            sent = self._wire is not None or self.is_shared
+            if not self._outlives(error):
+                await self.close()
             raise QueueUnavailable(explain(error, self._url), sent=sent) from error
-        except asyncio.CancelledError:
-            await self.close()
+        except asyncio.CancelledError as error:
+            if not self._outlives(error):
+                await self.close()
             raise
         finally:
             self._calls -= 1
@@ -159,6 +164,10 @@ class Line:
         else:
             self._listener(CommandSent(operation, True, time.monotonic() - started))
         return reply
+
+    def _outlives(self, error: BaseException) -> bool:  # noqa: ARG002 - see shared.py
+        """Whether the connection is still of use after this fault."""
+        return False
 
     async def close_if_idle(self) -> None:
         """Drop the connection unless a command is under way: it may be as broken as another is."""

@@ -24,6 +24,7 @@ from fulfillment_worker.core.exchange import (
 )
 from fulfillment_worker.queue import keys, scripts
 from fulfillment_worker.queue.line import Command, Line, Listener
+from fulfillment_worker.queue.shared import QueueLine, Shared
 from fulfillment_worker.queue.trips import Heard, told
 from fulfillment_worker.queue.wire import PATIENCE
 
@@ -54,9 +55,19 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RedisQueue:
-    """The Queue of core/exchange.py, over two lines: one to talk, one to wait for orders."""
+    """The Queue of core/exchange.py, over two lines: one to talk, one to wait for orders.
 
-    def __init__(self, name: str, url: RedisUrl, policy: QueuePolicy, listener: Listener) -> None:
+    shared: the connections that it has together with other queues, where they are many.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: RedisUrl,
+        policy: QueuePolicy,
+        listener: Listener,
+        shared: Shared | None = None,
+    ) -> None:
         self.name = name
         self._last_chance = max(1, min(2, policy.max_orphanings - 1))
         self._policy = _pack(
@@ -68,7 +79,10 @@ class RedisQueue:
         self._keys = [key(name) for key in SCRIPT_KEYS]
         self._heard = Heard()
         public = keys.public(name)
-        self._talk = Line(url, listener, key=public, first=self._meeting)
+        self._talk: Line | QueueLine = Line(url, listener, key=public, first=self._meeting)
+        if shared:
+            self._talk = shared.line(self._meeting)
+        self._watch = shared.watch if shared else None
         self._bell = Line(url, listener, key=public, first=self._teaching)
         # Those on the bell's line, in this order (all but the last are stale), and the next one.
         self._standing: list[Trip] = []
@@ -111,7 +125,13 @@ class RedisQueue:
         return Released(recovered, orphaned)
 
     async def wait(self, seconds: float) -> Rung:
-        """See Queue. The order moves to the `woken` list: one order wakes one worker."""
+        """See Queue. The order moves to the `woken` list: one order wakes one worker.
+
+        Where queues share a connection, it stays where it is, and wakes all that watch.
+        """
+        if self._watch:
+            await self._watch.wait(keys.public(self.name))
+            return Rung(came=True)
         self._standing, self._to_stand_by = self._to_stand_by, []
         try:
             moved, *replies = await self._bell.block(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import hiredis
@@ -27,6 +27,8 @@ large answer over a slow line may take longer: patience lasts while bytes of it 
 _GRACE = 0.1
 """Seconds for the loop to read a reply, if a handler kept it from that until patience ended."""
 
+Hear = Callable[[list[Any] | None], None]
+
 _NOTHING_YET = object()
 
 
@@ -41,6 +43,8 @@ class Wire(asyncio.Protocol):
         self.broken: Exception | None = None
         # When something came last: the loop's time.
         self.heard_at = float("-inf")
+        # Called with what the server says by itself, and with None when the connection has ended.
+        self.hear: Hear | None = None
         self.transport: asyncio.Transport
         self._waiting: deque[Answer] = deque()
         self._reader = hiredis.Reader(
@@ -102,6 +106,8 @@ class Wire(asyncio.Protocol):
 
     def _take(self, reply: Any) -> None:
         if isinstance(reply, hiredis.PushNotification):
+            if self.hear:
+                self.hear(reply)
             return
         if not self._waiting:
             raise RedisConnectionError("it said what nobody had asked for")
@@ -114,6 +120,8 @@ class Wire(asyncio.Protocol):
             answer.set_result(reply)
 
     def _break(self, why: Exception) -> None:
+        if self.broken is None and self.hear:
+            self.hear(None)
         self.broken = self.broken or why
         while self._waiting:
             answer = self._waiting.popleft()

@@ -12,6 +12,7 @@ from fulfillment_worker.core.events import BreakerChanged, Event, QueueLost, Que
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
+from fulfillment_worker.queue.shared import FEW, Shared
 from fulfillment_worker.worker.ledger import OrderRules
 from fulfillment_worker.worker.worker import Worker
 
@@ -51,7 +52,9 @@ def make_queues(
         id_field=settings.id_field,
         max_order_bytes=settings.max_order_bytes,
     )
-    return [RedisQueue(name, redis_url, policy, tell) for name in settings.queues]
+    is_shared = len(settings.queues) > FEW and not redis_url.scheme.cluster
+    shared = Shared(redis_url, tell) if is_shared else None
+    return [RedisQueue(name, redis_url, policy, tell, shared) for name in settings.queues]
 
 
 _BREAKER_OPEN = {

@@ -1,0 +1,112 @@
+"""What the queues of one worker share where they are many: two connections, and no more.
+
+A queue of its own takes two connections, and a thousand of them would be set up at once, each of
+them late because of the others. On the shared connection exchanges are pipelined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.exchange import nothing
+from fulfillment_worker.queue.line import Command, Line, Listener
+from fulfillment_worker.queue.scripts import Script
+from fulfillment_worker.queue.watch import Watch
+from fulfillment_worker.queue.wire import Wire
+
+FEW = 8
+"""With so many queues, each has connections of its own, and an order wakes one idle worker."""
+_AT_ONCE = 32
+"""Exchanges under way at once: the last of them is answered long before patience ends."""
+
+First = Callable[[], Iterable[Command]]
+
+
+class Shared:
+    """What many queues share. Not for a cluster, whose queues are on different servers."""
+
+    def __init__(self, url: RedisUrl, listener: Listener) -> None:
+        self._line = _SharedLine(url, listener)
+        self.watch = Watch(url, listener)
+
+    def line(self, first: First) -> QueueLine:
+        """The shared line for one queue. first: what it says first on each new connection."""
+        return QueueLine(self._line, first)
+
+
+class _SharedLine(Line):
+    """A connection on which many exchanges are under way at once.
+
+    An error that Redis answers concerns one exchange, and the connection stays; any other fault
+    ends it for all, and each queue asks what became of its own exchange.
+    """
+
+    is_shared = True
+
+    def __init__(self, url: RedisUrl, listener: Listener) -> None:
+        super().__init__(url, listener)
+        self.users: set[QueueLine] = set()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._connecting = asyncio.Lock()
+
+    async def run_for(
+        self,
+        user: QueueLine,
+        script: Script,
+        args: tuple[Any, ...],
+        patience: float,
+        meanwhile: Callable[[], None],
+    ) -> Any:
+        """As `run`, when it is the exchange's turn; what the queue says first is said before."""
+        self.users.add(user)
+        async with self._turns:
+            if self._wire is None or self._wire.broken or user.known_to is not self._wire:
+                await self._guarded("other", self._introduce(user))
+            return await self.run(script, *args, patience=patience, meanwhile=meanwhile)
+
+    async def _introduce(self, user: QueueLine) -> None:
+        wire = await self._connected()
+        for reply in await wire.ask(user.first()):
+            if isinstance(reply, Exception):
+                raise reply
+        user.known_to = wire
+
+    async def _connected(self) -> Wire:
+        async with self._connecting:
+            return await super()._connected()
+
+    def _outlives(self, error: BaseException) -> bool:
+        return isinstance(error, ResponseError | asyncio.CancelledError)
+
+
+class QueueLine:
+    """The shared line as one queue sees it. known_to: the wire on which it said its first."""
+
+    def __init__(self, shared: _SharedLine, first: First) -> None:
+        self._shared = shared
+        self.first = first
+        self.known_to: Wire | None = None
+
+    async def run(
+        self,
+        script: Script,
+        *args: Any,
+        patience: float,
+        meanwhile: Callable[[], None] = nothing,
+    ) -> Any:
+        """See Line."""
+        return await self._shared.run_for(self, script, args, patience, meanwhile)
+
+    async def close_if_idle(self) -> None:
+        """Nothing: the other queues' exchanges tell whether the connection is broken."""
+
+    async def close(self) -> None:
+        """Drop the connection if no other queue uses it. Idempotent."""
+        self._shared.users.discard(self)
+        if not self._shared.users:
+            await self._shared.close()
