@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -31,6 +35,26 @@ async def fulfil(order):
 HANGS = {"interpreter": HANGS_THE_INTERPRETER, "loop": HANGS_THE_LOOP}
 
 SHORT = ("--lease", "2s", "--concurrency", "4")
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[socket.socket]:
+    """What systemd listens with."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(30)
+        yield listening
+
+
+def notifying(systemd: socket.socket) -> dict[str, str]:
+    """What systemd puts into the environment of a service with a watchdog."""
+    return {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "30000000"}
+
+
+def stuck_for(worker: RunningWorker) -> float:
+    """For how many seconds the loop has not turned, by /livez."""
+    found = re.search(r"has not turned for ([\d.]+) s", worker.get("/livez")[1])
+    return float(found[1]) if found else 0.0
 
 
 @pytest.mark.parametrize("processes", [2, 3])
@@ -103,3 +127,34 @@ def test_hung_worker_ends_itself_and_says_where_it_hung(
     wait_until_all(redis_7, orders)
     wait_for_status(redis_7, "hangs", "fulfilled")
     assert heir.terminate() == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--processes", "2")], ids=["one", "two"])
+def test_systemd_hears_of_the_start_the_turns_and_the_end(
+    redis_7: RedisServer, run_worker: Start, systemd: socket.socket, options: tuple[str, ...]
+) -> None:
+    worker = run_worker(redis_7.url, FULFIL_ALL, *options, env=notifying(systemd))
+    assert systemd.recv(100) == b"READY=1"
+    worker.wait_until_ready()
+    for _ in range(3):
+        assert systemd.recv(100) == b"WATCHDOG=1"
+    assert worker.terminate() == 0
+    while (heard := systemd.recv(100)) == b"WATCHDOG=1":
+        pass
+    assert heard == b"STOPPING=1"
+
+
+def test_systemd_hears_nothing_of_a_loop_that_hangs(
+    redis_7: RedisServer, run_worker: Start, systemd: socket.socket
+) -> None:
+    worker = run_worker(redis_7.url, HANGS_THE_LOOP, env=notifying(systemd))
+    worker.wait_until_ready()
+    place(redis_7, [{"order_id": "hangs"}])
+    eventually(lambda: worker.get("/livez")[0] == 503, what="/livez 503")
+    systemd.setblocking(False)
+    with suppress(BlockingIOError):
+        while systemd.recv(100):
+            pass
+    eventually(lambda: stuck_for(worker) > 6, what="the loop has not turned for more than 6 s")
+    with pytest.raises(BlockingIOError):
+        systemd.recv(100)

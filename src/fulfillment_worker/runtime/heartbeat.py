@@ -45,7 +45,7 @@ class Heartbeat:
         self._next = now + _INTERVAL
         self._systemd.watchdog()
         if self._armed:
-            with suppress(RuntimeError):  # no thread is to be had; the last one is still armed
+            with suppress(RuntimeError):  # no thread is to be had; the next turn tries again
                 faulthandler.dump_traceback_later(self._ends_after, exit=True)
 
     def stop(self) -> None:

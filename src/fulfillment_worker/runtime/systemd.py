@@ -20,14 +20,16 @@ class Systemd:
         meant = environ.get("WATCHDOG_PID") or str(pid or os.getpid())
         watched = environ.get("WATCHDOG_USEC") and meant == str(pid or os.getpid())
         self._watched = bool(watched)
+        self._ready = False
 
     def ready(self) -> None:
         """It has started."""
+        self._ready = True
         self._say("READY=1")
 
     def watchdog(self) -> None:
-        """Its loop turns."""
-        if self._watched:
+        """Its loop turns. Nothing before it is ready: until then systemd watches the time alone."""
+        if self._watched and self._ready:
             self._say("WATCHDOG=1")
 
     def stopping(self) -> None:
