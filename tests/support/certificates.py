@@ -1,0 +1,42 @@
+"""Certificates for servers and clients, made by openssl."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+LOOPBACK = "IP:127.0.0.1"
+
+
+def make_authority(folder: Path, name: str) -> None:
+    """`name`.crt and `name`.key in the folder, which can sign others."""
+    _openssl(folder, name)
+
+
+def certify(
+    folder: Path, name: str, authority: str, *, names: str = LOOPBACK, days: int = 2
+) -> None:
+    """`name`.crt and `name`.key, signed by the authority. names: the hosts that it is for."""
+    signed = ("-CA", f"{authority}.crt", "-CAkey", f"{authority}.key")
+    end = ("-addext", f"subjectAltName={names}", "-addext", "basicConstraints=CA:FALSE")
+    _openssl(folder, name, *signed, *end, days=days)
+
+
+def server_options(folder: Path, port: int, *, clients: str = "no") -> list[str]:
+    """Options of Redis for TLS on a port. clients: whether they need a certificate."""
+    return [
+        *("--tls-port", str(port), "--tls-auth-clients", clients),
+        *("--tls-cert-file", str(folder / "server.crt")),
+        *("--tls-key-file", str(folder / "server.key")),
+        *("--tls-ca-cert-file", str(folder / "ca.crt")),
+    ]
+
+
+def _openssl(folder: Path, name: str, *more: str, days: int = 2) -> None:
+    command: Sequence[str] = [
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-nodes", "-days", str(days), "-subj", f"/CN={name}"),
+        *("-keyout", f"{name}.key", "-out", f"{name}.crt", *more),
+    ]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
