@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from fulfillment_worker.cli.terminal import complain
+from fulfillment_worker.config.environ import drop_unusable
 
 PROGRAM = "fulfillment-worker"
 
@@ -71,6 +72,8 @@ class App(click.Group):
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run a command and exit with its code."""
+        for line in drop_unusable(os.environ):
+            complain(line)
         options.update(prog_name=PROGRAM, standalone_mode=False)
         try:
             code = super().main(*args, **options)

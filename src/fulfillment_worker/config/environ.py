@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from difflib import get_close_matches
 
 PREFIX = "FULFILLMENT_"
@@ -67,3 +68,19 @@ def _unknown(name: str, known: list[str]) -> str:
     endings = [ours.removeprefix(PREFIX) for ours in known if ours.startswith(PREFIX)]
     nearest = get_close_matches(name.removeprefix(PREFIX), endings, n=1, cutoff=0.0)[0]
     return f"{name[:80]} is not a setting: did you mean {PREFIX}{nearest}? Rename it or unset it"
+
+
+def drop_unusable(environ: MutableMapping[str, str]) -> list[str]:
+    """Take out variables that libraries heed and can't use; returns a line for each.
+
+    With a file of SSLKEYLOGFILE that can't be written, Python makes no TLS connection at all.
+    """
+    path = environ.get("SSLKEYLOGFILE")
+    if not path:
+        return []
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+    except OSError as error:
+        del environ["SSLKEYLOGFILE"]
+        return [f"SSLKEYLOGFILE can't be written ({os.strerror(error.errno or 0)}), and is ignored"]
+    return []

@@ -18,6 +18,7 @@ from fulfillment_worker.core.outcome import (
     Result,
     Retried,
     Succeeded,
+    Unattempted,
 )
 
 _LONGEST_DELAY_MS = 10 * 365 * 86_400_000
@@ -52,7 +53,7 @@ def decide(
             return Retried(delivery, order_id, attempt, error, delay_ms, traceback)
         case Rejected(error=error, traceback=traceback):
             return Dead(delivery, order_id, attempt, error, DeadReason.REJECTED, traceback)
-        case Interrupted():
+        case Interrupted() | Unattempted():
             return Requeued(delivery, order_id, attempt)
         case _:
             assert_never(result)

@@ -174,6 +174,16 @@ class BreakerChanged(msgspec.Struct, frozen=True):
     cause: BreakerCause = BreakerCause.FAILURES
 
 
+class ShortageChanged(msgspec.Struct, frozen=True):
+    """The worker is short of something of its own, and takes fewer orders.
+
+    room: how many it takes; None where the shortage is over.
+    """
+
+    why: str
+    room: int | None
+
+
 class CommandSent(msgspec.Struct, frozen=True):
     """A Redis command was answered. seconds: None for one that waits for orders."""
 
@@ -218,6 +228,7 @@ Event = (
     | QueueRegained
     | QueueRolledBack
     | BreakerChanged
+    | ShortageChanged
     | CommandSent
     | SpansExported
     | CollectorLost

@@ -58,7 +58,13 @@ class Interrupted(msgspec.Struct, frozen=True):
     """The worker cut the attempt short to shut down; it counts against nobody."""
 
 
-Result = Succeeded | Failed | Rejected | Interrupted
+class Unattempted(msgspec.Struct, frozen=True):
+    """The worker was short of something of its own, such as threads; it counts against nobody."""
+
+    why: str
+
+
+Result = Succeeded | Failed | Rejected | Interrupted | Unattempted
 
 SUCCEEDED = Succeeded()
 INTERRUPTED = Interrupted()

@@ -19,29 +19,32 @@ class Shortage(Exception):
 class ShortageLimit:
     """How many orders are taken. Times are monotonic seconds, given by the caller.
 
-    capacity: how many are when nothing is short.
+    capacity: how many are when nothing is short. limit: how many may be in flight; None for no
+    limit.
     """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._limit: int | None = None
+        self.limit: int | None = None
         self._pause = _FIRST_PAUSE
         self._next_step = 0.0
         self._stepped = False  # since the last shortage
 
     def short(self, running: int, now: float) -> None:
         """An attempt could not be made while `running` others were under way."""
-        if self._limit is None:
-            self._limit, self._pause = running, _FIRST_PAUSE
+        if self.limit is None:
+            self.limit, self._pause = running, _FIRST_PAUSE
         elif self._stepped:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        self._limit = min(self._limit, running)
+        self.limit = min(self.limit, running)
         self._next_step, self._stepped = now + self._pause, False
 
     def room(self, now: float) -> int | None:
         """How many orders may be in flight; None for no limit."""
-        if self._limit is not None and now >= self._next_step:
-            more = self._limit + max(1, self._limit // _STEP)
-            self._limit = more if more < self._capacity else None
-            self._next_step, self._stepped = now + self._pause, True
-        return self._limit
+        # Several steps where nobody asked for long: an idle worker has nothing to ask for.
+        while self.limit is not None and now >= self._next_step:
+            more = self.limit + max(1, self.limit // _STEP)
+            self.limit = more if more < self._capacity else None
+            self._next_step += self._pause
+            self._stepped = True
+        return self.limit

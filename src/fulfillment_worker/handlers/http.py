@@ -20,8 +20,10 @@ import certifi
 import httpx
 
 from fulfillment_worker.core.order import Order, Reject, Retry
+from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.retry_after import retry_after
+from fulfillment_worker.handlers.shortage import lacks
 from fulfillment_worker.handlers.text import one_line
 
 _ALREADY_DONE = 409
@@ -56,14 +58,18 @@ class Endpoint:
         self.name = f"{url.scheme}://{url.netloc.decode('ascii')}"
 
     async def __call__(self, order: Order) -> None:
-        """Post `order`. Raises Retry or Reject, whose messages hold no credentials."""
+        """Post `order`. Raises Retry, Reject or Shortage, whose messages hold no credentials."""
         body_by = asyncio.get_running_loop().time() + self._body_by
         try:
             async with self._client.stream(
                 "POST", self._url, content=order.raw, headers=_headers(order)
             ) as response:
                 self._judge(response, await _body(response, body_by))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, RuntimeError) as error:
+            if shortage := lacks(error):
+                raise Shortage(f"{self.name}: {shortage}") from None
+            if not isinstance(error, httpx.HTTPError):
+                raise
             raise Retry(f"{self.name}: {_said(error)}") from None
 
     async def close(self) -> None:

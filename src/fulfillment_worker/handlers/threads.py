@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from fulfillment_worker.config import forks
+from fulfillment_worker.config.threads import start_thread
 from fulfillment_worker.handlers.errors import Escaped
 
 A = TypeVar("A")
@@ -44,6 +45,7 @@ class DaemonThreads:
         Raises what the function raised, or Escaped where that is no Exception. A thread can't be
         stopped, so a cancelled call waits until the function has returned and only then raises
         CancelledError; cancelled once more, it raises at once and leaves the thread alone.
+        Raises Shortage where no thread can be had.
         """
         call = _Call(function, argument)
         self._thread().inbox.put(call)
@@ -63,7 +65,7 @@ class DaemonThreads:
             if self._idle:
                 return self._idle.pop()
         thread = _Thread(self, f"handler-{next(self._numbers)}")
-        thread.start()
+        start_thread(thread)
         return thread
 
     def next_call(self, thread: _Thread) -> _AnyCall | None:

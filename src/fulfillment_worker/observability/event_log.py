@@ -26,6 +26,7 @@ from fulfillment_worker.core.events import (
     QueueLost,
     QueueRegained,
     QueueRolledBack,
+    ShortageChanged,
 )
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.observability.logs import is_logged, log
@@ -72,6 +73,8 @@ class EventLog:
                 _collector(event)
             case BreakerChanged():
                 _breaker(event)
+            case ShortageChanged():
+                _shortage(event)
             case _ if is_logged(DEBUG):
                 _detail(event)
 
@@ -171,6 +174,14 @@ def _outage(event: LeaseLost | QueueLost | QueueRegained | QueueRolledBack) -> N
 def _breaker(event: BreakerChanged) -> None:
     hint = _AFTER.get(event.state) or _CLAIMING_STOPS[event.cause]
     log(WARNING, f"breaker_{_TURNED[event.state]}", cause=event.cause, next=hint)
+
+
+def _shortage(event: ShortageChanged) -> None:
+    if event.room is None:
+        log(INFO, "shortage_over", error=event.why, next="as many orders are taken as before")
+    else:
+        hint = "fewer orders are taken until it is over; those that can't be begun are given back"
+        log(ERROR, "worker_short", error=event.why, orders_at_once=event.room, next=hint)
 
 
 def _collector(event: CollectorLost | CollectorRegained) -> None:

@@ -36,6 +36,7 @@ class Health:
         self._turned: float | None = None
         self._problems: dict[str, str] = {}
         self._remark = ""
+        self._shortage: str | None = None
 
     @property
     def state(self) -> WorkerState:
@@ -75,6 +76,10 @@ class Health:
         """What a person should know of a worker that is ready. text: one line, "" for nothing."""
         self._remark = text
 
+    def short(self, why: str | None) -> None:
+        """The worker can't begin any order, or (None) can again. why: one line."""
+        self._shortage = why
+
     def looped(self, monotonic: float) -> None:
         """The worker's loop turned. monotonic: seconds."""
         self._turned = monotonic
@@ -98,6 +103,8 @@ class Health:
         live, why = self.livez()
         if not live:
             return False, why
+        if self._shortage is not None:
+            return False, self._shortage
         problems = dict(self._problems)
         if problems:
             return False, "; ".join(f"queue {queue}: {why}" for queue, why in problems.items())

@@ -16,10 +16,12 @@ import select
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Literal, TextIO
 
 from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
+from fulfillment_worker.config.threads import start_thread
+from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.observability.lines import (
     ConsoleFormatter,
     JsonFormatter,
@@ -226,20 +228,33 @@ class LogHandler(logging.Handler):
         # A fork keeps the object but not the thread.
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._write, name="log-writer", daemon=True)
-            self._thread.start()
+            try:
+                start_thread(self._thread)
+            except Shortage:
+                self._write_what_can_be()
+
+    def _write_what_can_be(self) -> None:
+        """No thread can be had: write here, as long as nobody has to wait for the reader."""
+        while self._descriptor is None or select.select((), (self._descriptor,), (), 0)[1]:
+            try:
+                self._take(self._lines.get_nowait())
+            except Empty:
+                return
 
     def _write(self) -> None:
         leave_signals_to_the_main_thread()
         while True:
-            line = self._lines.get()
-            if isinstance(line, threading.Event):
-                line.set()
-                continue
-            self._taken += len(line)
-            self._write_line(line)
-            self._stalled = False
-            if self._dropped and self._lines.empty():
-                self._tell_dropped()
+            self._take(self._lines.get())
+
+    def _take(self, line: str | threading.Event) -> None:
+        if isinstance(line, threading.Event):
+            line.set()
+            return
+        self._taken += len(line)
+        self._write_line(line)
+        self._stalled = False
+        if self._dropped and self._lines.empty():
+            self._tell_dropped()
 
     def _tell_dropped(self) -> None:
         dropped, self._dropped = self._dropped, 0

@@ -33,6 +33,7 @@ from fulfillment_worker.core.events import (
     QueueRegained,
     QueueRolledBack,
     QueueSurveyed,
+    ShortageChanged,
     SpansExported,
 )
 from fulfillment_worker.core.exchange import Survey
@@ -238,8 +239,8 @@ class Metrics:
                 self._spans_sent(event)
             case LeaseLost() | QueueLost() | QueueRegained() | QueueRolledBack():
                 pass  # the orders that it concerns are told one by one; probes and logs tell why
-            case CollectorLost() | CollectorRegained():
-                pass  # the counts of spans tell
+            case CollectorLost() | CollectorRegained() | ShortageChanged():
+                pass  # the counts of spans tell; so do the slots and threads in use
             case _:
                 assert_never(event)
 

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from fulfillment_worker.config import forks
 from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
+from fulfillment_worker.config.threads import start_thread
 from fulfillment_worker.observability.connection import Connection, Limits, read_buffer
 from fulfillment_worker.observability.health import Probed
 from fulfillment_worker.observability.listening import listen
@@ -65,7 +66,8 @@ class MetricsServer:
     def start(self) -> None:
         """Serve, in a thread of its own; returns when it does.
 
-        Raises RuntimeError before `bind`, and OSError where no descriptor is left.
+        Raises RuntimeError before `bind`, and OSError where no descriptor is left, Shortage where
+        no thread can be had.
         """
         if not self._sockets:
             raise RuntimeError("MetricsServer.start() was called before bind()")
@@ -73,7 +75,7 @@ class MetricsServer:
         self._thread = threading.Thread(
             target=self._run, args=(started,), name="metrics-server", daemon=True
         )
-        self._thread.start()
+        start_thread(self._thread)
         self._end = started.result()
 
     def stop(self) -> None:

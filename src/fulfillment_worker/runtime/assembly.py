@@ -8,7 +8,13 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.breaker import BreakerCause, BreakerRules, BreakerState
 from fulfillment_worker.core.decide import RetryPolicy
-from fulfillment_worker.core.events import BreakerChanged, Event, QueueLost, QueueRegained
+from fulfillment_worker.core.events import (
+    BreakerChanged,
+    Event,
+    QueueLost,
+    QueueRegained,
+    ShortageChanged,
+)
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
@@ -78,6 +84,8 @@ class ReadinessObserver:
         elif isinstance(event, BreakerChanged):
             closed = event.state is BreakerState.CLOSED
             self._health.remark("" if closed else _BREAKER_OPEN[event.cause])
+        elif isinstance(event, ShortageChanged):
+            self._health.short(event.why if event.room == 0 else None)
 
 
 def _ms(seconds: float) -> int:

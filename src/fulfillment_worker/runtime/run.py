@@ -8,6 +8,7 @@ from fulfillment_worker.config.forks import watch_for_forks
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.signals import hear, leave
 from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.handlers.loader import load
@@ -50,7 +51,7 @@ def run(settings: Settings) -> int:
         return refuse(str(error), PORT_TAKEN)
     except TracesUnavailable as error:
         return refuse(str(error), WRONG_USAGE)
-    except QueueUnavailable as error:
+    except (QueueUnavailable, Shortage) as error:
         return refuse(str(error), FAILED)
     if obstinate:
         # Its order is requeued already.

@@ -10,6 +10,8 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from fulfillment_worker.config.signals import hear, hear_no_more
+from fulfillment_worker.config.threads import start_thread
+from fulfillment_worker.core.shortage import Shortage
 
 PATIENCE = 3.0
 """Seconds after the second signal until the process ends, however stuck its loop is."""
@@ -55,4 +57,8 @@ def end_in(seconds: float) -> None:
     """End this process in so many seconds, whatever it is doing then."""
     timer = threading.Timer(seconds, os._exit, (1,))
     timer.daemon = True
-    timer.start()
+    try:
+        start_thread(timer)
+    except Shortage:
+        # The kernel's own timer: its signal ends a program that doesn't handle it.
+        signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -19,13 +19,15 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.signals import SHOW_THREADS, hear
 from fulfillment_worker.config.streams import make_streams_safe
+from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.handlers.loader import load
 from fulfillment_worker.runtime.consume import consume
 from fulfillment_worker.runtime.end import end_process
-from fulfillment_worker.runtime.exit_codes import DONE, WRONG_USAGE
+from fulfillment_worker.runtime.exit_codes import DONE, FAILED, WRONG_USAGE
 from fulfillment_worker.runtime.loop import run_loop
+from fulfillment_worker.runtime.run import refuse
 from fulfillment_worker.runtime.systemd import Systemd
 from fulfillment_worker.runtime.traces import TracesUnavailable, traced
 from fulfillment_worker.runtime.watch import Watch
@@ -49,6 +51,8 @@ def main(descriptor: int) -> int:
     except (HandlerError, TracesUnavailable) as error:
         line.send(Refused(str(error)))
         return WRONG_USAGE
+    except Shortage as error:
+        return refuse(str(error), FAILED)
     if obstinate:
         end_process(code)
     return code

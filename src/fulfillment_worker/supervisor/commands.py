@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
+from fulfillment_worker.config.threads import start_thread
 from fulfillment_worker.runtime.signals import PATIENCE, end_in
 from fulfillment_worker.supervisor.messages import Abort, ChildsEnd, Look, Stop
 
@@ -30,9 +31,12 @@ class Commands:
         self._loop = asyncio.get_running_loop()
 
     def listen(self, look: Callable[[], None]) -> None:
-        """Heed the supervisor from here on. look: called in the loop when orders were put back."""
+        """Heed the supervisor from here on. look: called in the loop when orders were put back.
+
+        Raises Shortage.
+        """
         self._look = look
-        threading.Thread(target=self._listen, name="commands", daemon=True).start()
+        start_thread(threading.Thread(target=self._listen, name="commands", daemon=True))
 
     def _listen(self) -> None:
         leave_signals_to_the_main_thread()

@@ -44,7 +44,7 @@ class Fleet:
         self._oom = OomKills()
         self._looking: asyncio.TimerHandle | None = None
         self._limits = Limits(settings.max_orders_per_process, settings.max_rss_per_process)
-        self._first: dict[str, Child] = {}
+        self._first: dict[str, Child | None] = {}
         self._children: dict[Child, asyncio.Task[None]] = {}
         self._releaser: Releaser | None = None
         self._starting = asyncio.Lock()
@@ -54,8 +54,9 @@ class Fleet:
     async def load(self) -> None:
         """Return when the first process has loaded the handler. Raises NotLoaded, NotStarted."""
         for seat in self._board.names:
-            self._first[seat] = await self._start(seat)
-        loading = [asyncio.ensure_future(child.loaded()) for child in self._first.values()]
+            self._first[seat] = await self._first_of(seat)
+        first = [child for child in self._first.values() if child is not None]
+        loading = [asyncio.ensure_future(child.loaded()) for child in first]
         try:
             done, _ = await asyncio.wait(loading, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -63,6 +64,15 @@ class Fleet:
                 each.cancel()
         for each in done:
             each.result()
+
+    async def _first_of(self, seat: str) -> Child | None:
+        """None where the system has no room for more than those before it: it is tried again."""
+        try:
+            return await self._start(seat)
+        except NotStarted:
+            if not any(self._first.values()):
+                raise
+            return None
 
     async def run(self, redis_url: RedisUrl, releaser: Releaser) -> None:
         """Keep all seats taken. It goes on until it is cancelled."""

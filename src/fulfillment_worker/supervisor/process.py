@@ -63,7 +63,8 @@ class Child:
         """Start it, as a fresh interpreter. Raises NotStarted."""
         try:
             await self._start()
-        except OSError as error:
+        except (OSError, RuntimeError, MemoryError) as error:
+            # RuntimeError: no thread can be had that waits for its end.
             raise NotStarted(f"a process can't be started: {error}") from error
         self._say(Hello(self.seat, pickle.dumps(settings)))
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
+from fulfillment_worker.config.threads import start_thread
 from fulfillment_worker.core.events import Event, LeaseLost, QueueLost, QueueRegained
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.observability.metrics import Metrics
@@ -42,11 +43,11 @@ class Reporter:
         """Report, and go on reporting.
 
         names: for each queue, under which orders are held. The supervisor knows them when this
-        returns, so it can give back whatever is claimed from then on.
+        returns, so it can give back whatever is claimed from then on. Raises Shortage.
         """
         self._metrics, self._health, self._names = metrics, health, names
         self._line.send(self._report())
-        self._thread.start()
+        start_thread(self._thread)
 
     def nudge(self) -> None:
         """Report now."""

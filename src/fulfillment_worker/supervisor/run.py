@@ -11,6 +11,7 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.signals import hear, leave
 from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.observability.logs import log
 from fulfillment_worker.observability.merged import Merged
 from fulfillment_worker.queue.session import reachable
@@ -43,7 +44,7 @@ def run(settings: Settings) -> int:
         return refuse(str(why), WRONG_USAGE)
     except PortTaken as error:
         return refuse(str(error), PORT_TAKEN)
-    except QueueUnavailable as error:
+    except (QueueUnavailable, Shortage) as error:
         return refuse(str(error), FAILED)
 
 

@@ -11,6 +11,7 @@ from opentelemetry.trace import Span, Status, StatusCode
 from fulfillment_worker.core.order import Reject, Retry
 from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected
 from fulfillment_worker.core.raised import meaning, original
+from fulfillment_worker.core.shortage import Shortage
 
 REASON = "fulfillment.failure.reason"
 INTERRUPTED = "fulfillment.interrupted"
@@ -47,7 +48,7 @@ class Attempt:
 
     def ended(self, error: BaseException | None = None) -> None:
         """The handler returned, or raised this."""
-        if isinstance(error, CancelledError):
+        if isinstance(error, CancelledError | Shortage):
             self.interrupted()
             return
         if error is not None and self._span is not None:
@@ -60,7 +61,7 @@ class Attempt:
         self._end()
 
     def interrupted(self) -> None:
-        """The worker stops, and the order is given back: nobody's error."""
+        """The order is given back, since the worker stops or is short: nobody's error."""
         if self._span is not None:
             self._span.set_attribute(INTERRUPTED, True)
         self._end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 
 from opentelemetry import trace
@@ -17,7 +18,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import ProxyTracerProvider
 
+from fulfillment_worker.config.threads import start_thread
 from fulfillment_worker.core.events import Event
+from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.tracing.attempt import Redact
 from fulfillment_worker.tracing.export import SpansEnded, ToldExporter
 from fulfillment_worker.tracing.handler import TracedHandler, _Handler
@@ -75,8 +78,9 @@ class Tracing:
         away = self._exporter is not None and self._exporter.lost
         # A thread that doesn't keep the process: a collector that is silent has 10 s an export.
         last = threading.Thread(target=self._flush, name="last-spans", daemon=True)
-        last.start()
-        last.join(_FLUSH_INTO_THE_VOID if away else _FLUSH)
+        with suppress(Shortage):
+            start_thread(last)
+            last.join(_FLUSH_INTO_THE_VOID if away else _FLUSH)
 
     @staticmethod
     def log_fields() -> dict[str, object]:

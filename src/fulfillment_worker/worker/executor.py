@@ -13,8 +13,10 @@ from fulfillment_worker.core.outcome import (
     Failed,
     FailureReason,
     Result,
+    Unattempted,
 )
 from fulfillment_worker.core.raised import meaning, timed_out
+from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.worker.carriers import Carriers, Ended
 from fulfillment_worker.worker.delivery import Delivery
 
@@ -102,8 +104,10 @@ class Executor:
         try:
             await self._handler(delivery.order)
             result = SUCCEEDED
+        except Shortage as error:
+            result = delivery.cut_short or Unattempted(str(error))
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it is one order's failure
-            result = _read_safely(error, delivery.cut_short)
+            result = _read(error, delivery.cut_short)
         if result is SUCCEEDED and delivery.cut_short and delivery.cut_short is not INTERRUPTED:
             result = delivery.cut_short
         self._report(delivery, result)
@@ -135,14 +139,6 @@ class Executor:
             error = f"no result within {self._timeout:g} s"
             why = Failed(FailureReason.TIMEOUT, error)
             self._cut_short(delivery, self._running.pop(delivery), why)
-
-
-def _read_safely(error: BaseException, cut_short: Result | None) -> Result:
-    """As `_read`, whatever the exception does when it is looked at."""
-    try:
-        return _read(error, cut_short)
-    except BaseException:  # noqa: BLE001
-        return Failed(FailureReason.HANDLER, "an exception that could not be read")
 
 
 def _read(error: BaseException, cut_short: Result | None) -> Result:

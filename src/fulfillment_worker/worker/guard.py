@@ -1,24 +1,34 @@
-"""Watches over the handler's dependency: lowers the room for orders while it seems to be down."""
+"""Lowers the room for orders: the handler's dependency is down, or the worker itself is short."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from fulfillment_worker.core.breaker import Breaker, BreakerState
-from fulfillment_worker.core.events import BreakerChanged
-from fulfillment_worker.core.outcome import Result
+from fulfillment_worker.core.events import BreakerChanged, ShortageChanged
+from fulfillment_worker.core.outcome import Result, Unattempted
+from fulfillment_worker.core.shortage import ShortageLimit
 from fulfillment_worker.core.slots import Slots
 from fulfillment_worker.worker.ledger import Tell
 
 
 class Guard:
-    """Keeps the breaker's say over the slots up to date, and tells when its state changes."""
+    """Keeps what breaker and shortage allow up to date, and tells when that changes.
 
-    def __init__(self, breaker: Breaker, slots: Slots, tell: Tell) -> None:
+    running: tells how many attempts are under way.
+    """
+
+    def __init__(
+        self, breaker: Breaker, slots: Slots, tell: Tell, running: Callable[[], int]
+    ) -> None:
         self._breaker = breaker
+        self._shortage = ShortageLimit(slots.capacity)
         self._slots = slots
         self._tell = tell
+        self._running = running
         self._told = BreakerState.CLOSED
+        self._told_shortage: ShortageChanged | None = None
 
     @property
     def is_open(self) -> bool:
@@ -27,13 +37,36 @@ class Guard:
 
     def attempt_ended(self, result: Result) -> None:
         """Take an attempt's result into account."""
+        if type(result) is Unattempted:
+            self._shortage.short(self._running(), time.monotonic())
+            self._tell_shortage(result.why)
+            self.look()
+            return
         self._breaker.record(result, time.monotonic())
         if self._breaker.state is not self._told:
             self.look()
 
     def look(self) -> None:
         """Let what the breaker allows by now take effect."""
-        self._slots.limit = self._breaker.room(time.monotonic())
+        now = time.monotonic()
+        self._slots.limit = self._breaker.room(now)
+        if self._told_shortage is not None:
+            self._heed_shortage(now)
         if self._breaker.state is not self._told:
             self._told = self._breaker.state
             self._tell(BreakerChanged(self._told, self._breaker.cause))
+
+    def _heed_shortage(self, now: float) -> None:
+        assert self._told_shortage is not None
+        room = self._shortage.room(now)
+        if room is not None:
+            self._slots.limit = room if self._slots.limit is None else min(room, self._slots.limit)
+        self._tell_shortage(self._told_shortage.why)
+
+    def _tell_shortage(self, why: str) -> None:
+        """Tell of its begin and end, and whether there is any room."""
+        room, told = self._shortage.limit, self._told_shortage
+        if told is None or room is None or (room == 0) is not (told.room == 0):
+            changed = ShortageChanged(why, room)
+            self._told_shortage = None if room is None else changed
+            self._tell(changed)

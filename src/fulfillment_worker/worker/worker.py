@@ -42,7 +42,7 @@ class Worker:
             lease=lease,
             slots=self._slots,
             executor=self._executor,
-            guard=Guard(Breaker(breaker), self._slots, tell),
+            guard=Guard(Breaker(breaker), self._slots, tell, lambda: self.running),
             tell=tell,
             alone=len(queues) == 1,
             room_freed=self._nudge_next if len(queues) > 1 else _nobody_else,
