@@ -332,3 +332,19 @@ def test_enqueue_cut_short_by_redis_says_in_one_line_how_to_go_on(
     with server.client() as client:
         assert 0 < int(certain[1]) == client.llen("orders")
     assert line.endswith("enqueue all of them again, since an id is fulfilled only once")
+
+
+def test_status_and_queue_read_large_orders_a_few_at_a_time(
+    cli: Callable[..., Result], redis_server: RedisServer
+) -> None:
+    orders = [{**order, "x": "x" * 300_000} for order in bodies(8)]
+    place(redis_server, orders)
+    before = redis_server.commands().get("lrange", 0)
+    (found,) = json.loads(cli("status", "A-7", "--json").stdout)
+    assert (found["status"], found["position"]) == ("waiting", 8)
+    assert redis_server.commands()["lrange"] - before >= 5
+    with redis_server.client() as client:
+        sent = client.info()["total_net_output_bytes"]
+        (queue,) = json.loads(cli("queue", "--json").stdout)
+        assert queue["waiting"] == 8
+        assert client.info()["total_net_output_bytes"] - sent < 200_000

@@ -13,10 +13,12 @@ from redis.asyncio import Redis
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.decode import Decoded, decode
-from fulfillment_worker.queue import keys
+from fulfillment_worker.queue import keys, scripts
 from fulfillment_worker.queue.session import answered
+from fulfillment_worker.queue.stride import Stride
 
-_CHUNK = 500
+HEAD = scripts.load("head")
+
 _HEARD_WITHIN_MS = 60_000
 _ANY_SIZE = 2**40
 _COUNTERS = (b"received", b"fulfilled", b"duplicates", b"dropped")
@@ -100,7 +102,7 @@ class Inspector:
 
     async def overview(self) -> Overview:
         """How the queue stands now."""
-        clock, *depths, woken_head, head, books, leases, heard = await self._ask(self._put_overview)
+        clock, *depths, head, books, leases, heard = await self._ask(self._put_overview)
         received, fulfilled, duplicates, dropped = (int(books.get(name, 0)) for name in _COUNTERS)
         at = int(clock[0]) * 1000 + int(clock[1]) // 1000
         public, woken, retry, suspects, dead = depths
@@ -109,7 +111,7 @@ class Inspector:
             queue=self.queue,
             at=at,
             waiting=public + woken,
-            oldest=await self._since(woken_head or head, received, at),
+            oldest=await self._since(_known_of(head, received, books), received, at),
             in_flight=sum(worker.in_flight for worker in workers),
             retrying=retry + suspects,
             dead=dead,
@@ -145,7 +147,7 @@ class Inspector:
         pipe.execute_command("EVAL", "return redis.call('TIME')", 1, keys.public(name))
         pipe.llen(keys.public(name)).llen(keys.woken(name))
         pipe.zcard(keys.retry(name)).llen(keys.suspects(name)).hlen(keys.dead(name))
-        pipe.lindex(keys.woken(name), -1).lindex(keys.public(name), -1)
+        pipe.execute_command("EVAL", HEAD.text, 2, keys.woken(name), keys.public(name))
         pipe.hgetall(keys.books(name))
         pipe.zrange(keys.leases(name), 0, -1)
         pipe.zrange(keys.workers(name), 0, -1, withscores=True)
@@ -233,12 +235,13 @@ class Inspector:
         meanwhile only moves the others to where they are seen again, and nearer their turn.
         """
         start = length = 0
+        stride = Stride()
         while start <= length:
-            end = start + _CHUNK
+            end = start + stride.many
             length, entries = await self._ask(
                 lambda pipe, start=start, end=end: pipe.llen(name).lrange(name, start, end - 1)  # type: ignore[misc]
             )
-            for place, entry in enumerate(entries, start):
+            for place, entry in enumerate(stride.note(entries), start):
                 yield length - place, entry
             start = end
 
@@ -251,23 +254,33 @@ class Inspector:
         (workers,) = await self._ask(lambda pipe: pipe.zrange(keys.leases(self.queue), 0, -1))
         for worker in map(_text, workers):
             name = keys.in_flight(self.queue, worker)
-            (entries,) = await self._ask(lambda pipe, name=name: pipe.hvals(name))  # type: ignore[misc]
-            for entry in entries:
+            async for entry in self._values(name):
                 yield worker, entry
 
+    async def _values(self, name: str) -> AsyncIterator[bytes]:
+        """Those of a hash whose fields are few."""
+        (fields,) = await self._ask(lambda pipe: pipe.hkeys(name))
+        stride = Stride()
+        while fields:
+            some, fields = fields[: stride.many], fields[stride.many :]
+            (values,) = await self._ask(lambda pipe, some=some: pipe.hmget(name, some))  # type: ignore[misc]
+            for value in stride.note([value for value in values if value is not None]):
+                yield value
+
     async def _retries(self) -> AsyncIterator[bytes]:
-        start = 0
+        start, stride = 0, Stride()
         while True:
+            end = start + stride.many
             (entries,) = await self._ask(
-                lambda pipe, start=start: pipe.zrange(  # type: ignore[misc]
-                    keys.retry(self.queue), start, start + _CHUNK - 1
+                lambda pipe, start=start, end=end: pipe.zrange(  # type: ignore[misc]
+                    keys.retry(self.queue), start, end - 1
                 )
             )
-            for entry in entries:
+            for entry in stride.note(entries):
                 yield entry
-            start += _CHUNK
-            if len(entries) < _CHUNK:
+            if len(entries) < end - start:
                 return
+            start = end
 
     def _match(self, raw: bytes, order_ids: set[str]) -> str | None:
         """The id of the order, if it is one of these."""
@@ -307,6 +320,12 @@ def failures(history: bytes) -> Iterable[Failure]:
             yield msgspec.json.decode(line, type=Failure)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             continue  # A person wants the rest of the history all the same.
+
+
+def _known_of(head: bytes | None, received: int, books: dict[bytes, bytes]) -> bytes | None:
+    """The bytes of the head, or the part that workers have noted of a large one."""
+    number, _, told = books.get(b"head", b"").partition(b" ")
+    return told if head == b"" and number == b"%d" % (received + 1) else head
 
 
 def _whole(text: str | None) -> int | None:

@@ -6,6 +6,8 @@ from typing import Any
 
 from redis.exceptions import ConnectionError as NoConnection
 
+from fulfillment_worker.queue.inspector import HEAD
+
 
 class FakeRedis:
     """lists run from left to right; zsets map members to scores. now: Unix ms."""
@@ -46,17 +48,16 @@ class FakePipeline:
     async def execute(self) -> list[Any]:
         return self._results
 
-    def execute_command(self, command: str, script: str, *_: object) -> FakePipeline:
-        """The one script that is known here: what the time is."""
+    def execute_command(self, command: str, script: str, *args: Any) -> FakePipeline:
+        """Two scripts are known here: what order is at the head, and what the time is."""
+        if script == HEAD.text:
+            heads = [entries[-1] for name in args[1:] if (entries := self._redis.lists.get(name))]
+            return self._tell(heads[0] if heads else None)
         assert (command, script) == ("EVAL", "return redis.call('TIME')")
         return self._tell((self._redis.now // 1000, self._redis.now % 1000 * 1000))
 
     def llen(self, name: str) -> FakePipeline:
         return self._tell(len(self._redis.lists.get(name, [])))
-
-    def lindex(self, name: str, place: int) -> FakePipeline:
-        entries = self._redis.lists.get(name, [])
-        return self._tell(entries[place] if entries else None)
 
     def lrange(self, name: str, start: int, end: int) -> FakePipeline:
         return self._tell(self._redis.lists.get(name, [])[start : end + 1])
@@ -64,15 +65,15 @@ class FakePipeline:
     def hlen(self, name: str) -> FakePipeline:
         return self._tell(len(self._redis.hashes.get(name, {})))
 
-    def hmget(self, name: str, *fields: str) -> FakePipeline:
+    def hmget(self, name: str, fields: list[bytes]) -> FakePipeline:
         values = self._redis.hashes.get(name, {})
-        return self._tell([values.get(field.encode()) for field in fields])
+        return self._tell([values.get(field) for field in fields])
 
     def hgetall(self, name: str) -> FakePipeline:
         return self._tell(dict(self._redis.hashes.get(name, {})))
 
-    def hvals(self, name: str) -> FakePipeline:
-        return self._tell(list(self._redis.hashes.get(name, {}).values()))
+    def hkeys(self, name: str) -> FakePipeline:
+        return self._tell(list(self._redis.hashes.get(name, {})))
 
     def zcard(self, name: str) -> FakePipeline:
         return self._tell(len(self._redis.zsets.get(name, {})))
