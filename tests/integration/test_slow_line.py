@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from tests.chaos.proxy import Proxy
 from tests.support.eventually import eventually
-from tests.support.orders import bodies, books, dead_letters, place, wait_until_all
+from tests.support.orders import (
+    bodies,
+    books,
+    dead_letters,
+    in_flight,
+    place,
+    wait_until_all,
+)
 from tests.support.redis_server import RedisServer
 from tests.support.worker import FULFIL_ALL, RunningWorker
 
@@ -76,14 +85,44 @@ def test_small_output_buffer_limit_lets_large_orders_through_one_by_one(
     assert books(server).dead == 0
 
 
-def test_order_that_a_line_cannot_carry_is_given_up_to_another_worker(
+def test_lease_outlasts_a_reply_that_takes_longer(
     server: RedisServer, line: Proxy, run_worker: Start
 ) -> None:
-    big, small = large(1, size=900_000), bodies(10)
-    place(server, [*big, *small])
-    line.rate = 40_000
+    """Another worker stands ready to take what has no lease any more."""
+    line.rate = 100_000
+    orders = large(3, size=400_000)
+    place(server, orders)
     slow = run_worker(through(line), FULFIL_ALL, "--lease", "3s")
-    eventually(lambda: slow.events("orders_requeued") or slow.events("lease_lost"), what="given up")
+    eventually(lambda: in_flight(server), what="orders are on their way")
     run_worker(server.url, FULFIL_ALL, "--lease", "3s")
-    wait_until_all(server, [*big, *small])
+    wait_until_all(server, orders)
+    assert not slow.events("lease_lost")
+
+
+class Narrow(Proxy):
+    """Breaks the connection at each reply of more than 100 kB."""
+
+    def _pass_on(self, pair: Any, sink: socket.socket, data: bytes, forth: bool) -> bool:
+        self._carried = 0 if forth else self._carried + len(data)
+        if self._carried > 100_000:
+            pair.close()
+            return False
+        return super()._pass_on(pair, sink, data, forth)
+
+    _carried = 0
+
+
+def test_order_that_a_line_cannot_carry_is_given_up_to_another_worker(
+    server: RedisServer, run_worker: Start
+) -> None:
+    narrow = Narrow(server.port)
+    big, small = large(2), bodies(10)
+    place(server, [*big, *small])
+    slow = run_worker(through(narrow), FULFIL_ALL, "--lease", "3s")
+    wait_until_all(server, small)
+    assert slow.events("orders_requeued") or slow.events("redis_lost")
+    assert not slow.events("lease_lost")
+    run_worker(server.url, FULFIL_ALL, "--lease", "3s")
+    wait_until_all(server, big)
     assert books(server).dead == 0
+    narrow.close()

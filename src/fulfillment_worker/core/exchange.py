@@ -147,6 +147,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     recovered: orphans put back from workers that are gone; orphaned: those of them now dead.
     backlog: whether more orders could have been claimed.
     next_due: Redis time in ms at which a retry is due or a lease runs out, or None.
+    renewed_at: when the lease was renewed while the reply was on its way, in monotonic seconds, or
+        None.
     """
 
     now: int
@@ -163,6 +165,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
     next_due: int | None = None
     survey: Survey | None = None
+    renewed_at: float | None = None
 
 
 class Holdings(msgspec.Struct, frozen=True):

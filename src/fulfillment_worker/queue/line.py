@@ -20,6 +20,9 @@ from fulfillment_worker.queue.wire import PATIENCE, Answer, Wire, by
 Listener = Callable[[CommandSent], None]
 Command = tuple[Any, ...]
 
+_LONGEST_TRANSFER = 60.0
+"""Seconds for which heartbeats go on behind an answer that is arriving: then others may have it."""
+
 
 class Line:
     """One conversation at a time, over a connection of its own.
@@ -50,6 +53,9 @@ class Line:
         # Those that Redis was shown over this connection, so that it knows them by their names.
         self._shown: set[str] = set()
         self._calls = 0
+        self.renewed_at: float | None = None
+        """When the last heartbeat was sent behind the last answer of `run`; None where none was, or
+        where one had no effect. Monotonic seconds."""
         # What was sent behind the command that waits; None where none does.
         self._behind: list[Answer] | None = None
 
@@ -83,27 +89,38 @@ class Line:
         *args: Any,
         patience: float,
         meanwhile: Callable[[], None] = nothing,
+        heartbeat: Command = (),
     ) -> Any:
         """Run a script, loading it where Redis has forgotten it. Raises QueueUnavailable.
 
         args: the number of keys, the keys, the arguments. meanwhile: called while the script is on
-        its way.
+        its way. heartbeat: a command that is sent every 2 s or so while the answer is arriving, and
+        returns 1 if it took effect.
         """
-        asking = self._evaluate(script, args, meanwhile, patience)
-        return await self._guarded(script.name, asking)
+        heart = _Heart(heartbeat)
+        asking = self._evaluate(script, args, meanwhile, heart, patience)
+        reply = await self._guarded(script.name, asking)
+        self.renewed_at = heart.beat_at
+        return reply
 
     async def _evaluate(
-        self, script: Script, args: tuple[Any, ...], meanwhile: Callable[[], None], patience: float
+        self,
+        script: Script,
+        args: tuple[Any, ...],
+        meanwhile: Callable[[], None],
+        heart: _Heart,
+        patience: float,
     ) -> Any:
         wire = await self._connected()
+        heart.wire = wire
         if script.sha not in self._shown:
             # Its text costs less than the round trip to learn that Redis does not know it yet.
             self._shown.add(script.sha)
-            return await _ask(wire, ("EVAL", script.text, *args), meanwhile, patience)
+            return await _ask(heart, ("EVAL", script.text, *args), meanwhile, patience)
         try:
-            return await _ask(wire, ("EVALSHA", script.sha, *args), meanwhile, patience)
+            return await _ask(heart, ("EVALSHA", script.sha, *args), meanwhile, patience)
         except NoScriptError:
-            return await _ask(wire, ("EVAL", script.text, *args), nothing, patience)
+            return await _ask(heart, ("EVAL", script.text, *args), nothing, patience)
 
     async def _ask_and_wait(
         self, command: Command, behind: Iterable[Command], patience: float
@@ -182,11 +199,41 @@ class Line:
             wire.close()
 
 
-async def _ask(wire: Wire, command: Command, meanwhile: Callable[[], None], patience: float) -> Any:
+class _Heart:
+    """Sends heartbeats behind an answer that is arriving: Redis takes them up meanwhile."""
+
+    __slots__ = ("_answers", "_began", "_command", "beat_at", "wire")
+
+    def __init__(self, command: Command) -> None:
+        self.wire: Wire
+        self._command = command
+        self._began = time.monotonic()
+        self._answers: list[Answer] = []
+        # When the last one was sent, if all took effect.
+        self.beat_at: float | None = None
+
+    def beat(self) -> None:
+        now = time.monotonic()
+        if self._command and now - self._began < _LONGEST_TRANSFER:
+            self._answers += self.wire.send(self._command)
+            self.beat_at = now
+
+    async def hear(self) -> None:
+        for answer in self._answers:
+            if await _or_none(by(PATIENCE, answer, self.wire)) != 1:
+                self.beat_at = None
+                return
+
+
+async def _ask(
+    heart: _Heart, command: Command, meanwhile: Callable[[], None], patience: float
+) -> Any:
     # Written at once, without a turn of the loop: Redis is at work before `meanwhile` is.
-    (answer,) = wire.send(command)
+    (answer,) = heart.wire.send(command)
     meanwhile()
-    return await by(patience, answer, wire)
+    reply = await by(patience, answer, heart.wire, heart.beat)
+    await heart.hear()
+    return reply
 
 
 async def _or_none(asking: Awaitable[Any]) -> Any:

@@ -35,6 +35,7 @@ _PARTS = (
 EXCHANGE = scripts.load("exchange", *_PARTS)
 STAND_BY = scripts.load("stand_by", "common", "start", "reading")
 HOLDINGS = scripts.load("holdings", "common", "clock")
+HEARTBEAT = scripts.load("heartbeat", "common")
 RELEASE = scripts.load("release", "common", "entries", "clock", "reading", "ids", "reap")
 RIGHTS = scripts.load("rights", "common", "preflight")
 GREET = scripts.load("greet", "common", "preflight", "clock")
@@ -91,8 +92,11 @@ class RedisQueue:
     async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
         """See Queue."""
         sent_at = time.monotonic()
-        said = _pack(told(trip, self._heard, sent_at))
-        reply = await self._run(EXCHANGE, trip.worker, said, meanwhile=meanwhile)
+        args = self._arguments(trip.worker, _pack(told(trip, self._heard, sent_at)))
+        beat = ("EVAL", HEARTBEAT.text, *args[:-1])
+        reply = await self._talk.run(
+            EXCHANGE, *args, patience=PATIENCE, meanwhile=meanwhile, heartbeat=beat
+        )
         if reply[0] == 0:
             self._heard = Heard(reply[-1], sent_at, time.monotonic())
         return self._read_reply(trip, reply)
@@ -191,10 +195,8 @@ class RedisQueue:
         script: scripts.Script,
         worker: str,
         *said: bytes,
-        meanwhile: Callable[[], None] = nothing,
     ) -> Any:
-        args = self._arguments(worker, *said)
-        return await self._talk.run(script, *args, patience=PATIENCE, meanwhile=meanwhile)
+        return await self._talk.run(script, *self._arguments(worker, *said), patience=PATIENCE)
 
     def _teaching(self) -> list[Command]:
         """Show Redis the script of trips that stand by. One without a worker does nothing."""
@@ -243,6 +245,7 @@ class RedisQueue:
             paused=paused == 1,
             next_due=None if next_due < 0 else next_due,
             survey=_read_survey(now, *survey) if survey else None,
+            renewed_at=self._talk.renewed_at,
         )
 
     def _read_entries(

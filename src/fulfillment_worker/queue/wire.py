@@ -135,11 +135,16 @@ def _fail(answer: Answer, error: Exception) -> None:
     answer.exception()
 
 
-async def by(patience: float, answer: Answer, wire: Wire) -> Any:
-    """The answer; TimeoutError if it isn't there after so many seconds, and is not coming."""
+async def by(
+    patience: float, answer: Answer, wire: Wire, arriving: Callable[[], None] | None = None
+) -> Any:
+    """The answer; TimeoutError if it isn't there after so many seconds, and is not coming.
+
+    arriving: called about every 2 s for as long as bytes of it arrive after that.
+    """
     if not answer.done():
         loop = asyncio.get_running_loop()
-        asked = answer, wire, patience, loop.time()
+        asked = answer, wire, patience, loop.time(), arriving
         timer = loop.call_later(patience, _lose_patience, *asked)
         try:
             return await answer
@@ -148,17 +153,25 @@ async def by(patience: float, answer: Answer, wire: Wire) -> Any:
     return answer.result()
 
 
-def _lose_patience(answer: Answer, wire: Wire, patience: float, since: float) -> None:
+def _lose_patience(answer: Answer, *asked: Any) -> None:
     # By then the loop has read what is there.
-    asyncio.get_running_loop().call_later(_GRACE, _give_up, answer, wire, patience, since)
+    asyncio.get_running_loop().call_later(_GRACE, _give_up, answer, *asked)
 
 
-def _give_up(answer: Answer, wire: Wire, patience: float, since: float) -> None:
+def _give_up(
+    answer: Answer,
+    wire: Wire,
+    patience: float,
+    since: float,
+    arriving: Callable[[], None] | None,
+) -> None:
     if answer.done():
         return
     loop = asyncio.get_running_loop()
     left = wire.heard_at + PATIENCE - loop.time()
     if wire.heard_at > since and left > 0:
-        loop.call_later(left, _lose_patience, answer, wire, patience, since)
+        if arriving:
+            arriving()
+        loop.call_later(left, _lose_patience, answer, wire, patience, since, arriving)
     else:
         answer.set_exception(TimeoutError(f"no answer within {patience:g} s"))

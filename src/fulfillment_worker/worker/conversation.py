@@ -273,7 +273,7 @@ class Conversation:
             await self._lost(unavailable)
         else:
             self._outage.end()
-            if time.monotonic() - sent_at > self._terms.lease:
+            if time.monotonic() - (reply.renewed_at or sent_at) > self._terms.lease:
                 # Who was stopped meanwhile asks first: what it may begin is others' by now.
                 self._unsure = True
                 self._appetite.lost()
