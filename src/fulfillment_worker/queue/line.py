@@ -24,6 +24,37 @@ _LONGEST_TRANSFER = 60.0
 """Seconds for which heartbeats go on behind an answer that is arriving: then others may have it."""
 
 
+class Heart:
+    """Sends heartbeats behind an answer that is arriving: Redis takes them up meanwhile.
+
+    command: sent every 2 s or so; returns 1 if it took effect. None is sent where it is empty.
+    beat_at: when the last one was sent (monotonic seconds), if all took effect; else None.
+    """
+
+    __slots__ = ("_answers", "_began", "_command", "beat_at", "wire")
+
+    def __init__(self, command: Command = ()) -> None:
+        self.wire: Wire
+        self._command = command
+        self._began = time.monotonic()
+        self._answers: list[Answer] = []
+        self.beat_at: float | None = None
+
+    def beat(self) -> None:
+        """Send one; for a minute at most."""
+        now = time.monotonic()
+        if self._command and now - self._began < _LONGEST_TRANSFER:
+            self._answers += self.wire.send(self._command)
+            self.beat_at = now
+
+    async def hear(self) -> None:
+        """Learn what became of them."""
+        for answer in self._answers:
+            if await _or_none(by(PATIENCE, answer, self.wire)) != 1:
+                self.beat_at = None
+                return
+
+
 class Line:
     """One conversation at a time, over a connection of its own.
 
@@ -53,9 +84,6 @@ class Line:
         # Those that Redis was shown over this connection, so that it knows them by their names.
         self._shown: set[str] = set()
         self._calls = 0
-        self.renewed_at: float | None = None
-        """When the last heartbeat was sent behind the last answer of `run`; None where none was, or
-        where one had no effect. Monotonic seconds."""
         # What was sent behind the command that waits; None where none does.
         self._behind: list[Answer] | None = None
 
@@ -89,26 +117,22 @@ class Line:
         *args: Any,
         patience: float,
         meanwhile: Callable[[], None] = nothing,
-        heartbeat: Command = (),
+        heart: Heart | None = None,
     ) -> Any:
         """Run a script, loading it where Redis has forgotten it. Raises QueueUnavailable.
 
         args: the number of keys, the keys, the arguments. meanwhile: called while the script is on
-        its way. heartbeat: a command that is sent every 2 s or so while the answer is arriving, and
-        returns 1 if it took effect.
+        its way. heart: beats while the answer is arriving.
         """
-        heart = _Heart(heartbeat)
-        asking = self._evaluate(script, args, meanwhile, heart, patience)
-        reply = await self._guarded(script.name, asking)
-        self.renewed_at = heart.beat_at
-        return reply
+        asking = self._evaluate(script, args, meanwhile, heart or Heart(), patience)
+        return await self._guarded(script.name, asking)
 
     async def _evaluate(
         self,
         script: Script,
         args: tuple[Any, ...],
         meanwhile: Callable[[], None],
-        heart: _Heart,
+        heart: Heart,
         patience: float,
     ) -> Any:
         wire = await self._connected()
@@ -199,34 +223,8 @@ class Line:
             wire.close()
 
 
-class _Heart:
-    """Sends heartbeats behind an answer that is arriving: Redis takes them up meanwhile."""
-
-    __slots__ = ("_answers", "_began", "_command", "beat_at", "wire")
-
-    def __init__(self, command: Command) -> None:
-        self.wire: Wire
-        self._command = command
-        self._began = time.monotonic()
-        self._answers: list[Answer] = []
-        # When the last one was sent, if all took effect.
-        self.beat_at: float | None = None
-
-    def beat(self) -> None:
-        now = time.monotonic()
-        if self._command and now - self._began < _LONGEST_TRANSFER:
-            self._answers += self.wire.send(self._command)
-            self.beat_at = now
-
-    async def hear(self) -> None:
-        for answer in self._answers:
-            if await _or_none(by(PATIENCE, answer, self.wire)) != 1:
-                self.beat_at = None
-                return
-
-
 async def _ask(
-    heart: _Heart, command: Command, meanwhile: Callable[[], None], patience: float
+    heart: Heart, command: Command, meanwhile: Callable[[], None], patience: float
 ) -> Any:
     # Written at once, without a turn of the loop: Redis is at work before `meanwhile` is.
     (answer,) = heart.wire.send(command)

@@ -23,7 +23,7 @@ from fulfillment_worker.core.exchange import (
     nothing,
 )
 from fulfillment_worker.queue import keys, scripts
-from fulfillment_worker.queue.line import Command, Line, Listener
+from fulfillment_worker.queue.line import Command, Heart, Line, Listener
 from fulfillment_worker.queue.shared import QueueLine, Shared
 from fulfillment_worker.queue.trips import Heard, told
 from fulfillment_worker.queue.wire import PATIENCE
@@ -93,13 +93,13 @@ class RedisQueue:
         """See Queue."""
         sent_at = time.monotonic()
         args = self._arguments(trip.worker, _pack(told(trip, self._heard, sent_at)))
-        beat = ("EVAL", HEARTBEAT.text, *args[:-1])
+        heart = Heart(("EVAL", HEARTBEAT.text, *args[:-1]))
         reply = await self._talk.run(
-            EXCHANGE, *args, patience=PATIENCE, meanwhile=meanwhile, heartbeat=beat
+            EXCHANGE, *args, patience=PATIENCE, meanwhile=meanwhile, heart=heart
         )
         if reply[0] == 0:
             self._heard = Heard(reply[-1], sent_at, time.monotonic())
-        return self._read_reply(trip, reply)
+        return self._read_reply(trip, reply, heart.beat_at)
 
     async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
         """See Queue."""
@@ -210,14 +210,15 @@ class RedisQueue:
         names = [*self._keys, keys.in_flight(self.name, worker)]
         return len(names), *names, self._policy, worker, *said
 
-    def _read_reply(self, trip: Trip, reply: list[Any]) -> Reply:
+    def _read_reply(self, trip: Trip, reply: list[Any], renewed_at: float | None) -> Reply:
         if reply[0] != 0:
             return Reply(now=reply[1], lease_lost=reply[0] == 1, stale=reply[0] == 2)
-        return self._read_done(trip, *reply[1:-1])
+        return self._read_done(trip, renewed_at, *reply[1:-1])
 
     def _read_done(
         self,
         trip: Trip,
+        renewed_at: float | None,
         now: int,
         verdicts: list[int],
         packed: list[bytes],
@@ -245,7 +246,7 @@ class RedisQueue:
             paused=paused == 1,
             next_due=None if next_due < 0 else next_due,
             survey=_read_survey(now, *survey) if survey else None,
-            renewed_at=self._talk.renewed_at,
+            renewed_at=renewed_at,
         )
 
     def _read_entries(

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import nothing
-from fulfillment_worker.queue.line import Command, Line, Listener
+from fulfillment_worker.queue.line import Command, Heart, Line, Listener
 from fulfillment_worker.queue.scripts import Script
 from fulfillment_worker.queue.watch import Watch
 from fulfillment_worker.queue.wire import Wire
@@ -61,13 +61,16 @@ class _SharedLine(Line):
         args: tuple[Any, ...],
         patience: float,
         meanwhile: Callable[[], None],
+        heart: Heart | None,
     ) -> Any:
         """As `run`, when it is the exchange's turn; what the queue says first is said before."""
         self.users.add(user)
         async with self._turns:
             if self._wire is None or self._wire.broken or user.known_to is not self._wire:
                 await self._guarded("other", self._introduce(user))
-            return await self.run(script, *args, patience=patience, meanwhile=meanwhile)
+            return await self.run(
+                script, *args, patience=patience, meanwhile=meanwhile, heart=heart
+            )
 
     async def _introduce(self, user: QueueLine) -> None:
         wire = await self._connected()
@@ -98,9 +101,10 @@ class QueueLine:
         *args: Any,
         patience: float,
         meanwhile: Callable[[], None] = nothing,
+        heart: Heart | None = None,
     ) -> Any:
         """See Line."""
-        return await self._shared.run_for(self, script, args, patience, meanwhile)
+        return await self._shared.run_for(self, script, args, patience, meanwhile, heart)
 
     async def close_if_idle(self) -> None:
         """Nothing: the other queues' exchanges tell whether the connection is broken."""
