@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -65,7 +64,6 @@ class Audit:
         self._forgotten = ground.producer.forgotten
         self._told = witness.told
         self._injected = injected
-        self._unix = time.time() - time.monotonic()
         self._leases_lost = ground.fleet.leases_lost()
         died = {c.pid: c.end for c in self._record.calls if c.how == "died" and c.end}
         self._poisoned = died | self._record.died
@@ -157,7 +155,7 @@ class Audit:
 
         A call that starts was allowed to in a trip just before, which renewed the lease.
         """
-        told = [at / 1000 - self._unix for what, at in self._told[first.order_id] if what == _BACK]
+        told = [at for what, at in self._told[first.order_id] if what == _BACK]
         taken = max((at for at in told if first.start <= at <= second.start + _SLACK), default=None)
         if taken is None or self._muted(first, taken, late=0.1):
             return False
@@ -166,9 +164,8 @@ class Audit:
         return last > 0 and starts[last - 1] > taken - LEASE / 2
 
     def _muted(self, call: Call, at: float, late: float = _LATE) -> bool:
-        slot = self._ground.fleet.slot_of[call.pid]
         return any(
-            slot in fault.mute and fault.began <= at <= fault.ended + late
+            call.slot in fault.mute and fault.began <= at <= fault.ended + late
             for fault in self._injected
         )
 
@@ -192,8 +189,7 @@ class Audit:
 
     def _ends(self, order_id: str) -> list[float]:
         """When the order was fulfilled: once, unless Redis lost its first end in a fail-over."""
-        told = [at for status, at in self._told[order_id] if status == "fulfilled"]
-        ends = [at / 1000 - self._unix for at in told]
+        ends = [at for status, at in self._told[order_id] if status == "fulfilled"]
         while len(ends) > 1 and self._may_be_forgotten(ends[0]):
             ends.pop(0)
         return ends

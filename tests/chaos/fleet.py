@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.clock import Clock
+import psutil
+
 from tests.chaos.record import DIES_DECODING, HANDLER
 from tests.chaos.sites import Site
 from tests.support.worker import RunningWorker
 
 LEASE = 1.0
 MAX_ORPHANINGS = 5
-POISONED = (9, -signal.SIGSEGV)
+POISONED = (9, -signal.SIGSEGV, -signal.SIGALRM)
 """The exit codes with which poison orders end their worker."""
+READY = 120.0
+"""Seconds in which a worker must consume. The machine may be a slow one, with much else to do."""
+_DRAINED = 60.0
+"""Seconds in which a worker that was told to stop must have ended."""
 _OPTIONS = (
     *("--concurrency", "8", "--lease", f"{LEASE}s", "--order-timeout", "1s"),
     *("--retry-base", "200ms", "--retry-cap", "1s", "--max-orphanings", str(MAX_ORPHANINGS)),
     *("--max-attempts", "10", "--shutdown-grace", "3s", "--log-format", "json"),
 )
+
+
+@dataclass(frozen=True)
+class Make:
+    """How a worker differs from the common ones: options after theirs, and its environment.
+
+    supervised: whether it is several processes under a supervisor.
+    """
+
+    options: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    supervised: bool = False
+
+
+COMMON = Make()
 
 
 class Fleet:
@@ -35,13 +59,14 @@ class Fleet:
         self.frail: set[int] = set()
         self.deaths: dict[int, float] = {}
         self.killed: set[int] = set()
-        self.slot_of: dict[int, int] = {}
         self.complaints: list[str] = []
         self._site = site
         self._folder = folder
         self._env = env
         self._started: list[RunningWorker] = []
         self._in_slot: dict[int, RunningWorker] = {}
+        self._supervisors: set[int] = set()
+        self._children: dict[int, psutil.Process] = {}
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(4))
@@ -55,32 +80,40 @@ class Fleet:
         for slot in self:
             self.replace(slot)
         for slot in self:
-            self[slot].wait_until_ready()
+            self[slot].wait_until_ready(deadline=READY)
 
-    def replace(self, slot: int, clock: Clock | None = None) -> RunningWorker:
-        """Start another in this slot; returns it, and leaves the one before to the caller.
-
-        clock: its own, which can be set.
-        """
+    def replace(self, slot: int, make: Make = COMMON) -> RunningWorker:
+        """Start another in this slot; returns it, and leaves the one before to the caller."""
+        env = {**self._env, **make.env, "SLOT": str(slot)}
+        if make.supervised:
+            env["SUPERVISED"] = "yes"
         url = self._site.url(slot)
-        env = self._env | (clock.env if clock else {})
-        worker = RunningWorker(self._folder, url, HANDLER, _OPTIONS, env=env)
+        options = (*_OPTIONS, *make.options)
+        worker = RunningWorker(self._folder, url, HANDLER, options, env=env)
         self._started.append(worker)
         self._in_slot[slot] = worker
-        self.slot_of[worker.pid] = slot
+        if make.supervised:
+            self._supervisors.add(worker.pid)
         return worker
 
-    def replace_ready(self, slot: int, clock: Clock | None = None) -> RunningWorker:
+    def replace_ready(self, slot: int, make: Make = COMMON) -> RunningWorker:
         """As `replace`, once it consumes. A poison order that goes round may end some before."""
         while True:
-            worker = self.replace(slot, clock)
+            worker = self.replace(slot, make)
             try:
-                worker.wait_until_ready()
+                worker.wait_until_ready(deadline=READY)
             except RuntimeError:
                 if worker.returncode not in POISONED:
                     raise
             else:
                 return worker
+
+    def succeed(self, slot: int, make: Make = COMMON) -> RunningWorker:
+        """One of this make takes the place of the one in the slot, which drains; returns it."""
+        old = self[slot]
+        new = self.replace_ready(slot, make)
+        self.retire(old)
+        return new
 
     def kill(self, slot: int) -> RunningWorker:
         """SIGKILL, and another in its place; returns the dead one."""
@@ -98,7 +131,7 @@ class Fleet:
 
     def await_drain(self, worker: RunningWorker) -> None:
         """Wait for the end of one that was told to stop."""
-        code = worker.wait(15)
+        code = worker.wait(_DRAINED)
         self.deaths[worker.pid] = time.monotonic()
         # Told to stop before it knew what that means, it has nothing to give back.
         newborn = code == -signal.SIGTERM and not worker.events("redis_connected")
@@ -108,7 +141,8 @@ class Fleet:
             self.complaints.append(f"a drain ended with exit {code}: {worker.output[-500:]}")
 
     def tend(self) -> None:
-        """Replace what died by itself."""
+        """Replace what died by itself, and note which children of supervisors are gone."""
+        self._watch_children()
         for slot in self:
             worker = self[slot]
             code = worker.returncode
@@ -120,11 +154,47 @@ class Fleet:
                 self.complaints.append(f"a worker ended with {code}: {worker.output[-500:]}")
             self.replace(slot)
 
+    def _watch_children(self) -> None:
+        """A supervisor ends its processes, and starts others, by itself."""
+        for pid in self._supervisors:
+            # Of its main thread, which is the one that starts them; a scan of /proc is slow.
+            with suppress(OSError, psutil.Error):
+                for told in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                    if int(told) not in self._children:
+                        self._children[int(told)] = psutil.Process(int(told))
+        for pid, child in list(self._children.items()):
+            if not _runs(child):
+                self.deaths[pid] = time.monotonic()
+                self.killed.add(pid)
+                del self._children[pid]
+
     def leases_lost(self) -> dict[int, list[float]]:
         """When each process said that its lease was lost, in monotonic seconds."""
-        return {worker.pid: worker.told("lease_lost") for worker in self._started}
+        lost: dict[int, list[float]] = defaultdict(list)
+        for worker in self._started:
+            for line, came in zip(list(worker.lines), worker.came, strict=False):
+                if line.startswith("{") and (told := json.loads(line))["event"] == "lease_lost":
+                    lost[pid_of(told["worker"])].append(came)
+        return lost
+
+    @property
+    def pids(self) -> set[int]:
+        """Of all processes that were ever workers; what handlers fork is none."""
+        return {worker.pid for worker in self._started} | set(self._children) | set(self.deaths)
 
     def close(self) -> None:
         """End all processes, by pid. Idempotent."""
         for worker in self._started:
             worker.close()
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def pid_of(worker: str) -> int:
+    """The process of a worker, by the name that it has in Redis and in its log."""
+    return int(worker.split("-")[-2])

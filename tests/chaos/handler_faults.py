@@ -14,6 +14,8 @@ POISONS = {
     "os_exit": "handler: os._exit",
     "segfault": "handler: segfault",
     "decode": "worker: dies decoding",
+    "regex": "handler: holds the interpreter for ever",
+    "busy": "handler: turns in the loop for ever",
 }
 """The kinds of fault by what an order does."""
 
@@ -32,7 +34,7 @@ class Misbehaviour:
         ground.wait(lambda: all(_did(ground, fault.ids)), f"{self.do} in the handler")
         did = [call for call in _did(ground, fault.ids) if call]
         fault.ended = max(call.end or 0.0 for call in did)
-        fault.slots = {ground.fleet.slot_of[call.pid] for call in did}
+        fault.slots = {call.slot for call in did}
         return fault
 
 
@@ -72,17 +74,17 @@ def _poison(ground: Ground, do: str) -> Injected:
     found = death()
     assert found is not None
     pid, fault.ended = found
-    fault.slots = {ground.fleet.slot_of[pid]}
+    fault.slots = {ground.record.slot_of[pid]}
     fault.cut = ground.record.running(pid)
     return fault
 
 
-def await_no_poison(ground: Ground) -> None:
+def await_no_poison(ground: Ground, deadline: float = 60.0) -> None:
     """Wait until none goes round that would kill a worker which has another part to play.
 
     Two at a time would make each other's bystanders suspects, too.
     """
-    ground.wait(lambda: _is_clean(ground), "the poisons before are dead letters", 30)
+    ground.wait(lambda: _is_clean(ground), "the poisons before are dead letters", deadline)
 
 
 def _is_clean(ground: Ground) -> bool:

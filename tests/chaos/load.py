@@ -66,10 +66,13 @@ class Producer:
             self._thread.join(20)
         self._hang_up()
 
-    def place(self, do: str = "", many: int = 1) -> list[str]:
-        """Push so many orders that go wrong in this way; returns their ids. Any thread may."""
+    def place(self, do: str = "", many: int = 1, size: int = 0) -> list[str]:
+        """Push so many orders that go wrong in this way; returns their ids. Any thread may.
+
+        size: bytes that are added to each.
+        """
         with self._lock:
-            return [self._place(do) for _ in range(many)]
+            return [self._place(do, size) for _ in range(many)]
 
     def held(self) -> threading.Lock:
         """While entered, nothing is placed."""
@@ -105,12 +108,14 @@ class Producer:
                 if chance > 0.95:
                     self._push(placed)
 
-    def _place(self, do: str) -> str:
+    def _place(self, do: str, size: int = 0) -> str:
         number = next(self._numbers)
         order_id = f"C-{number}"
         longest = 0.6 if self._rng.random() < 0.03 else 0.03
         takes = round(self._rng.uniform(0.002, longest), 4)
         body = {"order_id": order_id, "takes": takes, "do": do}
+        if size:
+            body["note"] = "x" * size
         raw = json.dumps(body).encode()
         if do == "rubbish bytes":
             raw = b"\xff\x00 no order, number %d" % number

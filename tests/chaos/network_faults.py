@@ -5,8 +5,13 @@ from __future__ import annotations
 import random
 import time
 
+from tests.chaos.fleet import Make
 from tests.chaos.ground import Ground, Injected
+from tests.chaos.handler_faults import await_no_poison
 from tests.chaos.proxy import Cut, Proxy
+
+_PATIENCE = 90.0
+"""Seconds for what a slow or a far link makes slow."""
 
 
 def cut_in_a_request(ground: Ground, rng: random.Random) -> Injected:
@@ -38,6 +43,71 @@ def byte_by_byte(ground: Ground, rng: random.Random) -> Injected:
     fault, proxy = _begin(ground, rng, "network: one byte at a time")
     proxy.drip = True
     return _hold(ground, fault, proxy, rng.uniform(0.5, 1.0))
+
+
+def slow_link(ground: Ground, rng: random.Random) -> Injected:
+    """A few kB a second, or some hundreds: each large order takes most of a second of it.
+
+    The lease is long enough for a dozen of them. All of them must be fulfilled while it is slow.
+    """
+    rate = rng.choice((4, 16, 50, 100, 400)) * 1000
+    fault, proxy = _replaced(ground, rng, "network: slow link, 4 to 400 kB/s", "30s")
+    proxy.rate = rate
+    try:
+        fault.ids = ground.producer.place(many=12, size=rate * 3 // 4)
+        ground.wait(lambda: _fulfilled(ground, fault), fault.kind, _PATIENCE)
+    finally:
+        proxy.heal()
+    return _given_back(ground, fault)
+
+
+def far_link(ground: Ground, rng: random.Random) -> Injected:
+    """Up to half a second each way: a worker starts, works, and loses its connections there."""
+    await_no_poison(ground)
+    distance = rng.uniform(0.1, 0.5)
+    fault, proxy = _begin(ground, rng, "network: far link, up to 500 ms each way")
+    proxy.distance = distance
+    try:
+        [slot] = fault.slots
+        ground.fleet.succeed(slot, Make(options=("--lease", "10s")))
+        ground.wait(lambda: _works(ground, slot, fault.began), fault.kind, _PATIENCE)
+        proxy.hang_up()
+        since = time.monotonic()
+        ground.wait(lambda: _works(ground, slot, since), f"{fault.kind}, again", _PATIENCE)
+    finally:
+        proxy.heal()
+    return _given_back(ground, fault)
+
+
+def _replaced(ground: Ground, rng: random.Random, kind: str, lease: str) -> tuple[Injected, Proxy]:
+    """The fault, at a worker that has a lease of its own; a poison must not end it."""
+    await_no_poison(ground)
+    fault, proxy = _begin(ground, rng, kind)
+    [slot] = fault.slots
+    ground.fleet.succeed(slot, Make(options=("--lease", lease)))
+    return fault, proxy
+
+
+def _given_back(ground: Ground, fault: Injected) -> Injected:
+    """A common worker takes the place again."""
+    [slot] = fault.slots
+    ground.fleet.succeed(slot)
+    fault.ended = time.monotonic()
+    return fault
+
+
+def _fulfilled(ground: Ground, fault: Injected) -> bool:
+    calls = ground.record.by_order
+    return all(any(call.how == "ok" for call in calls[each]) for each in fault.ids)
+
+
+def _works(ground: Ground, slot: int, since: float) -> bool:
+    """Whether the worker in this slot has fulfilled an order that it began since then."""
+    pid = ground.fleet[slot].pid
+    return any(
+        call.pid == pid and call.start > since and call.how == "ok"
+        for call in reversed(ground.record.calls[-2000:])
+    )
 
 
 def _cut(ground: Ground, rng: random.Random, kind: str, where: Cut) -> Injected:

@@ -11,6 +11,7 @@ from tests.chaos import (
     clock_faults,
     handler_faults,
     network_faults,
+    process_faults,
     redis_faults,
     topology_faults,
     worker_faults,
@@ -54,7 +55,20 @@ FAULTS: tuple[Fault, ...] = (
     network_faults.black_hole,
     network_faults.latency,
     network_faults.byte_by_byte,
+    network_faults.slow_link,
+    network_faults.far_link,
+    process_faults.holds_the_interpreter,
+    process_faults.blocks_the_loop,
+    process_faults.forks,
+    process_faults.finds_no_thread,
 )
+CLOCKED_FAULTS: tuple[Fault, ...] = (
+    *FAULTS,
+    clock_faults.redis_ahead,
+    clock_faults.redis_behind,
+    clock_faults.redis_far_ahead,
+)
+"""Where Redis's clock can be set."""
 _BESIDES: tuple[Fault, ...] = (
     worker_faults.killed,
     worker_faults.stopped_past_its_lease,
@@ -76,7 +90,7 @@ CLUSTER_FAULTS: tuple[Fault, ...] = (
 )
 DECKS = {
     "redis-7": FAULTS,
-    "valkey-9": FAULTS,
+    "valkey-9": CLOCKED_FAULTS,
     "sentinel": SENTINEL_FAULTS,
     "cluster": CLUSTER_FAULTS,
 }

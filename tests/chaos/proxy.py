@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from queue import SimpleQueue
 
 from tests.support.process import free_port
 
@@ -36,15 +37,16 @@ class _Pair:
 class Proxy:
     """Listens on a loopback port of its own, and passes on to `target`.
 
-    delay: seconds that each reply is held. drip: bytes go one at a time. rate: bytes a second that
-    all connections share, in either direction; 0 for no limit.
+    delay: seconds that each reply is held, and all behind it. distance: seconds that bytes are on
+    their way, in each direction. drip: bytes go one at a time. rate: bytes a second that all
+    connections share, in either direction; 0 for no limit.
     """
 
     def __init__(self, target: int) -> None:
         self.port = free_port()
-        self.delay = 0.0
-        self.drip = False
+        self.delay = self.distance = 0.0
         self.rate = 0
+        self.drip = False
         self._line = threading.Lock()
         self.cut_off = threading.Event()
         self._cut: Cut | None = None
@@ -67,8 +69,14 @@ class Proxy:
 
     def heal(self) -> None:
         """Behave from now on; what was held goes on its way."""
-        self.delay, self.drip, self.rate, self._cut = 0.0, False, 0, None
+        self.delay, self.distance, self.rate = 0.0, 0.0, 0
+        self.drip, self._cut = False, None
         self._passing.set()
+
+    def hang_up(self) -> None:
+        """Close what is open; new connections are taken."""
+        for pair in list(self._pairs):
+            pair.close()
 
     def close(self) -> None:
         """Idempotent."""
@@ -77,8 +85,7 @@ class Proxy:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for pair in list(self._pairs):
-            pair.close()
+        self.hang_up()
 
     def _accept(self) -> None:
         while not self._closed:
@@ -91,6 +98,7 @@ class Proxy:
     def _join(self, worker: socket.socket) -> None:
         self._passing.wait()
         try:
+            self._travel(time.monotonic())
             redis = socket.create_connection(("127.0.0.1", self._target), timeout=2)
         except OSError:
             worker.close()
@@ -109,12 +117,36 @@ class Proxy:
         redis.close()
 
     def _pump(self, pair: _Pair, forth: bool) -> None:
-        source, sink = (pair.worker, pair.redis) if forth else (pair.redis, pair.worker)
+        """Two threads: what is on a long way must not keep the next from setting out."""
+        source = pair.worker if forth else pair.redis
+        under_way: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+        arriving = threading.Thread(target=self._arrive, args=(pair, forth, under_way), daemon=True)
+        arriving.start()
+        data = b"something"
+        while data:
+            try:
+                data = source.recv(65536)
+            except OSError:
+                data = b""
+            under_way.put((time.monotonic(), data))
+        arriving.join()
+
+    def _arrive(
+        self, pair: _Pair, forth: bool, under_way: SimpleQueue[tuple[float, bytes]]
+    ) -> None:
+        sink = pair.redis if forth else pair.worker
         with suppress(OSError):
-            while data := source.recv(65536):
-                if not self._pass_on(pair, sink, data, forth):
+            while True:
+                sent, data = under_way.get()
+                self._travel(sent)
+                if not data or not self._pass_on(pair, sink, data, forth):
                     break
         pair.close()
+
+    def _travel(self, sent: float) -> None:
+        """Return when what was sent then has come so far; at once if the way has become short."""
+        while (rest := sent + self.distance - time.monotonic()) > 0:
+            time.sleep(min(rest, 0.05))
 
     def _pass_on(self, pair: _Pair, sink: socket.socket, data: bytes, forth: bool) -> bool:
         """Whether the connection goes on."""

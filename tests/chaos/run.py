@@ -24,7 +24,7 @@ from tests.chaos.witness import Witness
 from tests.support.orders import books
 
 Say = Callable[[str], None]
-_REST = 60.0
+_REST = 120.0
 """Seconds in which all must have come to rest, once nothing is placed any more."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+from tests.chaos.fleet import pid_of
 from tests.support.orders import dead_letters
 from tests.support.redis_server import Reachable
 
@@ -48,9 +49,4 @@ def _statuses(server: Reachable, ids: Iterable[str]) -> Iterator[tuple[str, tupl
                 pipe.hmget(f"{{orders}}:order:{order_id}", "status", "worker")
             for order_id, (status, worker) in zip(some, pipe.execute(), strict=True):
                 if status:
-                    yield order_id, (status, _pid_of(worker))
-
-
-def _pid_of(worker: str | None) -> int:
-    """0 for an order that nobody has begun."""
-    return int(worker.split("-")[-2]) if worker else 0
+                    yield order_id, (status, pid_of(worker) if worker else 0)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import redis
 from redis.crc import key_slot
 
+from tests.chaos.clock import Clock
 from tests.chaos.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.topology import SERVICE, Cluster, Watched, cluster, role, seen_by, watched
@@ -23,8 +24,13 @@ _CALM = f"sentinel down-after-milliseconds {SERVICE} 3000"
 class Site(Protocol):
     """safe: how many replicas must have an order before its producer believes the answer.
 
-    proxies: what stands between a worker and Redis, by the worker's slot.
+    proxies: what stands between a worker and Redis, by the worker's slot. clock: by which Redis
+    tells the time.
     """
+
+    @property
+    def clock(self) -> Clock:
+        """See above."""
 
     @property
     def safe(self) -> int:
@@ -42,12 +48,17 @@ class Site(Protocol):
 
 
 class Single:
-    """One server; the last two of the workers reach it through a proxy each."""
+    """One server; the last two of the workers reach it through a proxy each.
+
+    clock: the server's, where it can be set (not Debian's Redis: libfaketime and jemalloc wait for
+    each other).
+    """
 
     safe = 0
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer, clock: Clock) -> None:
         self.server = server
+        self.clock = clock
         self.proxies: Mapping[int, Proxy] = {2: Proxy(server.port), 3: Proxy(server.port)}
 
     def client(self, **options: Any) -> redis.Redis:
@@ -66,8 +77,9 @@ class Sentinels:
     safe = 1
     proxies: Mapping[int, Proxy] = {}
 
-    def __init__(self, group: Watched) -> None:
+    def __init__(self, group: Watched, clock: Clock) -> None:
         self.group = group
+        self.clock = clock
 
     def client(self, **options: Any) -> redis.Redis:
         """See Site."""
@@ -104,8 +116,9 @@ class Nodes:
     safe = 1
     proxies: Mapping[int, Proxy] = {}
 
-    def __init__(self, group: Cluster) -> None:
+    def __init__(self, group: Cluster, clock: Clock) -> None:
         self.group = group
+        self.clock = clock
 
     def client(self, **options: Any) -> redis.Redis:
         """See Site."""
@@ -156,27 +169,31 @@ def open_site(folder: Path, name: str) -> Iterator[Site]:
     A single server keeps what it acknowledges; where a replica takes over, what counts is what it
     had been sent, so that nobody needs to wait for a disk.
     """
+    clock = Clock(folder / "clock")
     if name == "sentinel":
         with watched(folder / "sentinel", _CALM, replicas=2, fsync="no") as group:
             group.wait_until_known(2)
-            yield Sentinels(group)
+            yield Sentinels(group, clock)
     elif name == "cluster":
         with cluster(folder / "cluster", replicas=3, fsync="no") as nodes:
-            yield Nodes(nodes)
+            yield Nodes(nodes, clock)
     else:
-        with _single(folder, name) as site:
+        with _single(folder, name, clock) as site:
             yield site
 
 
 @contextmanager
-def _single(folder: Path, version: str) -> Iterator[Single]:
+def _single(folder: Path, version: str, clock: Clock) -> Iterator[Single]:
     """It lets itself be put to sleep."""
     options = ["--appendfsync", "always", "--maxmemory-policy", "noeviction"]
     options += ["--user", USER, "on", f">{PASSWORD}", "~*", "+@all"]
     if version == "redis-7":
         options += ["--enable-debug-command", "local"]
-    server = RedisServer(folder, version, *options, persistent=True).start()
-    site = Single(server)
+    server = RedisServer(folder, version, *options, persistent=True)
+    if version == "valkey-9":
+        server.env = clock.env
+    server.start()
+    site = Single(server, clock)
     try:
         yield site
     finally:

@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.chaos import clock_faults
+from tests.chaos.clock import Clock
 from tests.chaos.ground import Ground, Injected
 from tests.chaos.plan import DECKS, Fault, Round, Step, make_plan, make_round
 from tests.chaos.report import as_table, as_words, make_report
 from tests.chaos.run import Result, run_round
+from tests.chaos.threads import no_threads
 
 CLOCKS = (clock_faults.an_hour_ahead, clock_faults.an_hour_behind)
+
+
+REDIS_CLOCKS = (
+    clock_faults.redis_ahead,
+    clock_faults.redis_behind,
+    clock_faults.redis_far_ahead,
+)
+STARTS_THREADS = """
+import sys, threading
+for _ in sys.stdin:
+    try:
+        threading.Thread(target=print, args=("fine",)).start()
+    except RuntimeError as error:
+        print(error)
+"""
 
 
 def say(text: str) -> None:
     print(text)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("site", ["redis-7", "sentinel", "cluster"])
 def test_a_fleet_under_faults_of_every_kind(site: str, tmp_path: Path) -> None:
     planned = make_round(site, len(DECKS[site]), 7)
@@ -39,6 +58,52 @@ def test_a_fleet_under_faults_of_every_kind(site: str, tmp_path: Path) -> None:
     assert report.placed > 40 * kinds
     assert report.good
     assert json.loads(report.to_json())["good"] is True
+
+
+@pytest.mark.timeout(600)
+def test_clock_of_redis_is_stepped_and_costs_nobody_a_lease(tmp_path: Path) -> None:
+    steps = [Step(fault, 0.3, 5) for fault in REDIS_CLOCKS]
+    report = make_report(5, [run_round(tmp_path, Round("valkey-9", steps, 5), say)])
+    print(as_table(report), as_words(report), sep="\n")
+    assert report.faults == []
+    assert report.total.injected == len(steps)
+
+
+def test_clock_tells_when_it_showed_a_time(tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "clock")
+    now = time.monotonic()
+    clock.steps = [(now - 60, 0), (now - 40, 30), (now - 20, -3600), (now - 10, 0)]
+    offset = time.time() - now
+    for true, wrong, seen in (
+        (now - 50, 0, now - 49.9),
+        (now - 39, 30, now - 38.9),
+        (now - 15, -3600, now - 14),
+        (now - 9, 0, now - 9),  # With 30 s more it is the time that it showed at now - 39.
+    ):
+        assert clock.at(true + offset + wrong, seen, 0.05) == pytest.approx(true, abs=0.01)
+
+
+def test_thread_limit_is_a_real_one() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-uc", STARTS_THREADS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        told, read = process.stdin, process.stdout
+
+        def answer() -> str:
+            print(file=told, flush=True)
+            return read.readline().strip()
+
+        assert answer() == "fine"
+        with no_threads(process.pid):
+            assert answer() == "can't start new thread"
+        assert answer() == "fine"
+        process.stdin.close()
 
 
 def test_a_plan_follows_from_its_seed() -> None:

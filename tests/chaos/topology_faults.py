@@ -15,7 +15,7 @@ from tests.chaos.sites import SLOT, Nodes, Sentinels
 from tests.support.redis_server import RedisServer
 from tests.support.topology import SERVICE
 
-_PATIENCE = 30.0
+_PATIENCE = 90.0
 """Seconds for a vote, and for those that are left to find each other again."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from typing import Any
 
@@ -13,16 +14,18 @@ from tests.chaos.sites import Site
 
 _EVENTS = "{orders}:events"
 _EVERY = 0.05
+_SLACK = 0.05
 
 
 class Witness:
     """Follows the stream from a thread of its own.
 
-    told: for each order its (status, Redis's time in ms), in their order.
+    told: for each order its (status, when it was told), in their order, in monotonic seconds by the
+    clock of Redis.
     """
 
     def __init__(self, site: Site) -> None:
-        self.told: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        self.told: dict[str, list[tuple[str, float]]] = defaultdict(list)
         self._site = site
         self._client: Any = None
         self._last = "-"
@@ -56,10 +59,14 @@ class Witness:
             self._client.close()
             self._client = None
 
+    def _at(self, told: str, seen: float) -> float:
+        return self._site.clock.at(int(told) / 1000, seen, _SLACK)
+
     def _read(self) -> bool:
         self._client = self._client or open_client(self._site, decode_responses=True)
         entries = self._client.xrange(_EVENTS, min=self._last, count=2000)
+        seen = time.monotonic()
         for entry_id, fields in entries:
-            self.told[fields["order_id"]].append((fields["status"], int(fields["at"])))
+            self.told[fields["order_id"]].append((fields["status"], self._at(fields["at"], seen)))
             self._last = f"({entry_id}"
         return bool(entries)
