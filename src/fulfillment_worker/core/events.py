@@ -177,11 +177,12 @@ class BreakerChanged(msgspec.Struct, frozen=True):
 class ShortageChanged(msgspec.Struct, frozen=True):
     """The worker is short of something of its own, and takes fewer orders.
 
-    room: how many it takes; None where the shortage is over.
+    room: how many it takes; None where the shortage is over. began: whether it has just begun.
     """
 
     why: str
     room: int | None
+    began: bool = False
 
 
 class CommandSent(msgspec.Struct, frozen=True):

@@ -179,7 +179,7 @@ def _breaker(event: BreakerChanged) -> None:
 def _shortage(event: ShortageChanged) -> None:
     if event.room is None:
         log(INFO, "shortage_over", error=event.why, next="as many orders are taken as before")
-    else:
+    elif event.began:
         hint = "fewer orders are taken until it is over; those that can't be begun are given back"
         log(ERROR, "worker_short", error=event.why, orders_at_once=event.room, next=hint)
 

@@ -88,10 +88,15 @@ class Carriers:
         self._turn_began = time.monotonic()
         self._turn_number += 1
         self._started = 0
-        for _ in range(min(self._at_once, len(self._waiting), room)):
-            # The loop keeps it until it starts, and the delivery that it carries from then on.
-            loop.create_task(self._carry())  # noqa: RUF006
-        loop.call_soon(self._look_back)
+        try:
+            for _ in range(min(self._at_once, len(self._waiting), room)):
+                # The loop keeps it until it starts, and the delivery that it carries from then on.
+                loop.create_task(self._carry())  # noqa: RUF006
+            loop.call_soon(self._look_back)
+        except MemoryError:
+            # Else none would ever start again.
+            self._at_once = 1
+            loop.call_later(_BREATH, self._turn)
 
     def _look_back(self) -> None:
         """The turn is over: did its handlers wait, were they quick, or did they block the loop?"""

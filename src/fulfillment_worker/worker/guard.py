@@ -42,6 +42,8 @@ class Guard:
             self._tell_shortage(result.why)
             self.look()
             return
+        if self._told_shortage is not None:
+            self._tell_shortage(self._told_shortage.why, attempted=True)
         self._breaker.record(result, time.monotonic())
         if self._breaker.state is not self._told:
             self.look()
@@ -63,10 +65,14 @@ class Guard:
             self._slots.limit = room if self._slots.limit is None else min(room, self._slots.limit)
         self._tell_shortage(self._told_shortage.why)
 
-    def _tell_shortage(self, why: str) -> None:
-        """Tell of its begin and end, and whether there is any room."""
+    def _tell_shortage(self, why: str, *, attempted: bool = False) -> None:
+        """Tell of its begin and end, and whether any order can be attempted.
+
+        That one may be is not enough: the attempt must have been made.
+        """
         room, told = self._shortage.limit, self._told_shortage
-        if told is None or room is None or (room == 0) is not (told.room == 0):
-            changed = ShortageChanged(why, room)
+        changes = told is None or room is None or (attempted if told.room == 0 else room == 0)
+        if changes:
+            changed = ShortageChanged(why, room, told is None)
             self._told_shortage = None if room is None else changed
             self._tell(changed)

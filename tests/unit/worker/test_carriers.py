@@ -93,6 +93,26 @@ async def test_orders_that_do_not_wait_share_a_task() -> None:
     assert len(set(bench.tasks.values())) < 50
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+async def test_shortage_of_memory_for_a_task_is_overcome() -> None:
+    async def fulfil(number: int) -> None:
+        pass
+
+    left = [MemoryError(), MemoryError()]
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: object, **more: object) -> Task:
+        if left and getattr(coro, "__name__", "") == "_carry":
+            raise left.pop()
+        return asyncio.Task(coro, loop=loop, **more)  # type: ignore[arg-type]
+
+    asyncio.get_running_loop().set_task_factory(factory)  # type: ignore[arg-type]
+    bench = Bench(fulfil)
+    bench.add(1, 2, 3)
+    await bench.until_ended(3)
+    assert bench.ended == [1, 2, 3]
+    assert not left
+
+
 async def test_orders_that_wait_run_side_by_side_in_tasks_of_their_own() -> None:
     gate = asyncio.Event()
 
