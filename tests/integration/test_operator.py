@@ -348,3 +348,37 @@ def test_status_and_queue_read_large_orders_a_few_at_a_time(
         (queue,) = json.loads(cli("queue", "--json").stdout)
         assert queue["waiting"] == 8
         assert client.info()["total_net_output_bytes"] - sent < 200_000
+
+
+def test_letters_are_found_by_number_and_by_order_id_whatever_the_id(
+    cli: Callable[..., Result], redis_server: RedisServer
+) -> None:
+    ids = ["A-1", 'quo"te', "back\\slash", "sl/ash", "é", "17", "A-1"]
+    for order_id in ids:
+        bury(redis_server, [{"order_id": order_id}])
+    for order_id, count in {"A-1": 2, 'quo"te': 1, "back\\slash": 1, "sl/ash": 1, "é": 1}.items():
+        told = json.loads(cli("dead", "show", f"order:{order_id}", "--json").stdout)
+        assert [each["order_id"] for each in told] == [order_id] * count
+    (letter,) = json.loads(cli("dead", "show", "letter:2", "--json").stdout)
+    assert letter["order_id"] == 'quo"te'
+    assert cli("dead", "drop", "letter:2", "order:sl/ash").exit_code == 0
+    assert [each.header["order_id"] for each in dead_letters(redis_server)] == [
+        *("A-1", "back\\slash", "é", "17", "A-1")
+    ]
+
+
+def test_a_queue_that_was_never_used_is_named(
+    cli: Callable[..., Result], redis_server: RedisServer
+) -> None:
+    missing = "there is no queue 'oders'"
+    for command in (("pause",), ("resume",)):
+        done = cli(*command, "--queue", "oders")
+        assert done.exit_code == 1
+        assert missing in done.stderr
+    for look in (["queue"], ["status", "A-1"], ["dead", "list"]):
+        assert missing in cli(*look, "--queue", "oders").stderr
+    place(redis_server, bodies(1), "oders")
+    assert cli("pause", "--queue", "oders").exit_code == 0
+    assert cli("pause", "--queue", "returns", "--new").exit_code == 0
+    assert cli("pause", "--queue", "returns").exit_code == 0
+    assert missing not in cli("queue", "--queue", "oders").stderr

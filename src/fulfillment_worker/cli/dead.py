@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,12 +23,12 @@ from fulfillment_worker.cli.operators import operators
 from fulfillment_worker.cli.options import Command, Unusable, settings_options
 from fulfillment_worker.cli.progress import progress
 from fulfillment_worker.cli.redis import ask
-from fulfillment_worker.cli.terminal import complain, print_json
+from fulfillment_worker.cli.terminal import complain, no_such_queue, print_json
 from fulfillment_worker.config.redact import shown
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.causes import Letter, grouped, names
 from fulfillment_worker.core.outcome import DeadReason
-from fulfillment_worker.core.selection import KINDS, selected
+from fulfillment_worker.core.selection import KINDS, selected, sought
 from fulfillment_worker.queue.operator import Operator
 
 _MANY = 5_000
@@ -165,9 +165,27 @@ class _Chosen:
     groups: dict[Letter, str]
 
 
-async def _letters(settings: Settings) -> list[Letter]:
+async def _letters(settings: Settings, wanted: tuple[str, ...] = ()) -> list[Letter]:
     async with operators(settings) as each:
-        return await _all_letters(each.values())
+        return await _meant(each.values(), wanted)
+
+
+async def _meant(each: Collection[Operator], wanted: tuple[str, ...]) -> list[Letter]:
+    """The letters that these names may mean; all of them where there are no names."""
+    for operator in each:
+        if not await operator.is_known():
+            complain(no_such_queue(operator.queue))
+    only = sought(wanted) if wanted else None
+    if only is None:
+        return await _all_letters(each)
+    found: dict[tuple[str, int], Letter] = {}
+    for operator in each:
+        numbered = [await operator.letter(number) for number in only.numbers]
+        named = [each async for each in operator.letters(only.order_ids)] if only.order_ids else []
+        for letter in (*numbered, *named):
+            if letter:
+                found[letter.queue, letter.number] = letter
+    return list(found.values())
 
 
 async def _all_letters(each: Iterable[Operator]) -> list[Letter]:
@@ -237,7 +255,7 @@ async def _open(
     settings: Settings, wanted: tuple[str, ...], raw: bool
 ) -> tuple[_Chosen, list[Opened]]:
     async with operators(settings) as each:
-        chosen = _named(await _all_letters(each.values()), wanted)
+        chosen = _named(await _meant(each.values(), wanted), wanted)
         if raw and len(chosen.letters) > 1:
             raise Unusable(f"--raw is for one letter, and {len(chosen.letters)} were named")
         opened = [
@@ -280,7 +298,7 @@ def _work(
     as_json: bool,
 ) -> int:
     _check(wanted, every, reason)
-    letters = ask(_letters(settings))
+    letters = ask(_letters(settings, wanted))
     chosen = _choose(letters, wanted, reason)
     if not dry_run:
         _carry_out(settings, work, chosen.letters)

@@ -7,7 +7,7 @@ import click
 from fulfillment_worker.cli.operators import operators
 from fulfillment_worker.cli.options import settings_options
 from fulfillment_worker.cli.redis import ask
-from fulfillment_worker.cli.terminal import print_json
+from fulfillment_worker.cli.terminal import no_such_queue, print_json
 from fulfillment_worker.config.redact import visible
 from fulfillment_worker.config.settings import Settings
 
@@ -19,26 +19,33 @@ _MEANS = (
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="print a JSON list")
+@click.option("--new", is_flag=True, help="also a queue that was never used yet")
 @settings_options("redis_url", "queues")
-def pause(settings: Settings, as_json: bool) -> int:
+def pause(settings: Settings, as_json: bool, new: bool) -> int:
     """Keep all workers from claiming orders, until `resume`.
 
     What they hold already is finished. Orders can be placed as before: they wait. A worker that is
-    started meanwhile is paused as well. To pause twice does no harm.
+    started meanwhile is paused as well. To pause twice does no harm. A queue that was never used is
+    taken for a typing error, unless --new is given.
 
     \b
     Examples:
       fulfillment-worker pause
       fulfillment-worker pause --queue express,orders --json
+      fulfillment-worker pause --queue returns --new
     """
-    report(ask(_pause(settings)), as_json, paused=True)
+    report(ask(_pause(settings, new)), as_json, paused=True)
     if not as_json:
         click.echo(_MEANS)
     return 0
 
 
-async def _pause(settings: Settings) -> dict[str, bool]:
+async def _pause(settings: Settings, new: bool) -> dict[str, bool]:
     async with operators(settings) as each:
+        unknown = [] if new else [name for name in each if not await each[name].is_known()]
+        if unknown:
+            hint = ", or give --new to pause it before its first order; nothing was paused"
+            raise click.ClickException("\n".join(no_such_queue(name) + hint for name in unknown))
         return {queue: await operator.pause() for queue, operator in each.items()}
 
 

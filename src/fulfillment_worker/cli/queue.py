@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from fulfillment_worker.cli.options import settings_options
-from fulfillment_worker.cli.redis import ask, inspectors
+from fulfillment_worker.cli.redis import ask, inspectors, warn_of_unknown
 from fulfillment_worker.cli.terminal import away, print_json, table
 from fulfillment_worker.config.redact import visible
 from fulfillment_worker.config.settings import Settings
@@ -49,6 +49,7 @@ def queue(settings: Settings, watch: bool, as_json: bool) -> int:
 
 async def _overviews(settings: Settings) -> list[Overview]:
     async with inspectors(settings) as all_queues:
+        await warn_of_unknown(all_queues)
         return [await inspector.overview() for inspector in all_queues]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import click
 
+from fulfillment_worker.cli.terminal import complain, no_such_queue
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.queue.inspector import Inspector
@@ -34,6 +35,13 @@ async def inspectors(settings: Settings) -> AsyncIterator[list[Inspector]]:
             Inspector(client, queue, settings.redis_url, id_field=settings.id_field)
             for queue in settings.queues
         ]
+
+
+async def warn_of_unknown(all_queues: Iterable[Inspector]) -> None:
+    """Say which of the queues nobody has ever used. Raises QueueUnavailable."""
+    for inspector in all_queues:
+        if not await inspector.is_known():
+            complain(no_such_queue(inspector.queue))
 
 
 @asynccontextmanager

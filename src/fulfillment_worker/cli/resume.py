@@ -8,6 +8,7 @@ from fulfillment_worker.cli.operators import operators
 from fulfillment_worker.cli.options import settings_options
 from fulfillment_worker.cli.pause import report
 from fulfillment_worker.cli.redis import ask
+from fulfillment_worker.cli.terminal import no_such_queue
 from fulfillment_worker.config.settings import Settings
 
 
@@ -30,4 +31,9 @@ def resume(settings: Settings, as_json: bool) -> int:
 
 async def _resume(settings: Settings) -> dict[str, bool]:
     async with operators(settings) as each:
-        return {queue: await operator.resume() for queue, operator in each.items()}
+        changed = {queue: await operator.resume() for queue, operator in each.items()}
+        # One that was paused before its first order is none any more, and was changed.
+        unknown = [name for name in each if not (changed[name] or await each[name].is_known())]
+    if unknown:
+        raise click.ClickException("\n".join(map(no_such_queue, unknown)))
+    return changed

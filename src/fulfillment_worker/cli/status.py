@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from fulfillment_worker.cli.options import settings_options
-from fulfillment_worker.cli.redis import ask, inspectors
+from fulfillment_worker.cli.redis import ask, inspectors, warn_of_unknown
 from fulfillment_worker.cli.terminal import coloured, indented, moment, print_json
 from fulfillment_worker.config.redact import visible
 from fulfillment_worker.config.settings import Settings
@@ -55,6 +55,7 @@ async def _find(settings: Settings, order_ids: list[str]) -> dict[str, Whereabou
     found: dict[str, Whereabouts] = {}
     order_ids = list(filter(_is_text, order_ids))
     async with inspectors(settings) as all_queues:
+        await warn_of_unknown(all_queues)
         for inspector in all_queues:
             missing = [order_id for order_id in order_ids if order_id not in found]
             if missing:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fulfillment_worker.config.redact import visible
+from fulfillment_worker.config.redact import shown, visible
 
 _AGES = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000))
 
@@ -19,6 +19,14 @@ def complain(message: str) -> None:
     """Write each line of `message` to standard error, with the program's name before it."""
     for line in message.splitlines():
         click.echo(f"fulfillment-worker: {visible(line)}", err=True)
+
+
+def no_such_queue(queue: str) -> str:
+    """What to say of a queue that nobody has used."""
+    return (
+        f"there is no queue {shown(queue)}: no order was ever placed on it, and no worker has "
+        "served it; correct --queue or FULFILLMENT_QUEUE"
+    )
 
 
 def coloured(text: str, **style: Any) -> str:

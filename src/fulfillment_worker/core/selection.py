@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 
 import msgspec
 
 from fulfillment_worker.core.causes import Letter, names
+from fulfillment_worker.core.outcome import DeadReason
 
 KINDS = ("letter", "order", "group")
 """`letter:17`, `order:17` and `group:17` say which is meant."""
+
+
+_REASONS = "|".join(["unknown", *(reason.value for reason in DeadReason)])
+_GROUP = re.compile(rf"(?:{_REASONS})-[0-9a-f]{{4,}}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,15}")
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -22,6 +29,29 @@ class Selection(msgspec.Struct, frozen=True):
     letters: list[Letter]
     missing: list[str]
     ambiguous: list[str]
+
+
+class Sought(msgspec.Struct, frozen=True):
+    """What names may mean, where none may be a group's: numbers of letters, and ids of orders."""
+
+    numbers: list[int]
+    order_ids: set[str]
+
+
+def sought(names: Iterable[str]) -> Sought | None:
+    """Which letters to look at for these names; None where a group may be meant: at all of them."""
+    found = Sought([], set())
+    for name in names:
+        kind, _, rest = name.partition(":")
+        if kind not in KINDS or not rest:
+            kind, rest = "", name
+        if kind == "group" or (not kind and _GROUP.fullmatch(rest)):
+            return None
+        if kind != "order" and _NUMBER.fullmatch(rest):
+            found.numbers.append(int(rest))
+        if kind != "letter":
+            found.order_ids.add(rest)
+    return found
 
 
 def selected(letters: Iterable[Letter], wanted: Iterable[str]) -> Selection:

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.decode import Decoded, decode
 from fulfillment_worker.queue import keys, scripts
+from fulfillment_worker.queue.presence import is_known
 from fulfillment_worker.queue.session import answered
 from fulfillment_worker.queue.stride import Stride
 
@@ -99,6 +100,10 @@ class Inspector:
         self._client = client
         self._url = url
         self._id_field = id_field
+
+    async def is_known(self) -> bool:
+        """Whether an order was ever placed on the queue, or a worker has served it."""
+        return await is_known(self._client, self.queue, self._url)
 
     async def overview(self) -> Overview:
         """How the queue stands now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.causes import Letter
 from fulfillment_worker.queue import keys, scripts
 from fulfillment_worker.queue.inspector import Failure, failures
+from fulfillment_worker.queue.presence import is_known
 from fulfillment_worker.queue.redis_queue import RIGHTS, SCRIPT_KEYS, QueuePolicy
 from fulfillment_worker.queue.session import answered
 
@@ -53,14 +54,32 @@ class Operator:
             | {"order_prefix": keys.order_prefix(queue), "scratch": keys.scratch(queue)}
         )
 
-    async def letters(self) -> AsyncIterator[Letter]:
-        """All dead letters, in no order; one that comes or goes meanwhile may be left out."""
+    async def is_known(self) -> bool:
+        """Whether an order was ever placed on the queue, or a worker has served it."""
+        return await is_known(self._client, self.queue, self._url)
+
+    async def letter(self, number: int) -> Letter | None:
+        """The dead letter with this number, in one command; None where it isn't there."""
+        async with answered(self._url):
+            letter: bytes | None = await self._client.hget(keys.dead(self.queue), number)
+        if letter is None:
+            return None
+        header, _, raw = letter.partition(b"\n")
+        return self._letter(number, header, len(raw))
+
+    async def letters(self, order_ids: Collection[str] = ()) -> AsyncIterator[Letter]:
+        """All dead letters, in no order; one that comes or goes meanwhile may be left out.
+
+        order_ids: only the letters of these orders; Redis picks them, and sends no others.
+        """
         cursor, seen = b"0", set[int]()
         while True:
-            cursor, told = await self._run(LETTERS, cursor)
+            cursor, told = await self._run(LETTERS, cursor, _pack(list(order_ids)))
             for number, header, size in zip(*[iter(told)] * 3, strict=True):
                 if int(number) not in seen:
-                    yield self._letter(int(number), header, size)
+                    letter = self._letter(int(number), header, size)
+                    if not order_ids or letter.order_id in order_ids:
+                        yield letter
                 seen.add(int(number))
             if cursor == b"0":
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -30,10 +30,24 @@ class FakeOperator:
         self.dropped: list[int] = []
         self.paused = False
         self.confirm = 1000
+        self.known = True
+        self.asked: list[object] = []
+        self.others: dict[str, FakeOperator] = {}
 
-    async def letters(self) -> AsyncIterator[Letter]:
+    queue = "orders"
+
+    async def is_known(self) -> bool:
+        return self.known
+
+    async def letter(self, number: int) -> Letter | None:
+        self.asked.append(number)
+        return next((each for each in self.dead if each.number == number), None)
+
+    async def letters(self, order_ids: Collection[str] = ()) -> AsyncIterator[Letter]:
+        self.asked.append(set(order_ids))
         for each in self.dead:
-            yield each
+            if not order_ids or each.order_id in order_ids:
+                yield each
 
     async def read(self, number: int) -> bytes | None:
         return next((raw for each, raw in self.dead.items() if each.number == number), None)
@@ -73,7 +87,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> FakeOperator:
 
     @asynccontextmanager
     async def operators(settings: Settings) -> AsyncIterator[dict[str, FakeOperator]]:
-        yield {"orders": fake}
+        yield {"orders": fake, **fake.others}
 
     for module in (dead, pause, resume):
         monkeypatch.setattr(module, "operators", operators)
@@ -177,7 +191,7 @@ def test_an_ambiguous_name_is_refused(cli: Run, operator: FakeOperator) -> None:
 
 
 def test_a_number_of_two_queues_asks_for_the_queue(cli: Run, operator: FakeOperator) -> None:
-    operator.dead[letter(1, queue="express")] = b"{}"
+    operator.others["express"] = FakeOperator({letter(1, queue="express"): b"{}"})
     result = cli("dead", "drop", "letter:1")
     assert result.exit_code == 2
     assert "--queue" in result.stderr
@@ -265,3 +279,45 @@ def test_resuming_may_be_repeated(cli: Run, operator: FakeOperator) -> None:
     assert json.loads(cli("resume", "--json").stdout) == [
         {"queue": "orders", "paused": False, "changed": False}
     ]
+
+
+@pytest.mark.parametrize("command", ["show", "retry", "drop"])
+def test_a_letter_named_by_its_number_is_the_only_one_that_is_read(
+    cli: Run, operator: FakeOperator, command: str
+) -> None:
+    assert cli("dead", command, "letter:2").exit_code == 0
+    assert operator.asked == [2]
+
+
+def test_letters_named_by_order_ids_are_looked_for_and_no_others(
+    cli: Run, operator: FakeOperator
+) -> None:
+    assert cli("dead", "retry", "A-2", "order:A-1").exit_code == 0
+    assert operator.asked == [{"A-1", "A-2"}]
+    assert sorted(operator.retried) == [1, 2]
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_pause_and_resume_refuse_a_queue_that_was_never_used(
+    cli: Run, operator: FakeOperator, command: str
+) -> None:
+    operator.known = False
+    done = cli(command)
+    assert done.exit_code == 1
+    assert "there is no queue 'orders'" in done.stderr
+    assert not operator.paused
+
+
+def test_pause_new_pauses_a_queue_before_its_first_order(cli: Run, operator: FakeOperator) -> None:
+    operator.known = False
+    assert cli("pause", "--new").exit_code == 0
+    assert operator.paused
+    assert cli("resume").exit_code == 0
+
+
+def test_dead_list_warns_of_a_queue_that_was_never_used(cli: Run, operator: FakeOperator) -> None:
+    operator.known = False
+    done = cli("dead", "list", "--json")
+    assert done.exit_code == 0
+    assert "there is no queue 'orders'" in done.stderr
+    assert json.loads(done.stdout)

@@ -1,0 +1,21 @@
+"""Whether a queue is one at all: a name with a typing error is answered like an empty queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.queue import keys, scripts
+from fulfillment_worker.queue.session import answered
+
+KNOWN = scripts.load("known")
+
+
+async def is_known(client: Any, queue: str, url: RedisUrl) -> bool:
+    """Whether an order was ever placed on the queue, or a worker has served it.
+
+    Raises QueueUnavailable.
+    """
+    names = keys.public(queue), keys.books(queue)
+    async with answered(url):
+        return bool(await client.execute_command("EVAL", KNOWN.text, len(names), *names))
