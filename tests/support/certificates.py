@@ -14,13 +14,11 @@ def make_authority(folder: Path, name: str) -> None:
     _openssl(folder, name)
 
 
-def certify(
-    folder: Path, name: str, authority: str, *, names: str = LOOPBACK, days: int = 2
-) -> None:
+def certify(folder: Path, name: str, authority: str, *, names: str = LOOPBACK) -> None:
     """`name`.crt and `name`.key, signed by the authority. names: the hosts that it is for."""
     signed = ("-CA", f"{authority}.crt", "-CAkey", f"{authority}.key")
     end = ("-addext", f"subjectAltName={names}", "-addext", "basicConstraints=CA:FALSE")
-    _openssl(folder, name, *signed, *end, days=days)
+    _openssl(folder, name, *signed, *end)
 
 
 def server_options(folder: Path, port: int, *, clients: str = "no") -> list[str]:
@@ -33,10 +31,10 @@ def server_options(folder: Path, port: int, *, clients: str = "no") -> list[str]
     ]
 
 
-def _openssl(folder: Path, name: str, *more: str, days: int = 2) -> None:
+def _openssl(folder: Path, name: str, *more: str) -> None:
     command: Sequence[str] = [
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-        *("-nodes", "-days", str(days), "-subj", f"/CN={name}"),
+        *("-nodes", "-days", "2", "-subj", f"/CN={name}"),
         *("-keyout", f"{name}.key", "-out", f"{name}.crt", *more),
     ]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)

@@ -21,7 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.queue.dial import HEAD_START
 from fulfillment_worker.queue.locate import find_primary
-from fulfillment_worker.queue.login import lacks_hello, login_of
+from fulfillment_worker.queue.login import login_of
 from fulfillment_worker.queue.tls import context, explained
 
 _CONNECT_TIMEOUT = 4.0
@@ -77,17 +77,14 @@ class _Ours:
     async def on_connect_check_health(self: Any, check_health: bool = True) -> None:  # noqa: ARG002
         """See AbstractConnection."""
         self._parser.on_connect(self)
-        login, hello = login_of(self._url), True
+        login = login_of(self._url)
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 replies = await self._say(login.commands())
-                if lacks_hello(replies):
-                    hello = False
-                    replies = await self._say(login.commands(hello=False))
         except TimeoutError:
             # The one that makes redis-py throw the connection away.
             raise RedisTimeoutError(f"no answer within {_CONNECT_TIMEOUT:g} s") from None
-        login.check(replies, hello=hello)
+        login.check(replies)
 
     async def _say(self: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
         packed = [part for command in commands for part in self.pack_command(*command)]

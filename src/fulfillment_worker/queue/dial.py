@@ -115,6 +115,8 @@ async def _wrong_protocol(
     # A server that has answered understood.
     if isinstance(at, str) or not (wire.broken or isinstance(error, OSError)):
         return None
+    if wire.transport.get_extra_info("ssl_object"):
+        return TlsError(_hung_up(url)) if wire.broken else None
     if url.scheme.tls:
         return TlsError(_speaks_no_tls(url, at)) if await _answers_plainly(at) else None
     # One that wants TLS hangs up on what is none, so one that is silent is only that.
@@ -124,6 +126,13 @@ async def _wrong_protocol(
             "FULFILLMENT_REDIS_URL"
         )
     return None
+
+
+def _hung_up(url: RedisUrl) -> str:
+    # Its reason may be lost with the connection.
+    own = url.tls_options.get("ssl_certfile")
+    why = f"trust the certificate in {own}" if own else "do without a certificate of the client"
+    return f"it hung up after TLS had begun, before an answer: it may not {why}"
 
 
 def _speaks_no_tls(url: RedisUrl, at: tuple[str, int]) -> str:
