@@ -310,6 +310,7 @@ def test_exception_group_means_what_is_in_it(redis_7: RedisServer, run_worker: S
         r'File ".*\.py", line \d+, in reserve\n.*KeyError', told["exception"], re.DOTALL
     )
     assert "in reserve" in later["traceback"]
+    assert not {"error", "traceback"} & order_hash(redis_7, "broken").keys()
     assert worker.terminate() == 0
 
 
