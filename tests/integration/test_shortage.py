@@ -53,6 +53,7 @@ def folder(tmp_path: Path) -> Path:
 def test_shortage_of_threads_costs_no_order(
     processes: str, redis_7: RedisServer, run_worker: Start, folder: Path
 ) -> None:
+    """Invariant 4."""
     _limit(folder, 12)
     options = ("--max-attempts", "1", "--processes", processes)
     worker = run_worker(redis_7.url, LIMIT, *options)

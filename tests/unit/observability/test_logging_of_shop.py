@@ -183,6 +183,23 @@ def test_a_log_handler_of_the_shop_that_fails_costs_no_event(out: Out) -> None:
     assert out.events == ["it_happened"]
 
 
+def test_libraries_that_listen_to_all_loggers_hear_of_the_worker(
+    out: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sentry's does it so."""
+    heard: list[str] = []
+    call_handlers = logging.Logger.callHandlers
+
+    def listening(self: logging.Logger, record: logging.LogRecord) -> None:
+        heard.append(record.getMessage())
+        call_handlers(self, record)
+
+    monkeypatch.setattr(logging.Logger, "callHandlers", listening)
+    log(logging.ERROR, "it_happened")
+    assert heard == ["it_happened"]
+    assert out.events == ["it_happened"]
+
+
 def test_a_formatter_of_the_shop_is_for_its_own_lines(out: Out) -> None:
     out.handler.setFormatter(logging.Formatter('{"event": "shop: %(message)s"}'))
     logging.getLogger("shop").warning("packed")
