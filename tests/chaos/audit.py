@@ -147,8 +147,9 @@ class Audit:
         lost = self._leases_lost.get(call.pid, [])
         if any(call.start - _SLACK <= told <= until for told in lost):
             return True
-        soon_dead = self._deaths.get(call.pid, float("inf")) < at + _LATE
-        return soon_dead and call.pid in self._ground.fleet.killed and self._muted(call, at)
+        died = self._deaths.get(call.pid, float("inf"))
+        soon_dead = any(died < max(at, fault.ended) + _LATE for fault in self._muting(call, at))
+        return soon_dead and call.pid in self._ground.fleet.killed
 
     def _robbed(self, first: Call, second: Call) -> bool:
         """Whether its orders were taken from a worker that had talked to Redis just before.
@@ -164,10 +165,15 @@ class Audit:
         return last > 0 and starts[last - 1] > taken - LEASE / 2
 
     def _muted(self, call: Call, at: float, late: float = _LATE) -> bool:
-        return any(
-            call.slot in fault.mute and fault.began <= at <= fault.ended + late
+        return bool(self._muting(call, at, late))
+
+    def _muting(self, call: Call, at: float, late: float = _LATE) -> list[Injected]:
+        """The faults that may have kept its worker from Redis then."""
+        return [
+            fault
             for fault in self._injected
-        )
+            if call.slot in fault.mute and fault.began <= at <= fault.ended + late
+        ]
 
     # --- terminal is terminal ---------------------------------------------------------------
 

@@ -40,9 +40,15 @@ class Hang:
         [poison] = ground.producer.place(self.do)
         ground.wait(lambda: bool(ground.record.by_order[poison]), "the poison works", _PATIENCE)
         await_no_poison(ground, _PATIENCE)
+        # The last to have it hangs for a while after its lease, and then it isn't there any more.
+        ground.wait(lambda: self._all_ended(ground, poison), "what hung is gone", _PATIENCE)
         ground.fleet.succeed(slot)
         fault.ended = time.monotonic()
         return fault
+
+    @staticmethod
+    def _all_ended(ground: Ground, poison: str) -> bool:
+        return all(call.pid in ground.fleet.deaths for call in ground.record.by_order[poison])
 
 
 def forks(ground: Ground, rng: random.Random) -> Injected:
