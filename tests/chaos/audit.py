@@ -24,7 +24,7 @@ _LATE = 6.0
 """Seconds in which a worker that is cut off learns that its lease was lost."""
 
 
-_BACK = "retrying"
+_BACK, _BEGUN = "retrying", "processing"
 _DEAD = {"rubbish bytes": "invalid"} | dict.fromkeys(POISONS, "orphaned")
 """The reason for which orders become dead letters, by what they do."""
 
@@ -70,7 +70,9 @@ class Audit:
         self._deaths = ground.fleet.deaths | self._poisoned
         self._starts: dict[int, list[float]] = defaultdict(list)
         for call in self._record.calls:
-            insort(self._starts[call.pid], call.start)
+            begun = [at for what, at in self._told[call.order_id] if what == _BEGUN]
+            if allowed := [at for at in begun if at <= call.start + _SLACK]:
+                insort(self._starts[call.pid], allowed[-1])
         self._after = look(ground.site, self._placed)
         self._seen = ground.before
         self._seen.add(self._after)
@@ -154,7 +156,8 @@ class Audit:
     def _robbed(self, first: Call, second: Call) -> bool:
         """Whether its orders were taken from a worker that had talked to Redis just before.
 
-        A call that starts was allowed to in a trip just before, which renewed the lease.
+        A call that starts was allowed to in a trip before, which renewed the lease. When that was,
+        Redis tells itself: a worker may be slow to start what it was allowed to.
         """
         told = [at for what, at in self._told[first.order_id] if what == _BACK]
         taken = max((at for at in told if first.start <= at <= second.start + _SLACK), default=None)

@@ -19,6 +19,8 @@ from redis.retry import Retry
 from tests.chaos.sites import Site
 
 PER_SECOND = 300
+_BACKLOG = 400
+"""Waiting orders beyond which the load itself pauses: a slow machine gets what it can handle."""
 _QUEUE = "orders"
 
 
@@ -40,6 +42,8 @@ class Placed:
 class Producer:
     """Pushes about PER_SECOND orders from a thread of its own, until it is told to stop.
 
+    It pushes as many as the fleet can take, where that is less.
+
     placed: the orders that must be kept. settled: those that had ended when Redis was made to
     forget all. forgotten: those that had not.
     """
@@ -52,6 +56,7 @@ class Producer:
         self._client: redis.Redis | None = None
         self._rng = rng
         self._numbers = itertools.count(1)
+        self._waiting = 0
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -94,7 +99,19 @@ class Producer:
                 began += late  # An outage is not made up for.
             if self._stopped.wait(max(0.0, -late)):
                 return
-            self._one()
+            if self._waiting <= _BACKLOG:
+                self._one()
+            elif number % (PER_SECOND // 10) == 0:
+                self._look()
+
+    def _look(self) -> None:
+        """How many wait now."""
+        with self._lock:
+            try:
+                self._client = self._client or open_client(self._site)
+                self._waiting = int(self._client.llen(_QUEUE))
+            except redis.RedisError:
+                self._hang_up()
 
     def _one(self) -> None:
         chance = self._rng.random()
@@ -143,7 +160,7 @@ class Producer:
         """Whether it is there for certain."""
         self._client = client = self._client or open_client(self._site)
         try:
-            client.lpush(_QUEUE, raw)
+            self._waiting = int(client.lpush(_QUEUE, raw))
         except AskError as moving:
             with redis.Redis(port=moving.port, single_connection_client=True) as other:
                 other.execute_command("ASKING")

@@ -107,7 +107,7 @@ def forgets_all(ground: Ground, rng: random.Random) -> Injected:
     Workers say so, unless they are too young to have seen what it had.
     """
     # Workers notice that fewer orders were ever received than when they looked last.
-    ground.wait(lambda: books(ground.server).received > 1500, "there is something to forget", 90)
+    ground.wait(lambda: books(ground.server).received > 1500, "there is something to forget", 300)
     fault = _begin(ground, "Redis: FLUSHALL")
     with ground.producer.held(), ground.server.client() as client:
         seen = look(ground.server, ground.producer.placed)

@@ -21,11 +21,11 @@ from tests.chaos.plan import Round, Step, make_plan
 from tests.chaos.record import Record
 from tests.chaos.sites import open_site
 from tests.chaos.witness import Witness
-from tests.support.orders import books
+from tests.support.orders import Books, books
 
 Say = Callable[[str], None]
 _REST = 120.0
-"""Seconds in which all must have come to rest, once nothing is placed any more."""
+"""Seconds without any change in which all must have come to rest, once nothing is placed."""
 
 
 class Result(NamedTuple):
@@ -97,17 +97,21 @@ def _come_to_rest(ground: Ground) -> None:
     """Nothing is placed any more; what is under way ends, and then the workers do."""
     ground.producer.stop()
 
-    looks: list[bool] = []
+    looks: list[Books] = []
+    changed = time.monotonic()
 
     def at_rest() -> bool:
         # Three times: an order that moves while the places are counted is in none.
-        now = books(ground.site)
-        looks.append(not (now.waiting or now.in_flight or now.retrying))
-        return looks[-3:] == [True] * 3
+        nonlocal changed
+        looks.append(books(ground.site))
+        if looks[-2:-1] != looks[-1:]:
+            changed = time.monotonic()
+        resting = [not (now.waiting or now.in_flight or now.retrying) for now in looks[-3:]]
+        return resting == [True] * 3 or time.monotonic() > changed + _REST
 
     # What doesn't end is for the audit to tell.
     try:
-        ground.wait(at_rest, "all orders ended", _REST)
+        ground.wait(at_rest, "all orders ended", 10 * _REST)
     except AssertionError:
         return
     workers = [ground.fleet[slot] for slot in ground.fleet]

@@ -75,7 +75,9 @@ def out_of_memory(ground: Ground, rng: random.Random) -> Injected:
     resource.prlimit(pid, resource.RLIMIT_AS, (limit, most))
 
     def is_short() -> bool:
-        fault.ids += ground.producer.place("eat", 2)
+        calls = ground.record.by_order
+        if all(calls[order_id] for order_id in fault.ids):  # A slow machine is given time.
+            fault.ids += ground.producer.place("eat", 2)
         return pid in ground.record.short or pid in ground.fleet.deaths
 
     ground.wait(is_short, "no memory is left")
