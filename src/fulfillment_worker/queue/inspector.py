@@ -12,13 +12,15 @@ import msgspec
 from redis.asyncio import Redis
 
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.causes import Letter
 from fulfillment_worker.core.decode import Decoded, decode
 from fulfillment_worker.queue import keys, scripts
+from fulfillment_worker.queue.letters import ScriptRunner, read_letters
 from fulfillment_worker.queue.presence import is_known
 from fulfillment_worker.queue.session import answered
 from fulfillment_worker.queue.stride import Stride
 
-HEAD = scripts.load("head")
+OVERVIEW = scripts.load("overview")
 
 _HEARD_WITHIN_MS = 60_000
 _ANY_SIZE = 2**40
@@ -97,9 +99,10 @@ class Inspector:
         self, client: Redis, queue: str, url: RedisUrl, *, id_field: str = "order_id"
     ) -> None:
         self.queue = queue
-        self._client = client
+        self._client: Any = client
         self._url = url
         self._id_field = id_field
+        self._run = ScriptRunner(client, queue, url)
 
     async def is_known(self) -> bool:
         """Whether an order was ever placed on the queue, or a worker has served it."""
@@ -107,7 +110,9 @@ class Inspector:
 
     async def overview(self) -> Overview:
         """How the queue stands now."""
-        clock, *depths, head, books, leases, heard = await self._ask(self._put_overview)
+        clock, *depths, head, pairs, leases, times = await self._read_overview()
+        books = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        heard = [(name, float(at)) for name, at in zip(times[::2], times[1::2], strict=True)]
         received, fulfilled, duplicates, dropped = (int(books.get(name, 0)) for name in _COUNTERS)
         at = int(clock[0]) * 1000 + int(clock[1]) // 1000
         public, woken, retry, suspects, dead = depths
@@ -140,22 +145,24 @@ class Inspector:
         return found
 
     async def _ask(self, put: Callable[[Any], object]) -> list[Any]:
-        """The answers to all commands that `put` puts into a pipeline, as of one instant."""
+        """The answers to all commands that `put` puts into a pipeline."""
         async with answered(self._url):
-            pipe = self._client.pipeline(transaction=True)
+            pipe = self._client.pipeline(transaction=False)
             put(pipe)
-            return await pipe.execute()
+            answers: list[Any] = await pipe.execute()
+        return answers
 
-    def _put_overview(self, pipe: Any) -> None:
-        name = self.queue
-        # By way of a key: only so does a cluster's client know whom to ask.
-        pipe.execute_command("EVAL", "return redis.call('TIME')", 1, keys.public(name))
-        pipe.llen(keys.public(name)).llen(keys.woken(name))
-        pipe.zcard(keys.retry(name)).llen(keys.suspects(name)).hlen(keys.dead(name))
-        pipe.execute_command("EVAL", HEAD.text, 2, keys.woken(name), keys.public(name))
-        pipe.hgetall(keys.books(name))
-        pipe.zrange(keys.leases(name), 0, -1)
-        pipe.zrange(keys.workers(name), 0, -1, withscores=True)
+    async def _read_overview(self) -> list[Any]:
+        """What the overview is made of, as of one instant."""
+        parts = (
+            *(keys.public, keys.woken, keys.retry, keys.suspects, keys.dead),
+            *(keys.books, keys.leases, keys.workers),
+        )
+        async with answered(self._url):
+            answers: list[Any] = await self._client.execute_command(
+                "EVAL", OVERVIEW.text, len(parts), *(key(self.queue) for key in parts)
+            )
+        return answers
 
     async def _workers(
         self,
@@ -213,7 +220,29 @@ class Inspector:
                 found[order_id] = Whereabouts(
                     order_id=order_id, queue=self.queue, status=status, worker=worker
                 )
-        return found
+        return found | await self._dead(order_ids - found.keys())
+
+    async def _dead(self, order_ids: set[str]) -> dict[str, Whereabouts]:
+        """Those of the orders that are dead letters: of each, the last one."""
+        found: dict[str, Letter] = {}
+        if not order_ids:
+            return {}
+        async for letter in read_letters(self._run, self.queue, order_ids):
+            last = found.get(letter.order_id)
+            if last is None or last.number < letter.number:
+                found[letter.order_id] = letter
+        return {
+            order_id: Whereabouts(
+                order_id=order_id,
+                queue=self.queue,
+                status="dead",
+                attempt=letter.failures or None,
+                worker=letter.worker or None,
+                error=letter.error or None,
+                finished_at=letter.at or None,
+            )
+            for order_id, letter in found.items()
+        }
 
     async def _waiting(self, order_ids: set[str]) -> dict[str, Whereabouts]:
         found: dict[str, Whereabouts] = {}

@@ -6,7 +6,9 @@ from typing import Any
 
 from redis.exceptions import ConnectionError as NoConnection
 
-from fulfillment_worker.queue.inspector import HEAD
+from fulfillment_worker.queue.inspector import OVERVIEW
+from fulfillment_worker.queue.letters import LETTERS
+from fulfillment_worker.queue.presence import KNOWN
 
 
 class FakeRedis:
@@ -29,14 +31,38 @@ class FakeRedis:
             waiting.insert(0, value)
         return len(waiting)
 
-    async def execute_command(self, command: str, _script: str, _count: int, *names: str) -> int:
-        """The one script that is known here: whether the queue was ever used."""
-        assert command == "EVAL"
-        return int(names[0] in self.lists or names[1] in self.hashes)
-
     def pipeline(self, *, transaction: bool) -> FakePipeline:
-        assert transaction
+        assert not transaction, "a Redis that is full refuses it"
         return FakePipeline(self)
+
+    async def execute_command(self, command: str, script: str, *args: Any) -> Any:
+        """Known here: how the queue stands, its dead letters, and whether it was ever used."""
+        assert command == "EVAL"
+        if script == KNOWN.text:
+            _, *names = args
+            return int(names[0] in self.lists or names[1] in self.hashes)
+        if script == OVERVIEW.text:
+            return self._overview(*args[1:])
+        assert script == LETTERS.text
+        letters = self.hashes.get("{orders}:dead", {}).items()
+        parts = [(number, *letter.split(b"\n", 1)) for number, letter in letters]
+        return [b"0", [part for n, header, raw in parts for part in (n, header, len(raw))]]
+
+    def _overview(self, public: str, woken: str, *names: str) -> list[Any]:
+        retry, suspects, dead, books, leases, workers = names
+        head = [entries[-1] for name in (woken, public) if (entries := self.lists.get(name))]
+        asked = FakePipeline(self)
+        asked.llen(public).llen(woken).zcard(retry).llen(suspects).hlen(dead)
+        asked.hgetall(books).zrange(leases, 0, -1).zrange(workers, 0, -1, withscores=True)
+        *sizes, counters, leased, heard = asked.results
+        return [
+            (self.now // 1000, self.now % 1000 * 1000),
+            *sizes,
+            head[0] if head else None,
+            [part for pair in counters.items() for part in pair],
+            leased,
+            [part for name, at in heard for part in (name, b"%d" % at)],
+        ]
 
 
 class FakePipeline:
@@ -44,22 +70,14 @@ class FakePipeline:
 
     def __init__(self, redis: FakeRedis) -> None:
         self._redis = redis
-        self._results: list[Any] = []
+        self.results: list[Any] = []
 
     def _tell(self, result: Any) -> FakePipeline:
-        self._results.append(result)
+        self.results.append(result)
         return self
 
     async def execute(self) -> list[Any]:
-        return self._results
-
-    def execute_command(self, command: str, script: str, *args: Any) -> FakePipeline:
-        """Two scripts are known here: what order is at the head, and what the time is."""
-        if script == HEAD.text:
-            heads = [entries[-1] for name in args[1:] if (entries := self._redis.lists.get(name))]
-            return self._tell(heads[0] if heads else None)
-        assert (command, script) == ("EVAL", "return redis.call('TIME')")
-        return self._tell((self._redis.now // 1000, self._redis.now % 1000 * 1000))
+        return self.results
 
     def llen(self, name: str) -> FakePipeline:
         return self._tell(len(self._redis.lists.get(name, [])))

@@ -141,3 +141,15 @@ def test_a_time_beyond_the_calendar_is_no_traceback(cli: Run, fake: FakeRedis) -
     assert "ms after 1970" in cli("status", "A").stdout
     fake.hashes["{orders}:order:A"] = {b"status": b"dead", b"attempt": b"x", b"queued_at": b"inf"}
     assert found(cli, "A")[0]["queued_at"] is None
+
+
+def test_status_of_a_dead_letter_is_that_of_its_last_one(cli: Run, fake: FakeRedis) -> None:
+    """Its hash has expired; the letter is there until an operator decides."""
+    fake.hashes["{orders}:dead"] = {
+        b"7": b'{"order_id":"A","error":"late","at":7000,"failures":5,"worker":"w-1"}\n{}',
+        b"3": b'{"order_id":"A","error":"early","at":3000,"failures":1}\n{}',
+        b"4": b'{"order_id":"B"}\n{}',
+    }
+    (told,) = found(cli, "A")
+    assert (told["status"], told["error"], told["attempt"]) == ("dead", "late", 5)
+    assert (told["finished_at"], told["worker"]) == (7000, "w-1")

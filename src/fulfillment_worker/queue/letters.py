@@ -1,0 +1,97 @@
+"""Scripts for people who hold no orders, and what is known of dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from typing import Any
+
+import msgspec
+
+from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.causes import Letter
+from fulfillment_worker.queue import keys, scripts
+from fulfillment_worker.queue.redis_queue import SCRIPT_KEYS, QueuePolicy
+from fulfillment_worker.queue.session import answered
+
+LETTERS = scripts.load("letters", "common")
+
+# Only what isn't of interest to the scripts of an operator is made up here.
+_POLICY = QueuePolicy(lease=0, status_ttl=0, max_orphanings=1, id_field="")
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class ScriptRunner:
+    """Runs scripts on one queue, for who is no worker. Raises QueueUnavailable."""
+
+    def __init__(self, client: Any, queue: str, url: RedisUrl) -> None:
+        self._client = client
+        self._url = url
+        self._keys = [key(queue) for key in SCRIPT_KEYS]
+        self._policy = _pack(
+            msgspec.to_builtins(_POLICY)
+            | {"order_prefix": keys.order_prefix(queue), "scratch": keys.scratch(queue)}
+        )
+
+    async def __call__(self, script: scripts.Script, *args: bytes) -> Any:
+        async with answered(self._url):
+            return await self._client.execute_command(
+                "EVAL", script.text, len(self._keys), *self._keys, self._policy, "", *args
+            )
+
+
+class _Header(msgspec.Struct):
+    order_id: str = ""
+    reason: str = "unknown"
+    error: str = ""
+    at: int | float = 0
+    worker: str = ""
+    failures: int | float = 0
+    orphanings: int | float = 0
+    first_seen: int | float = 0
+
+
+async def read_letters(
+    run: ScriptRunner, queue: str, order_ids: Collection[str] = ()
+) -> AsyncIterator[Letter]:
+    """All dead letters, in no order; one that comes or goes meanwhile may be left out.
+
+    order_ids: only the letters of these orders; Redis picks them, and sends no others.
+    """
+    cursor, seen = b"0", set[int]()
+    while True:
+        cursor, told = await run(LETTERS, cursor, _pack(list(order_ids)))
+        for number, header, size in zip(*[iter(told)] * 3, strict=True):
+            if int(number) not in seen:
+                letter = read_letter(queue, int(number), header, size)
+                if not order_ids or letter.order_id in order_ids:
+                    yield letter
+            seen.add(int(number))
+        if cursor == b"0":
+            return
+
+
+def read_letter(queue: str, number: int, header: bytes, size: int) -> Letter:
+    """What is known of one, from its header. size: of the order, in bytes."""
+    told = _read_header(header)
+    return Letter(
+        queue=queue,
+        number=number,
+        order_id=told.order_id,
+        reason=told.reason,
+        error=told.error,
+        at=int(told.at),
+        worker=told.worker,
+        failures=int(told.failures),
+        orphanings=int(told.orphanings),
+        first_seen=int(told.first_seen),
+        size=size,
+    )
+
+
+def _read_header(header: bytes) -> _Header:
+    """What is told of a letter; a person wants to see one with a damaged header all the same."""
+    try:
+        return msgspec.json.decode(header.decode(errors="replace"), type=_Header)
+    except msgspec.MsgspecError:
+        return _Header(error="its header is damaged")

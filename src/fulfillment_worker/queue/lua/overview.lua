@@ -1,0 +1,18 @@
+-- How a queue stands, as of one instant. A transaction would tell that as well, but a Redis that is
+-- full refuses all of it.
+--
+-- KEYS     1 public  2 woken  3 retry  4 suspects  5 dead  6 books  7 leases  8 workers
+-- returns  {the time, the sizes of the first five, the bytes of the order at the head, for its age
+--          (nil where none waits, '' for a large one), books, leases, workers with their times}
+
+local call = redis.call
+local head = call('LINDEX', KEYS[2], -1) or call('LINDEX', KEYS[1], -1)
+return {
+  call('TIME'),
+  call('LLEN', KEYS[1]), call('LLEN', KEYS[2]), call('ZCARD', KEYS[3]), call('LLEN', KEYS[4]),
+  call('HLEN', KEYS[5]),
+  head and (#head <= 65536 and head or ''),
+  call('HGETALL', KEYS[6]),
+  call('ZRANGE', KEYS[7], 0, -1),
+  call('ZRANGE', KEYS[8], 0, -1, 'WITHSCORES'),
+}
