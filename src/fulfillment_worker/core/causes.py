@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
@@ -70,8 +71,14 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 def normalised(error: str, order_id: str = "") -> str:
     """`error` on one line, with `#` for the order's id and for whatever word has a digit in it."""
     text = " ".join(error[:_LONGEST_READ].split())
-    if order_id:
+    # An expression for each order's id costs more than all else that is done with a letter.
+    if order_id and order_id in text:
         text = re.sub(rf"(?<!\w){re.escape(order_id)}(?!\w)", "#", text)
+    return _without_variables(text)
+
+
+@lru_cache(maxsize=1024)
+def _without_variables(text: str) -> str:
     return _WORDS.sub(_constant, text)[:_LONGEST]
 
 
