@@ -165,5 +165,7 @@ def _hold_on() -> None:
     fcntl.fcntl(held, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(held, fcntl.F_SETSIG, signal.SIGTERM)
     fcntl.fcntl(held, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
-    if select.select([held], [], [], 0)[0]:  # it has ended meanwhile
+    ended = select.poll()
+    ended.register(held)
+    if ended.poll(0):  # meanwhile
         os.kill(os.getpid(), signal.SIGTERM)
