@@ -165,6 +165,14 @@ RETRY_DEPTH = Spec(
     help="Orders that wait for their next attempt, as last read.",
     why="A backlog that the depth of the list doesn't show.",
 )
+OUTSTANDING_ORDERS = Spec(
+    name="fulfillment_outstanding_orders",
+    kind=Kind.GAUGE,
+    merge=Merge.NEWEST,
+    per_queue=True,
+    help="Orders that wait, are in flight, or are to be retried, as last read.",
+    why="What is to be worked off, and what to scale on: see deployment.md.",
+)
 DEAD_LETTER_DEPTH = Spec(
     name="fulfillment_dead_letter_depth",
     kind=Kind.GAUGE,
@@ -188,7 +196,7 @@ QUEUE_SAMPLE = Spec(
     kind=Kind.GAUGE,
     merge=Merge.MAX,
     per_queue=True,
-    help="When depths and age were last read, by the clock of Redis (Unix time); 0 for never.",
+    help="When depths and age were last read (Unix time); 0 for never.",
     why="While Redis is away the depths stand still: this tells that they are old.",
 )
 ORDERS_UNACCOUNTED = Spec(
@@ -334,6 +342,7 @@ CATALOGUE: tuple[Spec, ...] = (
     ORDERS_DEAD_LETTERED,
     IN_FLIGHT_DEPTH,
     RETRY_DEPTH,
+    OUTSTANDING_ORDERS,
     DEAD_LETTER_DEPTH,
     QUEUE_OLDEST_ORDER,
     QUEUE_SAMPLE,

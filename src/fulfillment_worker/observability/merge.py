@@ -124,7 +124,7 @@ def _highest(parts: Iterable[Series]) -> Series:
 
 
 def _newest(family: str, snapshots: Iterable[Snapshot]) -> Series:
-    """Of each queue, what the process says that has surveyed it last, by the clock of Redis."""
+    """Of each queue, what the process says that has surveyed it last: all are on one host."""
     newest: Series = {}
     sampled: dict[Key, float] = {}
     for snapshot in snapshots:

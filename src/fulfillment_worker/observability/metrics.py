@@ -55,6 +55,7 @@ class _QueueGauges(msgspec.Struct):
     depth: Gauge
     in_flight: Gauge
     retrying: Gauge
+    outstanding: Gauge
     dead: Gauge
     sampled: Gauge
     unaccounted: Gauge
@@ -216,7 +217,7 @@ class Metrics:
             case OrdersReceived():
                 self._received(event.count)
             case QueueSurveyed():
-                _survey(self._queues[event.queue], event.survey)
+                _survey(self._queues[event.queue], event.survey, self._clock())
             case AttemptEnded():
                 self._attempt_failed(event)
             case OrderInvalid():
@@ -309,21 +310,24 @@ def _queue_gauges(made: Instruments, queue: str) -> _QueueGauges:
         depth=made.queue_gauge(c.QUEUE_DEPTH, queue),
         in_flight=made.queue_gauge(c.IN_FLIGHT_DEPTH, queue),
         retrying=made.queue_gauge(c.RETRY_DEPTH, queue),
+        outstanding=made.queue_gauge(c.OUTSTANDING_ORDERS, queue),
         dead=made.queue_gauge(c.DEAD_LETTER_DEPTH, queue),
         sampled=made.queue_gauge(c.QUEUE_SAMPLE, queue),
         unaccounted=made.queue_gauge(c.ORDERS_UNACCOUNTED, queue),
     )
 
 
-def _survey(gauges: _QueueGauges, survey: Survey) -> None:
+def _survey(gauges: _QueueGauges, survey: Survey, now: float) -> None:
+    """now: Unix seconds. Prometheus compares with its own clock, of which Redis's knows nothing."""
     gauges.depth.set(survey.waiting)
     gauges.in_flight.set(survey.in_flight)
     gauges.retrying.set(survey.retrying)
+    gauges.outstanding.set(survey.waiting + survey.in_flight + survey.retrying)
     gauges.dead.set(survey.dead)
     # An order that came this very moment must begin to age, too, should Redis be away from now on.
     waits = survey.waiting > 0 or survey.oldest < survey.at
-    gauges.since = survey.oldest / 1000 if waits else None
-    gauges.sampled.set(survey.at / 1000)
+    gauges.since = now - (survey.at - survey.oldest) / 1000 if waits else None
+    gauges.sampled.set(now)
     gauges.unaccounted.set(survey.unaccounted)
 
 

@@ -279,6 +279,8 @@ class RedisQueue:
         )
 
 
+_NO_SKEW = 1000  # ms
+
 SCRIPT_KEYS = (
     keys.public,
     keys.events,
@@ -335,7 +337,7 @@ def _read_survey(
         in_flight=in_flight,
         retrying=retrying,
         dead=dead,
-        oldest=min(now, since, _told_by(head, since)),
+        oldest=min(now, since, _told_by(head, since, now)),
         received=received,
         fulfilled=fulfilled,
         duplicates=duplicates,
@@ -343,11 +345,18 @@ def _read_survey(
     )
 
 
-def _told_by(head: bytes, otherwise: int) -> int:
-    """When the order at the head says that it was enqueued, in ms."""
+def _told_by(head: bytes, otherwise: int, now: int) -> int:
+    """When the order at the head says that it was enqueued, in ms of Redis's clock.
+
+    Producers go by the true time, as this host does: where Redis's clock is off, that is made up
+    for. Below a second it is no more than the way of the reply.
+    """
     try:
         body = parse(head) if head else None
     except NotJson:
         return otherwise
     seconds = enqueued_unix(body) if isinstance(body, dict) else None
-    return otherwise if seconds is None else round(seconds * 1000)
+    if seconds is None:
+        return otherwise
+    off = now - round(time.time() * 1000)
+    return round(seconds * 1000) + (off if abs(off) > _NO_SKEW else 0)

@@ -47,6 +47,7 @@ TITLES = {panel.title for panel in PANELS}
 OF_PROMETHEUS = {"up", "ALERTS", "scrape_duration_seconds", "scrape_samples_scraped"}
 # Metrics that no panel shows, and why.
 NOT_SHOWN = {
+    "fulfillment_outstanding_orders": "the sum of three depths that are shown",
     "fulfillment_breaker_openings_total": "the panel shows when, and the runbook asks why",
     "process_virtual_memory_bytes": "address space; seldom of interest",
     "python_gc_objects_collected_total": "the pauses tell more",

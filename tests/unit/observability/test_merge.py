@@ -43,8 +43,10 @@ def received(count: int) -> Metrics:
 
 
 def surveyed(**given: int) -> Snapshot:
-    metrics = new_metrics(clock=lambda: NOW - 1)
+    now = [given.get("at", 2_000_000) / 1000]
+    metrics = new_metrics(clock=lambda: now[0])
     metrics.observe(QueueSurveyed("orders", survey(**given)))
+    now[0] = NOW - 1
     return take(metrics.registry, lambda: NOW - 1)
 
 

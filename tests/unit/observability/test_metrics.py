@@ -119,16 +119,26 @@ def test_an_impossible_duration_poisons_no_sum_and_loses_no_count(
         assert value(metrics, f"{_DURATION}_count", **status) == 1
 
 
-def test_a_survey(metrics: Metrics) -> None:
+def test_a_survey() -> None:
+    metrics = new_metrics(clock=lambda: 2000.0)
     seen = survey(waiting=3, in_flight=2, retrying=4, dead=1, oldest=1_990_500, received=9)
     metrics.observe(QueueSurveyed("orders", seen))
     assert value(metrics, "fulfillment_queue_depth") == 3
     assert value(metrics, "fulfillment_in_flight_depth") == 2
     assert value(metrics, "fulfillment_retry_depth") == 4
+    assert value(metrics, "fulfillment_outstanding_orders") == 9
     assert value(metrics, "fulfillment_dead_letter_depth") == 1
     assert value(metrics, "fulfillment_queue_oldest_order_timestamp_seconds") == 1990.5
     assert value(metrics, "fulfillment_queue_sample_timestamp_seconds") == 2000
     assert value(metrics, "orders_unaccounted") == 2
+
+
+def test_survey_is_told_by_the_clock_of_the_host_and_not_of_redis() -> None:
+    """Redis is 90 s behind: nothing is stale, and nothing is older than it is."""
+    metrics = new_metrics(clock=lambda: 2090.0)
+    metrics.observe(QueueSurveyed("orders", survey(at=2_000_000, waiting=1, oldest=1_990_000)))
+    assert value(metrics, "fulfillment_queue_sample_timestamp_seconds") == 2090
+    assert value(metrics, "fulfillment_queue_oldest_order_timestamp_seconds") == 2080
 
 
 def test_while_no_order_waits_none_is_old() -> None:
