@@ -187,8 +187,7 @@ def _single(folder: Path, version: str, clock: Clock) -> Iterator[Single]:
     """It lets itself be put to sleep."""
     options = ["--appendfsync", "always", "--maxmemory-policy", "noeviction"]
     options += ["--user", USER, "on", f">{PASSWORD}", "~*", "+@all"]
-    if version == "redis-7":
-        options += ["--enable-debug-command", "local"]
+    options += ["--enable-debug-command", "local"]
     server = RedisServer(folder, version, *options, persistent=True)
     if version == "valkey-9":
         server.env = clock.env
