@@ -84,7 +84,8 @@ class Fleet:
 
     def replace(self, slot: int, make: Make = COMMON) -> RunningWorker:
         """Start another in this slot; returns it, and leaves the one before to the caller."""
-        env = {**self._env, **make.env, "SLOT": str(slot)}
+        # One arena: glibc reserves 64 MiB for each thread, which a limit of memory would not touch.
+        env = {**self._env, **make.env, "SLOT": str(slot), "MALLOC_ARENA_MAX": "1"}
         if make.supervised:
             env["SUPERVISED"] = "yes"
         url = self._site.url(slot)
