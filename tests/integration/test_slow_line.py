@@ -94,8 +94,9 @@ def test_lease_outlasts_a_reply_that_takes_longer(
     place(server, orders)
     slow = run_worker(through(line), FULFIL_ALL, "--lease", "3s")
     eventually(lambda: in_flight(server), what="orders are on their way")
-    run_worker(server.url, FULFIL_ALL, "--lease", "3s")
+    other = run_worker(server.url, FULFIL_ALL, "--lease", "3s")
     wait_until_all(server, orders)
+    assert not other.events("orders_recovered")
     assert not slow.events("lease_lost")
 
 

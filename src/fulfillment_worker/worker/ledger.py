@@ -281,10 +281,11 @@ class Ledger:
 
     def _to_record(self) -> list[Delivery]:
         """What ended, as far as one trip may carry it."""
-        if self._moving_bytes <= MOST_BYTES:
+        fits = self._moving_bytes <= MOST_BYTES
+        batch = self._ended if fits else first_of(self._ended, MOST_BYTES)
+        if len(batch) == len(self._ended):
             self._moving_bytes = 0
-            return self._ended
-        return first_of(self._ended, MOST_BYTES)
+        return batch
 
     def _decide(self, delivery: Delivery) -> Outcome:
         order, result = delivery.order, delivery.result

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fulfillment_worker.core.decide import RetryPolicy
-from fulfillment_worker.core.events import AttemptEnded
-from fulfillment_worker.core.exchange import Claimed, Holdings, Reply, Verdict
-from fulfillment_worker.core.outcome import SUCCEEDED, Dead, DeadReason, Fulfilled
+from fulfillment_worker.core.events import AttemptEnded, OrderInvalid, OrdersReceived
+from fulfillment_worker.core.exchange import MOST_BYTES, Claimed, Holdings, Reply, Verdict
+from fulfillment_worker.core.outcome import INTERRUPTED, SUCCEEDED, Dead, DeadReason, Fulfilled
 from fulfillment_worker.worker.ledger import Ledger, OrderRules
 
 RULES = OrderRules(id_field="order_id", max_bytes=1000, retry=RetryPolicy(3, 0.001, 0.002))
@@ -55,3 +55,39 @@ def test_invalid_order_that_had_begun_is_dead_under_its_id() -> None:
     (outcome,) = ledger.compose(claim=0).outcomes
     assert isinstance(outcome, Dead)
     assert (outcome.order_id, outcome.reason) == ("B", DeadReason.INVALID)
+
+
+def test_outcomes_that_move_large_orders_are_recorded_over_several_trips() -> None:
+    """Redis moves the bytes of all but a success."""
+    told: list[object] = []
+    rules = OrderRules(id_field="order_id", max_bytes=MOST_BYTES, retry=RetryPolicy(3, 1, 2))
+    ledger = Ledger("orders", rules, told.append)
+    raws = [b'{"order_id": "%d", "x": "%s"}' % (n, b"x" * (MOST_BYTES // 2)) for n in range(5)]
+    claimed = [Claimed(n, raw, 0, 0, 0, False) for n, raw in enumerate(raws, 1)]
+    ledger.note(ledger.compose(claim=5), Reply(now=0, claimed=claimed, first_claims=5))
+    ledger.catch_up()
+    ledger.note(ledger.compose(claim=0), Reply(now=0, verdicts=[Verdict.GO] * 5))
+    for delivery in ledger.catch_up():
+        ledger.end(delivery, INTERRUPTED)
+    carried = []
+    while ledger.has_news:
+        trip = ledger.compose(claim=0)
+        carried.append(len(trip.outcomes))
+        ledger.note(trip, Reply(now=0))
+        ledger.catch_up()
+    assert carried == [2, 2, 1]
+    assert len(ledger) == 0
+
+
+def test_oversized_orders_are_received_and_invalid() -> None:
+    told: list[object] = []
+    ledger = Ledger("orders", RULES, told.append)
+    ledger.note(ledger.compose(claim=1), Reply(now=0, oversized=[1001, 5000]))
+    assert ledger.catch_up() == []
+    received, *invalid = told
+    assert received == OrdersReceived("orders", 2)
+    assert [event.why for event in invalid if isinstance(event, OrderInvalid)] == [
+        "too large: 1001 bytes, at most 1000 are allowed",
+        "too large: 5000 bytes, at most 1000 are allowed",
+    ]
+    assert len(ledger) == 0
