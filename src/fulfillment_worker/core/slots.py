@@ -58,11 +58,11 @@ class Slots:
 
     def release(self, queue: int) -> None:
         """Note that one order of `queue` has ended."""
-        if self._ready[queue]:
-            self._set(queue, self._occupied[queue] - 1, self._ready[queue])
-        else:  # the shortest way: once for each order
-            self._occupied[queue] -= 1
-            self._sum_occupied -= 1
+        # As `_set` does, in the shortest way: once for each order.
+        self._occupied[queue] -= 1
+        self._sum_occupied -= 1
+        if self._occupied[queue] < self._ready[queue]:
+            self._sum_lent += 1
 
     def waits(self, queue: int, waits: bool) -> None:
         """Note whether `queue` has more orders than it was given room for."""

@@ -104,9 +104,10 @@ class Conversation:
         """How many orders of this queue the worker holds."""
         return len(self._ledger)
 
-    def unrecorded(self) -> int:
-        """How many orders have ended, and the queue doesn't know it yet."""
-        return self._ledger.unrecorded()
+    @property
+    def unrecorded(self) -> Callable[[], int]:
+        """Tells how many orders have ended, and the queue doesn't know it yet."""
+        return self._ledger.unrecorded
 
     @property
     def queue(self) -> str:

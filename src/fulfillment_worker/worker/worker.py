@@ -51,6 +51,7 @@ class Worker:
         self._conversations = [
             Conversation(queue, rank, terms) for rank, queue in enumerate(queues)
         ]
+        self._only = self._conversations[0].unrecorded if len(queues) == 1 else None
 
     @property
     def running(self) -> int:
@@ -89,7 +90,9 @@ class Worker:
             conversation.abort()
 
     def _unrecorded(self) -> int:
-        # Once for each order: idle queues must cost nothing.
+        # Once for each order, and nearly always of one queue; idle queues must cost nothing.
+        if self._only:
+            return self._only()
         unrecorded = 0
         for conversation in self._holders:
             unrecorded += conversation.unrecorded()
