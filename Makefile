@@ -15,14 +15,15 @@ FOR ?= 3600
 PROCESSES ?= 1000
 TEST_PROCESSES ?= 2
 HEALTHY ?= 60s
+ROUNDS ?= 10
 bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz fuzz-decode replacements prove-books dist bench bench-peers bench-more bench-docs prove-alerts panels monitoring format image prove-image lock
+.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz fuzz-decode replacements prove-books dist bench bench-peers bench-more bench-docs prove-alerts prove-scaling panels monitoring kubernetes check-kubernetes format image prove-image lock
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(stamp) ## Make .venv with the locked requirements and this project
 
@@ -34,7 +35,7 @@ $(stamp): pyproject.toml requirements/dev.txt scripts/setup
 demo: setup ## Orders, a worker, an embedded Redis and a live view; ARGS="--orders 500" ends by itself
 	@exec $(bin)/fulfillment-worker demo $(ARGS)
 
-test: setup system-packages lint coverage ## Everything that CI checks
+test: setup system-packages lint check-kubernetes coverage ## Everything that CI checks
 
 system-packages:
 	@scripts/install-system-packages
@@ -88,6 +89,17 @@ panels: setup system-packages ## Draw docs/dashboards/ anew from a real run of f
 	@[[ -x build/panels/bin/python ]] || $(PYTHON) -m venv build/panels
 	@build/panels/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/panels.txt
 	@build/panels/bin/python tests/panels/draw.py build/panels-answers.json docs/dashboards
+
+prove-scaling: setup system-packages ## ROUNDS=10 times from no worker to eight and back, by the scaler's own queries
+	@$(bin)/python -m tests.kubernetes $(ROUNDS)
+
+kubernetes: setup ## Rewrite what deploy/kubernetes derives from its settings.env
+	@$(bin)/python -m tests.kubernetes.derive
+
+check-kubernetes: system-packages ## Render deploy/kubernetes, and check it against the schemas of Kubernetes and of the operators
+	@[[ -x build/kubernetes/bin/python ]] || $(PYTHON) -m venv build/kubernetes
+	@build/kubernetes/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/kubernetes.txt
+	@build/kubernetes/bin/python tests/kubernetes/check.py
 
 prove-books: setup system-packages ## 60 s of faults by SEED=1, with orders_unaccounted scraped each second
 	@$(bin)/python -m tests.monitoring.books 60 $(SEED)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from fulfillment_worker.monitoring.alerts import ALERTS
+from fulfillment_worker.monitoring.target import Target
+from fulfillment_worker.monitoring.write import files
 from tests.monitoring.cases import CASES, SHORT_WINDOWS
 from tests.monitoring.rule_tests import FOLDER, document, documents
 from tests.support.prometheus import program
@@ -53,6 +55,32 @@ def test_a_wrong_alert_is_seen(tmp_path: Path, alert: str, expression: str, inst
     cases = [case for case in SHORT_WINDOWS if case.alert == alert]
     (tmp_path / "tests.yaml").write_text(document(cases, "1m").replace("../", ""))
     assert run(tmp_path / "tests.yaml").returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("series", "fires"),
+    [
+        ({'keda_scaler_metrics_value{scaledObject="shop"}': "0x20"}, False),
+        ({'keda_scaler_metrics_value{scaledObject="shop"}': "0x15 9x4"}, False),
+        ({'keda_scaler_metrics_value{scaledObject="shop"}': "9x20"}, True),
+        ({'keda_scaler_metrics_value{scaledObject="other"}': "9x20"}, False),
+        ({'up{job="fulfillment-worker",instance="a"}': "0x20"}, True),
+        ({'up{job="fulfillment-worker",instance="a"}': "1x20"}, False),
+    ],
+    ids=["nothing waits", "since just now", "waits", "elsewhere", "down", "up"],
+)
+def test_no_worker_is_an_alert_where_a_scaler_takes_the_last_only_while_orders_wait(
+    tmp_path: Path, series: dict[str, str], fires: bool
+) -> None:
+    for name, text in files(Target(scaled_object="shop")).items():
+        if name.endswith(".yaml"):
+            (tmp_path / name).write_text(text)
+    alert = "FulfillmentNoWorkerUp"
+    case = next(each for each in CASES if each.alert == alert and each.fires)
+    expected = case._replace(series=series, at="18m", fires=case.fires if fires else ())
+    (tmp_path / "tests.yaml").write_text(document([expected], "1m").replace("../", ""))
+    done = run(tmp_path / "tests.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def run(path: Path) -> subprocess.CompletedProcess[str]:

@@ -75,7 +75,7 @@ class PrometheusApi(RunningProcess):
 class PrometheusServer(PrometheusApi):
     """Scrapes `targets` (`host:port`) as the job `fulfillment-worker`; evaluates `rule_files`.
 
-    flags: more of the program's own.
+    found_in: a file with more of them, read whenever it changes. flags: more of the program's own.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class PrometheusServer(PrometheusApi):
         *,
         interval: str = "250ms",
         rule_files: Iterable[Path] = (),
+        found_in: Path | None = None,
         flags: Iterable[str] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +101,7 @@ class PrometheusServer(PrometheusApi):
                 {
                     "job_name": "fulfillment-worker",
                     "static_configs": [{"targets": list(targets)}],
+                    **({"file_sd_configs": [{"files": [str(found_in)]}]} if found_in else {}),
                 }
             ],
         }

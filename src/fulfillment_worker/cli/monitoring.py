@@ -105,6 +105,12 @@ _OBJECTIVE = Number(95, 99.999)
     "where alerts lead to, without the anchor",
 )
 @own_option(
+    "--scaled-object",
+    _Text("the name of a ScaledObject"),
+    None,
+    "of KEDA, where it may scale the workers to none",
+)
+@own_option(
     "--format",
     Choice(("files", "prometheusrule")),
     "files",
@@ -117,6 +123,7 @@ def monitoring(
     settings: Settings,
     folder: Path,
     selector: tuple[tuple[str, str], ...] | None,
+    scaled_object: str | None,
     format: str,
     force: bool,
     as_json: bool,
@@ -139,6 +146,7 @@ def monitoring(
         queues=settings.queues,
         processes=processes,
         selectors=selector or (),
+        scaled_object=scaled_object or "",
         **own,  # type: ignore[arg-type]
     )
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fulfillment_worker.monitoring.alert import QUEUE, WORKER, A, Alert, Severity
-from fulfillment_worker.monitoring.target import Target
+from fulfillment_worker.monitoring.target import Target, quoted
 
 ERRORS = "job:order_errors_per_orders_processed:ratio_rate"
 PROCESSED = "job:orders_processed:rate"
@@ -43,7 +43,15 @@ def _late(target: Target) -> str:
 def _no_worker(target: Target) -> str:
     # `absent(up == 1)` would have no labels at all: only a plain selector hands its own on.
     up = target.of("up")
-    return f"sum without ({A}) ({up}) == 0\nor\nabsent({up})"
+    return f"sum without ({A}) ({up}) == 0\nor\nabsent({up}){_wanted(target)}"
+
+
+def _wanted(target: Target) -> str:
+    """Where a scaler takes away the last worker, that one is missing: orders wait, it knows."""
+    if not target.scaled_object:
+        return ""
+    seen = f"keda_scaler_metrics_value{{scaledObject={quoted(target.scaled_object)}}}"
+    return f"\nand on ()\nmax(min_over_time({seen}[{target.window('5m')}])) > 0"
 
 
 def _old(target: Target) -> str:

@@ -25,6 +25,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     late_objective: per cent of orders that are fulfilled within late_after seconds, which is a
     bucket bound of `order_end_to_end_duration_seconds`. scale: factor on every window and wait;
     1, but for tests that can't wait for days. runbooks: where the page of runbooks is.
+    scaled_object: the ScaledObject of KEDA that may scale them to none; "" where one always runs.
     """
 
     job: str = "fulfillment-worker"
@@ -36,6 +37,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     late_after: float = 60.0
     scale: float = 1.0
     runbooks: str = "docs/runbooks.md"
+    scaled_object: str = ""
 
     @property
     def error_budget(self) -> float:

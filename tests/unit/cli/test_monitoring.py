@@ -26,6 +26,7 @@ def test_a_deployments_own(cli: Run, tmp_path: Path) -> None:
         *("monitoring", str(tmp_path), "--json", "--queue", "rush,orders", "--job", "shop"),
         *("--selector", "namespace=shop, cluster=north", "--error-objective", "99.5"),
         *("--late-objective", "95", "--late-after", "5m", "--runbooks", "https://wiki.example/r"),
+        *("--scaled-object", "shop-worker"),
     )
     assert result.exit_code == 0, result.output
     target = Target(
@@ -36,6 +37,7 @@ def test_a_deployments_own(cli: Run, tmp_path: Path) -> None:
         late_objective=95,
         late_after=300,
         runbooks="https://wiki.example/r",
+        scaled_object="shop-worker",
     )
     expected = {str(tmp_path / name): text for name, text in files(target).items()}
     assert sorted(json.loads(result.stdout)) == sorted(expected)
