@@ -118,7 +118,7 @@ dist: ## Build the wheel, the sdist and a bill of materials into dist/, and run 
 image: ## Build the container image with docker, podman or buildah (BUILDER, IMAGE, BUILD_FLAGS)
 	@scripts/image
 
-prove-image: ## Build the image from an empty Debian and run orders through it (as root on Debian)
+prove-image: ## Build the image from an empty Debian and run orders through it, in a Docker Engine where there is one
 	@scripts/prove-image
 
 lock: ## Rewrite requirements/*.txt; ARGS="--upgrade" takes newer versions
