@@ -1,7 +1,8 @@
 """Writes what deploy/kubernetes derives from its settings: `python -m tests.kubernetes.derive`.
 
-The settings are in settings.env and the namespace in kustomization.yaml, each of them once. The
-time that a pod gets to end, the scaler and the rules follow from them.
+The settings are in settings.env, the scaler's own in scaling.env and the namespace in
+kustomization.yaml, each of them once. The time that a pod gets to end, the scaler and the rules
+follow from them.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ WAKES = 1_000_000
 
 PASSWORD_FILE = SPECS["redis_password_file"].env
 
-_HEAD = "# Written by `make kubernetes`: change settings.env, not this file.\n"
+_HEAD = "# Written by `make kubernetes`: change settings.env or scaling.env, not this file.\n"
 _TYPES = {
     Scheme.TCP: "redis",
     Scheme.TLS: "redis",
@@ -69,9 +70,9 @@ def settings_of(folder: Path) -> Settings:
         return load({}, variables)
 
 
-def environment_of(folder: Path) -> dict[str, str]:
-    """The variables of settings.env."""
-    lines = (folder / "settings.env").read_text().splitlines()
+def environment_of(folder: Path, file: str = "settings.env") -> dict[str, str]:
+    """The variables of settings.env, or of another file like it."""
+    lines = (folder / file).read_text().splitlines()
     pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
     return {name: value for name, _, value in pairs}
 
@@ -79,19 +80,20 @@ def environment_of(folder: Path) -> dict[str, str]:
 def derive(folder: Path) -> Derived:
     """All that follows from a folder's settings."""
     settings = settings_of(folder)
+    scaling = environment_of(folder, "scaling.env")
     namespace = yaml.safe_load((folder / "kustomization.yaml").read_text())["namespace"]
     target = Target(
         queues=settings.queues,
         processes=settings.processes if settings.supervised else 0,
         selectors=(("namespace", namespace),),
-        scaled_object=NAME,
+        scaled_object="" if int(scaling["MIN_REPLICAS"]) else NAME,
     )
     deployment = (folder / "deployment.yaml").read_text()
     return Derived(
         {
             "deployment.yaml": _with_time_to_end(deployment, settings),
             "prometheusrule.yaml": files(target, operator=True)["prometheusrule.yaml"],
-            "scaledobject.yaml": _HEAD + as_yaml(scaled_object(settings, target)),
+            "scaledobject.yaml": _HEAD + as_yaml(scaled_object(settings, target, scaling)),
         }
     )
 
@@ -109,24 +111,24 @@ def _with_time_to_end(deployment: str, settings: Settings) -> str:
     return text
 
 
-def scaled_object(settings: Settings, target: Target) -> dict[str, Any]:
-    """From no worker to eight, and back."""
+def scaled_object(settings: Settings, target: Target, scaling: dict[str, str]) -> dict[str, Any]:
+    """From no worker to several, and back. scaling: of scaling.env."""
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
         "metadata": {"name": NAME},
         "spec": {
             "scaleTargetRef": {"name": NAME},
-            "minReplicaCount": 0,
-            "maxReplicaCount": 8,
-            "pollingInterval": 15,
-            "cooldownPeriod": 120,
-            "triggers": list(_triggers(settings, target)),
+            "minReplicaCount": int(scaling["MIN_REPLICAS"]),
+            "maxReplicaCount": int(scaling["MAX_REPLICAS"]),
+            "pollingInterval": int(scaling["POLLING_INTERVAL"]),
+            "cooldownPeriod": int(scaling["COOLDOWN_PERIOD"]),
+            "triggers": list(_triggers(settings, target, scaling["PROMETHEUS_URL"])),
         },
     }
 
 
-def _triggers(settings: Settings, target: Target) -> Iterator[dict[str, Any]]:
+def _triggers(settings: Settings, target: Target, prometheus: str) -> Iterator[dict[str, Any]]:
     url, several = settings.redis_url, len(settings.queues) > 1
     if url.scheme not in _TYPES:
         raise SystemExit(f"{url}: KEDA can't reach it; give a server, sentinels or a cluster")
@@ -136,7 +138,7 @@ def _triggers(settings: Settings, target: Target) -> Iterator[dict[str, Any]]:
         "type": "prometheus",
         "name": "outstanding",
         "metadata": {
-            "serverAddress": "http://prometheus-operated.monitoring.svc:9090",
+            "serverAddress": prometheus,
             "query": query(target),
             "threshold": str(share),
             "activationThreshold": "0",

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import cast
 
 import pytest
+import redis
 
 from tests.kubernetes.scaler import Scaler
 from tests.support.kubernetes import render
 from tests.support.prometheus import PrometheusApi
 from tests.support.redis_server import RedisServer
+
+ROOT = Path(__file__).parents[2]
 
 
 class Asked:
@@ -30,11 +36,16 @@ def asked() -> Asked:
 
 
 @pytest.fixture
-def scaler(redis_7: RedisServer, asked: Asked) -> Scaler:
+def scaler(redis_7: RedisServer, asked: Asked) -> Iterator[Scaler]:
+    with redis_7.client() as client:
+        yield new_scaler(client, asked)
+
+
+def new_scaler(client: redis.Redis, asked: Asked) -> Scaler:
     return Scaler(
         render()["ScaledObject"],
         cast(PrometheusApi, asked),
-        redis_7.client(),
+        client,
         most=8,
         cooldown=60,
         clock=lambda: 0.0,
@@ -77,6 +88,27 @@ def test_scaler_wants_a_worker_for_each_hundred_outstanding_orders(
 ) -> None:
     asked.answer = outstanding
     assert scaler.wanted(4) == workers
+
+
+def test_scaler_asks_redis_by_two_rights_more_than_the_worker_has(
+    redis_7: RedisServer, asked: Asked
+) -> None:
+    page = (ROOT / "docs" / "redis.md").read_text()
+    (rights,) = re.findall(r"ACL SETUSER worker on '>PASSWORD' (.+)", page)
+    rules = [each.strip("'") for each in rights.split()]
+    with redis_7.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "keda", "on", ">secret", *rules, "+ping", "+type")
+        admin.zadd("{orders}:retry", {"entry": 2e12})
+        with redis_7.client(username="keda", password="secret") as client:
+            assert client.ping()
+            assert new_scaler(client, asked).wanted(0) == 1
+        admin.execute_command("ACL", "SETUSER", "keda", "-type")
+        with (
+            redis_7.client(username="keda", password="secret") as client,
+            pytest.raises(redis.ResponseError),
+        ):
+            new_scaler(client, asked).wanted(0)
+        admin.execute_command("ACL", "DELUSER", "keda")
 
 
 def test_scaler_takes_no_worker_away_while_prometheus_reaches_none(

@@ -43,8 +43,8 @@ def copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(FOLDER, tmp_path / "kubernetes"))
 
 
-def set_in(folder: Path, name: str, value: str) -> None:
-    path = folder / "settings.env"
+def set_in(folder: Path, name: str, value: str, file: str = "settings.env") -> None:
+    path = folder / file
     text = re.sub(rf"(?m)^{name}=.*\n", "", path.read_text())
     path.write_text(f"{text}{name}={value}\n")
 
@@ -95,7 +95,7 @@ def test_kubernetes_password_is_a_mounted_file_that_can_be_rotated(
 
 def test_kubernetes_grace_is_longer_than_the_workers_own(pod: dict[str, Any]) -> None:
     grace = settings_of(FOLDER).shutdown_grace
-    assert pod["terminationGracePeriodSeconds"] >= grace + MARGIN
+    assert pod["terminationGracePeriodSeconds"] >= grace + 10
 
 
 def test_kubernetes_grace_follows_from_the_setting(copy: Path) -> None:
@@ -216,6 +216,20 @@ def test_kubernetes_scaler_looks_at_every_place_of_an_order(copy: Path) -> None:
         "listLength": "100",
         "activationListLength": "0",
     }
+
+
+def test_kubernetes_scaler_has_its_numbers_from_one_file(copy: Path) -> None:
+    set_in(copy, "PROMETHEUS_URL", "http://prometheus.example", "scaling.env")
+    set_in(copy, "MAX_REPLICAS", "20", "scaling.env")
+    set_in(copy, "MIN_REPLICAS", "2", "scaling.env")
+    derive(copy).write(copy)
+    resources = render(copy)
+    scaled = resources["ScaledObject"]["spec"]
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (2, 20)
+    assert scaled["triggers"][0]["metadata"]["serverAddress"] == "http://prometheus.example"
+    rules = str(resources["PrometheusRule"])
+    assert "absent(up" in rules
+    assert "keda_scaler_metrics_value" not in rules, "a worker always runs: none is an alert"
 
 
 @pytest.mark.parametrize(
