@@ -77,6 +77,45 @@ QUEUES = (
         "FulfillmentOrdersUnaccounted", "the books balance", "5m", one("orders_unaccounted", "0x20")
     ),
     Case(
+        "FulfillmentQueueRolledBack",
+        "of two queues, one came back older; it was seen by one of two workers",
+        "20m",
+        counted("fulfillment_queue_rollbacks_total", "0x10 1x60", 'queue="rush"')
+        | one("fulfillment_queue_rollbacks_total", "0x60", 'queue="rush"', instance="b")
+        | one("fulfillment_queue_rollbacks_total", "0x60", 'queue="orders"'),
+        (
+            Fires(
+                "Redis has fewer orders of rush than workers have seen before: it was flushed, or "
+                "came back with older data.",
+                {"queue": "rush"},
+            ),
+        ),
+    ),
+    Case(
+        "FulfillmentQueueRolledBack",
+        "seen before Prometheus saw the worker for the first time",
+        "20m",
+        counted("fulfillment_queue_rollbacks_total", "_x10 1x60", started="299x60"),
+        (
+            Fires(
+                "Redis has fewer orders than workers have seen before: it was flushed, or came "
+                "back with older data."
+            ),
+        ),
+    ),
+    Case(
+        "FulfillmentQueueRolledBack",
+        "Redis keeps what it has",
+        "20m",
+        counted("fulfillment_queue_rollbacks_total", "0x60"),
+    ),
+    Case(
+        "FulfillmentQueueRolledBack",
+        "long ago",
+        "50m",
+        counted("fulfillment_queue_rollbacks_total", "0x5 1x60"),
+    ),
+    Case(
         "FulfillmentQueueGrowing",
         "five come for each that goes",
         "40m",

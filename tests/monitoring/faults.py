@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from typing import NamedTuple
@@ -106,6 +107,36 @@ def stop_redis(scene: Scene) -> None:
 
 def start_redis(scene: Scene) -> None:
     scene.redis.start()
+
+
+def restore_older_data(scene: Scene) -> None:
+    """Redis comes back with the append-only file of 200 orders before."""
+    kept, older = scene.folder / "appendonlydir", scene.folder / "older"
+    scene.redis.stop()
+    shutil.copytree(kept, older)
+    scene.redis.start()
+    ids = scene.place(200)
+    wait_until_all(scene.redis, [{"order_id": order_id} for order_id in ids])
+    (scene.folder / "lost").write_text("\n".join(ids))
+    # The worker has seen that they were received.
+    sampled = scene[scene.ports[0]].scrape()["fulfillment_queue_sample_timestamp_seconds"]
+    eventually(
+        lambda: (
+            scene[scene.ports[0]].scrape()["fulfillment_queue_sample_timestamp_seconds"] > sampled
+        ),
+        what="the queue is surveyed",
+    )
+    scene.redis.stop()
+    shutil.rmtree(kept)
+    older.rename(kept)
+    scene.redis.start()
+
+
+def place_again(scene: Scene) -> None:
+    """As the runbook says."""
+    orders = [{"order_id": each} for each in (scene.folder / "lost").read_text().split()]
+    scene.push(orders)
+    wait_until_all(scene.redis, orders)
 
 
 def hold_unseen(scene: Scene) -> None:
@@ -266,6 +297,14 @@ FAULTS: tuple[Fault, ...] = (
         alerts=("FulfillmentOrdersUnaccounted",),
         inject=delete_what_is_held,
         heal=place_again_and_write_off,
+    ),
+    Fault(
+        name="older",
+        what="Redis is started with an older append-only file",
+        mend="the lost orders are placed again",
+        alerts=("FulfillmentQueueRolledBack",),
+        inject=restore_older_data,
+        heal=place_again,
     ),
     Fault(
         name="missing",

@@ -62,3 +62,19 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
                 "runbook_url": f"{target.runbooks}#{self.anchor}",
             },
         }
+
+
+def happened(target: Target, counter: str, window: str) -> str:
+    """Whether it was counted in the window, also by a worker that Prometheus has met only since.
+
+    `increase` starts at the first scrape, and what a worker counts before that would be missed:
+    one that has just started is the very one to find the orders of another that died.
+    """
+    counted = target.of(counter)
+    # The processes of a supervisor come and go, but what it counts does so only with itself.
+    started = target.of("process_start_time_seconds", 'process=~"|supervisor"')
+    age = f"time() - {started} < {target.seconds(window)}"
+    return (
+        f"sum without ({A}) (increase({counted}[{target.window(window)}])) > 0\nor\n"
+        f"sum without ({A}) ({counted} and on (job, instance) {age}) > 0"
+    )

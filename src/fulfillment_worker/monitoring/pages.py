@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.monitoring.alert import QUEUE, WORKER, A, Alert, Severity
+from fulfillment_worker.monitoring.alert import QUEUE, WORKER, A, Alert, Severity, happened
 from fulfillment_worker.monitoring.target import Target, quoted
 
 ERRORS = "job:order_errors_per_orders_processed:ratio_rate"
@@ -74,6 +74,10 @@ def _unaccounted(target: Target) -> str:
     return f"{target.of('job:orders_unaccounted:max')} > 0"
 
 
+def _rolled_back(target: Target) -> str:
+    return happened(target, "fulfillment_queue_rollbacks_total", "30m")
+
+
 PAGES: tuple[Alert, ...] = (
     Alert(
         name="FulfillmentErrorBudgetBurningFast",
@@ -136,5 +140,14 @@ PAGES: tuple[Alert, ...] = (
         summary="Orders may be lost: some customers would never get what they ordered.",
         description=f"{{{{ $value }}}} orders{QUEUE} were received and are in no place and in no "
         "end.",
+    ),
+    Alert(
+        name="FulfillmentQueueRolledBack",
+        severity=Severity.PAGE,
+        expr=_rolled_back,
+        wait="",
+        summary="Orders may be lost, and others run twice: Redis came back with older data.",
+        description=f"Redis has fewer orders{QUEUE} than workers have seen before: it was flushed, "
+        "or came back with older data.",
     ),
 )

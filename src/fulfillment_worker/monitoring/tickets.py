@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.monitoring.alert import QUEUE, WORKER, A, Alert, Severity
+from fulfillment_worker.monitoring.alert import QUEUE, WORKER, A, Alert, Severity, happened
 from fulfillment_worker.monitoring.pages import (
     COMPLETED,
     DEPTH,
@@ -101,22 +101,6 @@ def _dead(target: Target) -> str:
 
 def _orphaned(target: Target) -> str:
     return happened(target, "orders_recovered_total", "30m")
-
-
-def happened(target: Target, counter: str, window: str) -> str:
-    """Whether it was counted in the window, also by a worker that Prometheus has met only since.
-
-    `increase` starts at the first scrape, and what a worker counts before that would be missed:
-    one that has just started is the very one to find the orders of another that died.
-    """
-    counted = target.of(counter)
-    # The processes of a supervisor come and go, but what it counts does so only with itself.
-    started = target.of("process_start_time_seconds", 'process=~"|supervisor"')
-    age = f"time() - {started} < {target.seconds(window)}"
-    return (
-        f"sum without ({A}) (increase({counted}[{target.window(window)}])) > 0\nor\n"
-        f"sum without ({A}) ({counted} and on (job, instance) {age}) > 0"
-    )
 
 
 def _redis_errors(target: Target) -> str:

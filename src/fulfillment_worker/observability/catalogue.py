@@ -207,6 +207,15 @@ ORDERS_UNACCOUNTED = Spec(
     help="Orders received that are in no place and in no end; 0 unless an order was lost.",
     why="The promise of the project, as a number. Anything but 0 is an emergency.",
 )
+QUEUE_ROLLBACKS = Spec(
+    name="fulfillment_queue_rollbacks_total",
+    kind=Kind.COUNTER,
+    per_queue=True,
+    help="Times that a worker saw Redis with fewer orders than before: it was flushed, or came "
+    "back with older data.",
+    why="Orders may be missing, or run twice, and no other metric tells: the books went back with "
+    "the orders. Each worker counts it, so two workers count one loss as 2.",
+)
 ORDER_LAST_PROCESSED = Spec(
     name="order_last_processed_timestamp_seconds",
     kind=Kind.GAUGE,
@@ -347,6 +356,7 @@ CATALOGUE: tuple[Spec, ...] = (
     QUEUE_OLDEST_ORDER,
     QUEUE_SAMPLE,
     ORDERS_UNACCOUNTED,
+    QUEUE_ROLLBACKS,
     ORDER_LAST_PROCESSED,
     WORKER_LAST_LOOP,
     WORKER_STATE,

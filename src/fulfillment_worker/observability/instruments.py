@@ -71,6 +71,10 @@ class Instruments:
         """The child for a queue; the same for all where the metric has no such label."""
         return self.gauge(spec, *((queue,) if self._queues else ()))
 
+    def queue_counter(self, spec: Spec, queue: str) -> Counter:
+        """Likewise the child of a counter."""
+        return self.counter(spec, *((queue,) if self._queues else ()))
+
     def _make(self, spec: Spec) -> None:
         labels, registry = self._labels(spec), self._registry
         match spec.kind:

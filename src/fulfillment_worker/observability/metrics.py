@@ -90,6 +90,9 @@ class Metrics:
         self._bind_redis(instruments)
         self._bind_worker(instruments)
         self._queues = {queue: _queue_gauges(instruments, queue) for queue in queues}
+        self._rolled_back = {
+            queue: instruments.queue_counter(c.QUEUE_ROLLBACKS, queue).inc for queue in queues
+        }
         instruments.gauge(c.WORKER_SLOTS).set(slots)
         instruments.gauge(c.BUILD_INFO, version, revision).set(1)
         for queue, gauges in self._queues.items():
@@ -238,7 +241,9 @@ class Metrics:
                     self._opened[event.cause]()
             case SpansExported():
                 self._spans_sent(event)
-            case LeaseLost() | QueueLost() | QueueRegained() | QueueRolledBack():
+            case QueueRolledBack():
+                self._rolled_back[event.queue]()
+            case LeaseLost() | QueueLost() | QueueRegained():
                 pass  # the orders that it concerns are told one by one; probes and logs tell why
             case CollectorLost() | CollectorRegained() | ShortageChanged():
                 pass  # the counts of spans tell; so do the slots and threads in use

@@ -234,5 +234,5 @@ def test_a_gauge_says_how_it_is_merged(spec: object) -> None:
     """A default would be wrong for some, and silently so."""
     assert isinstance(spec, type(CATALOGUE[0]))
     assert spec.kind is not Kind.GAUGE or spec.merge or spec.merging is Merge.EACH
-    if spec.per_queue:
+    if spec.per_queue and spec.kind is Kind.GAUGE:
         assert spec.merging is not Merge.SUM, "every process sees the same queue"

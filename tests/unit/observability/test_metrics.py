@@ -28,6 +28,7 @@ from fulfillment_worker.core.events import (
     ProcessCrashed,
     QueueLost,
     QueueRegained,
+    QueueRolledBack,
     QueueSurveyed,
 )
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
@@ -175,6 +176,16 @@ def test_the_queue_label_exists_only_with_several_queues() -> None:
     assert value(metrics, "orders_received_total") == 0
 
 
+def test_rollbacks_of_a_queue_are_counted_by_its_name() -> None:
+    metrics = new_metrics("orders", "express")
+    name = "fulfillment_queue_rollbacks_total"
+    assert value(metrics, name, queue="express") == 0
+    metrics.observe(QueueRolledBack("express", before=9, now=4))
+    assert value(metrics, name, queue="express") == 1
+    assert value(metrics, name, queue="orders") == 0
+    assert value(metrics, "fulfillment_observer_faults_total") == 0
+
+
 def test_commands(metrics: Metrics) -> None:
     metrics.observe(CommandSent("exchange", True, 0.002))
     metrics.observe(CommandSent("exchange", False, None))
@@ -257,6 +268,7 @@ _events = st.one_of(
     st.builds(OrderInvalid, st.text(), st.text(), st.integers(), st.text()),
     st.builds(CommandSent, st.text(), st.booleans(), _numbers),
     st.builds(QueueSurveyed, st.text(), st.just(survey())),
+    st.builds(QueueRolledBack, st.text(), st.integers(), st.integers()),
     st.text(),
     st.none(),
 )

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.monitoring.dashboards.panel import INSTANCE, Panel, Query, Row, Unit, warn
+from fulfillment_worker.monitoring.dashboards.panel import (
+    INSTANCE,
+    Colour,
+    Panel,
+    Query,
+    Row,
+    Step,
+    Unit,
+    warn,
+)
 
 _COMMANDS = "fulfillment_redis_commands_total"
 _DURATION = "fulfillment_redis_command_duration_seconds"
@@ -57,6 +66,23 @@ REDIS = Row(
             ),
             steps=warn(0.05),
             highest=1,
+        ),
+        Panel(
+            title="Redis rollbacks",
+            runbooks=("FulfillmentQueueRolledBack",),
+            unit=Unit.COUNT,
+            shows="Times that a worker saw Redis with fewer orders than before, since the point "
+            "before. Each worker counts it.",
+            do="Anything but 0: Redis was flushed, or came back with older data. Orders may be "
+            "lost, and others run twice: follow the runbook.",
+            queries=(
+                Query(
+                    "sum by (queue) (increase(fulfillment_queue_rollbacks_total{worker_queue}"
+                    "[$__rate_interval]))",
+                    "rollbacks {{queue}}",
+                ),
+            ),
+            steps=(Step(1, Colour.RED),),
         ),
     ),
 )
