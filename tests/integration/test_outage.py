@@ -15,6 +15,7 @@ from tests.support.eventually import eventually
 from tests.support.orders import bodies, books, dead_letters, place, wait_until_all
 from tests.support.process import run_cli
 from tests.support.redis_server import RedisServer, length, wait_for_status
+from tests.support.refusing import DENIED, refusing, reset
 from tests.support.worker import FULFIL_ALL, RunningWorker
 
 Start = Callable[..., RunningWorker]
@@ -365,6 +366,22 @@ def test_a_password_that_was_changed(new_redis: NewRedis, run_worker: Start) -> 
     wait_for_readyz(worker, 200)
     assert "hunter2" not in worker.output
     assert "rotated" not in worker.output
+
+
+def test_protected_mode_is_named_by_all_and_logged_once(run_worker: Start) -> None:
+    """The server says it to each connection and hangs up, which may be seen as a reset."""
+    with refusing(DENIED, reset) as server:
+        url = f"redis://127.0.0.1:{server.port}/0"
+        worker = run_worker(url)
+        wait_for_readyz(worker, 503, "protected mode")
+        tried = len(server.refused)
+        eventually(lambda: len(server.refused) >= tried + 5, what="five more attempts")
+        (told,) = worker.events("redis_lost")
+        assert "is in protected mode" in told["error"]
+        for command in ("queue", "doctor"):
+            done = run_cli(command, "--redis-url", url)
+            assert done.returncode == 1
+            assert "is in protected mode" in done.stdout + done.stderr
 
 
 def test_a_user_without_the_permissions(new_redis: NewRedis, run_worker: Start) -> None:

@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.queue.errors import code_of
 from fulfillment_worker.queue.login import Login, lacks_hello
 from fulfillment_worker.queue.tls import TlsError, context, explained
 from fulfillment_worker.queue.wire import PATIENCE, Wire
@@ -113,7 +114,8 @@ async def _wrong_protocol(
 ) -> TlsError | None:
     """Why nothing was understood, where one side speaks TLS and the other doesn't."""
     # A server that has answered understood.
-    if isinstance(at, str) or not (wire.broken or isinstance(error, OSError)):
+    answered = code_of(error) or not (wire.broken or isinstance(error, OSError))
+    if isinstance(at, str) or answered:
         return None
     if wire.transport.get_extra_info("ssl_object"):
         return TlsError(_hung_up(url)) if wire.broken else None

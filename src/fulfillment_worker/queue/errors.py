@@ -47,6 +47,11 @@ _EXPLANATIONS = {
         "or name a file with it in FULFILLMENT_REDIS_PASSWORD_FILE"
     ),
     "WRONGPASS": "refused the user name or the password: correct them in {where}",
+    "DENIED": (
+        "is in protected mode, and takes nobody from another host: give it a password "
+        "(requirepass), and name it in {where}; or, on a private network, set protected-mode no"
+    ),
+    "MAXCLIENTS": "takes no more connections: raise its maxclients, or close some",
     "NOPERM": "does not permit this user a command: {}",
     "UNKNOWN": "does not know a command that is needed (was it renamed?): {}",
     "LOADING": "is loading its data; it will answer when that is done",
@@ -76,12 +81,13 @@ _CLASSES = {
     AskError: "ASK",
     TryAgainError: "TRYAGAIN",
 }
-# Without a code: what a script may not do, by the words of Redis 7.0, and of later ones.
+# Without a code, by the words: what a script may not do has those of Redis 7.0, and of later ones.
 _WORDS = (
     ("NOPERM", re.compile(r"user executing the script|acl failure|no permissions? to", re.I)),
     ("UNKNOWN", re.compile(r"unknown (redis )?(command|subcommand)", re.I)),
     ("NOAUTH", re.compile(r"authentication required|must be called with the client already", re.I)),
     ("WRONGPASS", re.compile(r"invalid password|without any password configured", re.I)),
+    ("MAXCLIENTS", re.compile(r"max number of clients", re.I)),
 )
 
 
@@ -94,7 +100,7 @@ def code_of(error: BaseException) -> str:
     found = _CODE.search(text)
     if found:
         return found[1]
-    if isinstance(error, ResponseError | AuthenticationError):
+    if isinstance(error, RedisError):
         return next((code for code, words in _WORDS if words.search(text)), "")
     return ""
 

@@ -73,14 +73,17 @@ class Wire(asyncio.Protocol):
         """Send all, and return the answers; what was refused is returned as its error.
 
         Raises TimeoutError where one takes longer than patience after the one before, and why the
-        wire broke where it did.
+        wire broke where it did. Where the last reply was a refusal, that is why: a server that
+        takes nobody (protected mode, too many clients) says so once, and hangs up.
         """
         replies: list[Any] = []
         for answer in self.send(*commands):
             try:
                 replies.append(await by(PATIENCE, answer, self))
-            except RedisError as error:
-                if self.broken:
+            except (RedisError, OSError) as error:
+                if self.broken and replies and isinstance(replies[-1], Exception):
+                    raise replies[-1] from error
+                if self.broken or not isinstance(error, RedisError):
                     raise
                 replies.append(error)
         return replies
@@ -92,7 +95,7 @@ class Wire(asyncio.Protocol):
         try:
             while (reply := self._reader.gets()) is not _NOTHING_YET:
                 self._take(reply)
-        except (InvalidResponse, RedisConnectionError) as error:
+        except RedisError as error:
             self._break(error)
             self.transport.abort()
 
@@ -110,6 +113,8 @@ class Wire(asyncio.Protocol):
                 self.hear(reply)
             return
         if not self._waiting:
+            if isinstance(reply, Exception):  # A server that takes nobody need not be asked.
+                raise reply
             raise RedisConnectionError("it said what nobody had asked for")
         answer = self._waiting.popleft()
         if answer.done():  # given up

@@ -31,6 +31,12 @@ _IN_A_SCRIPT = "Error running script (call to f_a1): @user_script:355: @user_scr
         (ResponseError("ROOMY is no code"), "refused: ROOMY is no code"),
         (parse_error("NOAUTH HELLO must be called"), "needs a password, and none was given"),
         (parse_error("WRONGPASS invalid"), "refused the user name or the password"),
+        (parse_error("DENIED Redis is running in"), "is in protected mode, and takes nobody from"),
+        (parse_error("ERR max number of clients reached"), "takes no more connections"),
+        (
+            parse_error("ERR max number of clients + cluster connections reached"),
+            "takes no more connections",
+        ),
         (parse_error("LOADING Redis is"), "is loading its data"),
         (parse_error("MASTERDOWN Link with"), "is a replica without its primary"),
         (parse_error("MISCONF Redis is"), "takes no writes, since it can't save them to disk"),
