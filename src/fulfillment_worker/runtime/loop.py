@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import select
-import selectors
 import sys
 import threading
 from collections.abc import Coroutine
@@ -18,8 +17,6 @@ _R = TypeVar("_R")
 _LAST_CHANCE = 0.5
 """Seconds in which handlers that were given up may still end, before the process leaves them."""
 _STOPPED = "it goes on, and nothing is lost; find what calls loop.stop() in the handler's code"
-_MOST_OF_SELECT = 1024
-"""The first number of a file that select(2) can't wait for."""
 
 
 def run_loop(main: Coroutine[Any, Any, int]) -> tuple[int, bool]:
@@ -58,27 +55,14 @@ def _run_through(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, _R])
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    if not hasattr(selectors, "EpollSelector"):  # not Linux
+    if not hasattr(select, "epoll"):  # not Linux
         return asyncio.new_event_loop()
-    selector = _PreciseSelector()
+    # Its class can't even be made elsewhere.
+    from fulfillment_worker.runtime.precise_selector import PreciseSelector  # noqa: PLC0415
+
+    selector = PreciseSelector()
     forks.keep_loop(selector)
     return asyncio.SelectorEventLoop(selector)
-
-
-class _PreciseSelector(selectors.EpollSelector):
-    """Waits to the microsecond.
-
-    Epoll rounds each wait up to whole milliseconds, so that a handler which waits for 10 ms would
-    take 10.5 on average.
-    """
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """See selectors.BaseSelector."""
-        if timeout is not None and timeout > 0 and self.fileno() < _MOST_OF_SELECT:
-            # An epoll can be waited for as any file can.
-            select.select([self], [], [], timeout)
-            timeout = 0
-        return super().select(timeout)
 
 
 async def _goes_on() -> bool:
