@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition, parser
 
-from fulfillment_worker.core.events import OrdersReceived, QueueSurveyed
+from fulfillment_worker.core.events import OrdersReceived, QueueRolledBack, QueueSurveyed
 from fulfillment_worker.observability.catalogue import CATALOGUE
 from fulfillment_worker.observability.merge import Seat, merge, retire
 from fulfillment_worker.observability.merged import Merged
@@ -67,6 +67,18 @@ def test_counters_and_histograms_are_added_up_with_the_supervisors_own() -> None
     assert merged.families[name][key(f"{name}_count", status="success")] == 2
     assert merged.families[name][key(f"{name}_bucket", status="success", le="0.025")] == 2
     assert merged.families[name][key(f"{name}_bucket", status="success", le="0.01")] == 0
+
+
+def test_counter_of_a_queue_is_added_up_by_its_name_and_outlives_the_process() -> None:
+    queues = ("orders", "rush")
+    name = "fulfillment_queue_rollbacks_total"
+    first, second, gone = (new_metrics(*queues) for _ in range(3))
+    for metrics in (first, second, gone):
+        metrics.observe(QueueRolledBack("rush", before=9, now=4))
+    seats = running(first), running(second), Seat(gone=retire(Snapshot(), take(gone.registry)))
+    merged = fleet(*seats, own=new_metrics(*queues))
+    assert at(merged, name, queue="rush") == 3
+    assert at(merged, name, queue="orders") == 0
 
 
 def test_what_a_process_counted_stays_when_it_has_ended() -> None:
