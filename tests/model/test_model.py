@@ -102,7 +102,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     "a begin that handles the fulfilled again": [
         ("if status == 'fulfilled' then\n", "if false then\n")
     ],
-    "claims that are not booked": [("      booked.received = booked.received + 1\n", "")],
+    "claims that are not booked": [("    booked.received = booked.received + taken\n", "")],
     "an orphan that is not counted": [("  entry.orphanings = entry.orphanings + 1\n", "")],
     "a trip number that isn't checked": [
         ("if book(6) ~= trip.number - 1 then return {STALE, NOW} end\n", "")

@@ -28,15 +28,14 @@ from fulfillment_worker.queue.shared import QueueLine, Shared
 from fulfillment_worker.queue.trips import Heard, told
 from fulfillment_worker.queue.wire import PATIENCE
 
-_PARTS = (
-    *("common", "entries", "clock", "outcomes", "start", "begin"),
-    *("reading", "ids", "reap", "claim", "survey"),
-)
+# Most trips find no orphans: then its functions aren't made.
+_RECOVERY = scripts.Seldom("recovery", ("reading", "ids", "reap"))
+_PARTS = ("common", "entries", "clock", "outcomes", "start", "begin", _RECOVERY, "claim", "survey")
 EXCHANGE = scripts.load("exchange", *_PARTS)
 STAND_BY = scripts.load("stand_by", "common", "start", "reading")
 HOLDINGS = scripts.load("holdings", "common", "clock")
 HEARTBEAT = scripts.load("heartbeat", "common")
-RELEASE = scripts.load("release", "common", "entries", "clock", "reading", "ids", "reap")
+RELEASE = scripts.load("release", "common", "entries", "clock", _RECOVERY)
 RIGHTS = scripts.load("rights", "common", "preflight")
 GREET = scripts.load("greet", "common", "preflight", "clock")
 

@@ -44,7 +44,7 @@ local function take(first_delivery, packed)
   unstored[#unstored + 1] = whole(first_delivery + #claimed)
   unstored[#unstored + 1] = packed
   claimed[#claimed + 1] = packed
-  count(packed)
+  moved, bytes = moved + 1, bytes + #packed -- as `count` does, once for each order
 end
 
 local leased = false
@@ -152,28 +152,28 @@ end
 
 -- From the right end of a list of this length, a chunk at a time; whether the list is empty now.
 local function take_first(list, length, room, first_delivery)
-  local header = string.format(' 0 0 %s\n', now)
+  local header, largest = string.format(' 0 0 %s\n', now), policy.max_order_bytes
+  local copy = received_before + booked.received
   while length > 0 and has_room(room) do
-    local taken = 0
-    while taken < math.min(CHUNK, length) and has_room(room) do
-      local most = math.min(CHUNK, length, taken + room - #claimed - #oversized)
+    local taken, most = 0, math.min(CHUNK, length, room - #claimed - #oversized)
+    while taken < most and bytes < most_bytes do
       local wanted = next_read(most - taken)
-      local raws = call('LRANGE', list, -taken - wanted, -taken - 1)
+      local raws = call('LRANGE', list, whole(-taken - wanted), whole(-taken - 1))
       for i = #raws, 1, -1 do
-        if not has_room(room) then break end
-        local raw, copy = raws[i], received_before + booked.received + 1
-        if #raw > policy.max_order_bytes then
+        if bytes >= most_bytes then break end
+        local raw = raws[i]
+        taken, copy = taken + 1, copy + 1
+        if #raw > largest then
           refuse({copy = copy, failures = 0, orphanings = 0, first_seen = NOW, raw = raw})
         else
           take(first_delivery, string.format('%d', copy) .. header .. raw)
           if raw == rang then rang_at = rang_at or #claimed end
         end
-        booked.received = booked.received + 1
-        taken = taken + 1
       end
     end
     store()
-    call('LTRIM', list, 0, -taken - 1)
+    call('LTRIM', list, '0', whole(-taken - 1))
+    booked.received = booked.received + taken
     length = length - taken
   end
   return length == 0

@@ -16,13 +16,13 @@ local LOOK_EVERY = 10000 -- ms between two looks for workers whose lease is lost
 local trip = cmsgpack.unpack(ARGV[3])
 
 local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
-  'trips:' .. WORKER, 'breaker:' .. WORKER, 'id_fields', 'next_due', 'head',
-  'clock', 'steps', 'retry_steps', 'looked')
+  'trips:' .. WORKER, 'breaker:' .. WORKER, 'id_fields', 'next_due',
+  'clock', 'steps', 'retry_steps')
 local function book(i) return tonumber(books[i] or 0) end
 
 if book(6) >= REAPED then return {LEASE_LOST, NOW} end
 if book(6) ~= trip.number - 1 then return {STALE, NOW} end
-local steps, may_judge = follow_clock(trip, book(11), book(12), book(13))
+local steps, may_judge = follow_clock(trip, book(10), book(11), book(12))
 if trip.holding > 0 then
   -- One that is missing was lost by Redis: what is in flight was given to nobody else.
   local lease = call('ZSCORE', LEASES, WORKER)
@@ -40,7 +40,7 @@ rang = trip.expected and trip.expected[1]
 most_bytes = math.min(trip.most_bytes, MOST_BYTES)
 local paused = books[5] == '1'
 
-if books[8] ~= policy.id_field then note_id_field(books[8]) end
+if books[8] ~= policy.id_field then recovery().note_id_field(books[8]) end
 forget_ids(trip.forget)
 fulfil_all(trip.fulfilled)
 apply_outcomes(trip.outcomes)
@@ -51,7 +51,7 @@ local leases = call('ZRANGE', LEASES, 0, trip.survey and -1 or 1, 'WITHSCORES')
 local recovered, orphaned = 0, 0
 for i = 1, #leases, 2 do
   if may_judge and leases[i] ~= WORKER and tonumber(leases[i + 1]) < NOW then
-    recovered, orphaned = reap(leases[i])
+    recovered, orphaned = recovery().reap(leases[i])
     break
   end
 end
@@ -84,9 +84,10 @@ local surveyed = {}
 if trip.survey then
   local received = received_before + booked.received
   local nothing_waits = empty and not next_due and no_suspects
-  if math.abs(NOW - book(14)) >= LOOK_EVERY then find_lost_leases(leases) end
+  local looked, noted_head = unpack(call('HMGET', BOOKS, 'looked', 'head'))
+  if math.abs(NOW - (looked or 0)) >= LOOK_EVERY then recovery().find_lost_leases(leases) end
   local in_flight = sum_in_flight(leases, own)
-  local waiting, retrying, dead, since, head = survey(received, nothing_waits, in_flight, books[10])
+  local waiting, retrying, dead, since, head = survey(received, nothing_waits, in_flight, noted_head)
   if retry_due then since = math.min(since, next_due) end
   surveyed = {
     waiting, in_flight, retrying, dead, since,
@@ -94,7 +95,7 @@ if trip.survey then
   }
   if call('ZADD', WORKERS, now, WORKER) == 1 then
     for _, silent in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', NOW - SILENT_FOR)) do
-      forget(silent)
+      recovery().forget(silent)
     end
   end
 end
@@ -105,10 +106,10 @@ if trip.breaker_open ~= (books[7] == '1') then
     call('HDEL', BOOKS, 'breaker:' .. WORKER)
   end
 end
-call('HSET', BOOKS, 'trips:' .. WORKER, whole(trip.number), 'clock', may_judge and now or books[11])
+call('HSET', BOOKS, 'trips:' .. WORKER, whole(trip.number), 'clock', may_judge and now or books[10])
 if trip.number == 1 then call('HSET', BOOKS, 'lease:' .. WORKER, whole(policy.lease)) end
-if not next_due and book(13) ~= steps then call('HSET', BOOKS, 'retry_steps', whole(steps)) end
-if trip.leaving then forget(WORKER) end
+if not next_due and book(12) ~= steps then call('HSET', BOOKS, 'retry_steps', whole(steps)) end
+if trip.leaving then recovery().forget(WORKER) end
 
 close_books()
 

@@ -1,4 +1,5 @@
 -- Orders whose worker's lease ran out go back to the queue, or, after max_orphanings, to the dead.
+-- What scripts call of this is returned at the end, by `recovery` (see redis_queue.py).
 
 local PARTS = 16 -- into which suspects are divided when their worker is gone
 
@@ -125,3 +126,7 @@ local function reap(worker)
   end
   return moved, dead
 end
+
+return {
+  reap = reap, find_lost_leases = find_lost_leases, forget = forget, note_id_field = note_id_field,
+}

@@ -6,5 +6,5 @@
 -- What remembers that it was reaped is forgotten with it in time.
 call('ZADD', WORKERS, 'NX', now, WORKER)
 read_shift()
-local recovered, orphaned = reap(WORKER)
+local recovered, orphaned = recovery().reap(WORKER)
 return {recovered, orphaned, call('HLEN', IN_FLIGHT)}
