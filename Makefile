@@ -20,7 +20,7 @@ bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz fuzz-decode replacements prove-books dist bench bench-peers bench-more bench-docs prove-alerts prove-scaling panels monitoring kubernetes check-kubernetes format image prove-image lock
+.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz fuzz-decode replacements prove-books dist bench bench-peers bench-more bench-docs prove-alerts prove-scaling panels monitoring kubernetes check-kubernetes format image prove-image lock lock-peers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,3 +123,6 @@ prove-image: ## Build the image from an empty Debian and run orders through it, 
 
 lock: ## Rewrite requirements/*.txt; ARGS="--upgrade" takes newer versions
 	@scripts/lock $(ARGS)
+
+lock-peers: ## Rewrite benchmarks/peers/locks/: the newest of the workers that make bench-peers measures
+	@scripts/lock-peers

@@ -20,7 +20,7 @@ def main(given: Sequence[str]) -> None:
     if not source.exists():
         raise SystemExit(f"{source} is not there: run make bench-peers first")
     target = given[0] if given else str(ROOT / "docs" / "performance.svg")
-    python = python_environment("plot", ("matplotlib",)) / "bin" / "python"
+    python = python_environment("plot", ROOT / "requirements" / "panels.txt") / "bin" / "python"
     subprocess.run([str(python), str(PROGRAMS / "plot.py"), str(source), target], check=True)
     print(target)
 

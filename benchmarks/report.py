@@ -41,7 +41,7 @@ def _fill(place: re.Match[str]) -> str:
             f"load {machine['load']} at the end",
         ]
     )
-    return f"{place[1]}\n{told.read_text()}\n{where}.\n{place[3]}"
+    return f"{place[1]}\n{told.read_text()}\nMeasured on {machine['date']}: {where}.\n{place[3]}"
 
 
 if __name__ == "__main__":

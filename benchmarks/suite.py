@@ -2,13 +2,12 @@
 
     .venv/bin/python -m benchmarks.suite [--rounds N] [--scale N]
 
-BullMQ takes part where it can be installed (Node and npm), Sidekiq where it is installed.
+BullMQ takes part where npm can install it, Sidekiq where `make bench-peers` has installed it.
 --scale multiplies the numbers of orders, in percent.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from functools import partial
 
@@ -31,14 +30,13 @@ from benchmarks.peers.peers import PEERS
 
 DEFAULT, BEST = 50, 1000
 ORDERS, PICKUPS = 40_000, 120
-_PROGRAMS = {"BullMQ": ("node", "npm"), "Sidekiq": ("sidekiq",)}
 
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure and print; the figures of all rounds go to suite.json."""
     report = Report("suite")
     told = arguments("suite", given, rounds=3, scale=100)
-    peers = at_hand()
+    peers = [peer for peer in PEERS if peer.is_at_hand()]
     orders = max(2000, ORDERS * told.scale // 100)
     found = {
         "noop": _noop(report, peers, orders, told.rounds),
@@ -47,15 +45,6 @@ def main(given: Sequence[str] | None = None) -> None:
         "recovery": _recovery(report),
     }
     report.save({"orders": orders, **found})
-
-
-def at_hand() -> list[Peer]:
-    """The peers whose programs are on this machine."""
-    return [
-        peer
-        for peer in PEERS
-        if all(shutil.which(program) for program in _PROGRAMS.get(peer.name, ("",)))
-    ]
 
 
 def _noop(report: Report, peers: Sequence[Peer], orders: int, rounds: int) -> dict[str, object]:

@@ -41,6 +41,7 @@ def resident(pid: int) -> int:
 def described() -> dict[str, object]:
     """What the figures depend on, for the record."""
     return {
+        "date": time.strftime("%Y-%m-%d"),
         "cores": len(CORES),
         "cpu": _cpu_model(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),

@@ -53,11 +53,14 @@ def who(peers: Sequence[Peer], versions: dict[str, str]) -> str:
     """Who takes part, how it is set, and what it promises."""
     ours, naive = Ours(), Naive()
     return table(
-        ["worker", "version", "settings", "delivery"],
+        ["worker", "version", "newest on", "settings", "delivery"],
         [
-            [ours.name, "this", f"defaults, or --concurrency {BEST}", ours.guarantee],
-            [naive.name, "", naive.settings, naive.guarantee],
-            *[[peer.name, versions[peer.name], peer.settings, peer.guarantee] for peer in peers],
+            [ours.name, "this", "", f"defaults, or --concurrency {BEST}", ours.guarantee],
+            [naive.name, "", "", naive.settings, naive.guarantee],
+            *[
+                [peer.name, versions[peer.name], peer.newest_on(), peer.settings, peer.guarantee]
+                for peer in peers
+            ],
         ],
     )
 

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 
 from benchmarks.kit.ground import Ground
 from benchmarks.kit.machine import WORKER_CORE, on_core
 from benchmarks.kit.progress import Progress, marked
 from benchmarks.kit.subject import PROGRAMS, Work, produced
-from benchmarks.peers.install import node_environment, python_environment, system_packages
+from benchmarks.peers.install import (
+    LOCKS,
+    day_of_sid,
+    in_sidekiq_system,
+    is_sidekiq_installed,
+    locked_on,
+    node_environment,
+    python_environment,
+    sidekiq_system,
+)
 from tests.support.process import RunningProcess
 
 _FOLDER = PROGRAMS / "peers"
 _VERSION_OF = "import sys, importlib.metadata as m; print(m.version(sys.argv[1]))"
+_SIDEKIQ_VERSION = """
+require "sidekiq"
+yjit = RubyVM::YJIT.enabled? ? " with YJIT" : ""
+puts "#{Sidekiq::VERSION}, Ruby #{RUBY_VERSION}#{yjit}"
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +54,17 @@ class Peer:
         """Where it is; installs it if need be."""
         raise NotImplementedError
 
+    def is_at_hand(self) -> bool:
+        """Whether `make bench` takes it in: it is known to many, and needs no long installation."""
+        return False
+
     def version(self) -> str:
-        """As its package says."""
+        """As its package says, with that of what runs it where that is its own."""
         raise NotImplementedError
+
+    def newest_on(self) -> str:
+        """The day on which there was no newer version."""
+        return locked_on()
 
     def worker_command(self, at_once: int) -> list[str]:
         """How its worker is started."""
@@ -78,23 +103,26 @@ class Peer:
 
 @dataclass(frozen=True, kw_only=True)
 class PythonPeer(Peer):
-    """packages: for pip; the first is the peer. module: in programs/peers.
+    """name: that of its package, too. module: in programs/peers.
 
     worker: the words of the command after the folder of programs, given how many at once.
     """
 
-    packages: tuple[str, ...]
     module: str
     worker: Callable[[int], list[str]]
 
+    @property
+    def lock(self) -> Path:
+        """What it is made of."""
+        return LOCKS / f"{self.name.lower()}.txt"
+
     def install(self) -> Path:
         """See Peer."""
-        return python_environment(self.name.lower(), self.packages)
+        return python_environment(self.name.lower(), self.lock)
 
     def version(self) -> str:
         """See Peer."""
-        package = self.packages[0].partition("[")[0]
-        return _output(str(self.install() / "bin" / "python"), "-c", _VERSION_OF, package)
+        return _output(str(self.install() / "bin" / "python"), "-c", _VERSION_OF, self.name)
 
     def worker_command(self, at_once: int) -> list[str]:
         """See Peer."""
@@ -109,48 +137,68 @@ class PythonPeer(Peer):
 
 @dataclass(frozen=True, kw_only=True)
 class BullMQ(Peer):
-    """Node's."""
+    """Node's, by a Node of its own."""
 
     def install(self) -> Path:
         """See Peer."""
-        return node_environment("bullmq", ("bullmq", "ioredis"))
+        return node_environment("bullmq")
+
+    def is_at_hand(self) -> bool:
+        """See Peer."""
+        return shutil.which("npm") is not None
 
     def version(self) -> str:
         """See Peer."""
         package = self.install() / "node_modules" / "bullmq" / "package.json"
-        return _output("node", "-p", f"require('{package}').version")
+        version = json.loads(package.read_text())["version"]
+        return f"{version}, Node {_output(self._node(), '--version').removeprefix('v')}"
 
     def worker_command(self, at_once: int) -> list[str]:
         """See Peer."""
-        return ["node", str(_FOLDER / "bullmq_worker.js")]
+        return [self._node(), str(_FOLDER / "bullmq_worker.js")]
 
     def producer_command(self, mode: str) -> list[str]:
         """See Peer."""
-        return ["node", str(_FOLDER / "bullmq_produce.js"), mode]
+        return [self._node(), str(_FOLDER / "bullmq_produce.js"), mode]
+
+    def _node(self) -> str:
+        # The lock has one for each kind of processor; npm installs the one that fits.
+        modules = self.install() / "node_modules"
+        return str(next(modules.glob("node-linux-*")) / "bin" / "node")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sidekiq(Peer):
-    """Ruby's."""
+    """Ruby's, in a Debian sid."""
 
     def install(self) -> Path:
         """See Peer."""
-        system_packages("sidekiq:ruby-sidekiq")
-        return Path("/")
+        return sidekiq_system()
+
+    def is_at_hand(self) -> bool:
+        """See Peer."""
+        return is_sidekiq_installed()
 
     def version(self) -> str:
         """See Peer."""
-        self.install()
-        return _output("sidekiq", "--version").removeprefix("Sidekiq ")
+        return _output(*self._ruby("-e", _SIDEKIQ_VERSION))
+
+    def newest_on(self) -> str:
+        """See Peer."""
+        return day_of_sid()
 
     def worker_command(self, at_once: int) -> list[str]:
         """See Peer."""
         program = str(_FOLDER / "sidekiq_worker.rb")
-        return ["sidekiq", "-e", "production", "-c", str(at_once), "-r", program]
+        return self._ruby("/usr/bin/sidekiq", "-e", "production", "-c", str(at_once), "-r", program)
 
     def producer_command(self, mode: str) -> list[str]:
         """See Peer."""
-        return ["ruby", str(_FOLDER / "sidekiq_produce.rb"), mode]
+        return self._ruby(str(_FOLDER / "sidekiq_produce.rb"), mode)
+
+    def _ruby(self, *words: str) -> list[str]:
+        # A run's own folder is one for temporary files.
+        return in_sidekiq_system((PROGRAMS, Path(gettempdir())), *words)
 
 
 def _output(*command: str) -> str:

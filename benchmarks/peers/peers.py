@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from benchmarks.peers.peer import BullMQ, Peer, PythonPeer, Sidekiq
 
-BULLMQ = BullMQ(
-    name="BullMQ",
-    settings="concurrency 100, removeOnComplete at once, ioredis",
-    guarantee="at least once: locks of 30 s, stalled jobs are looked for every 30 s",
-    many=20_000,
-    at_once=100,
-)
-
 PEERS: tuple[Peer, ...] = (
-    BULLMQ,
+    BullMQ(
+        name="BullMQ",
+        settings="concurrency 100, removeOnComplete at once, ioredis",
+        guarantee="at least once: locks of 30 s, stalled jobs are looked for every 30 s",
+        many=20_000,
+        at_once=100,
+    ),
     Sidekiq(
         name="Sidekiq",
         settings="25 threads (100 for waiting), BasicFetch",
@@ -26,7 +24,6 @@ PEERS: tuple[Peer, ...] = (
     ),
     PythonPeer(
         name="taskiq",
-        packages=("taskiq", "taskiq-redis", "redis[hiredis]", "uvloop"),
         module="on_taskiq",
         worker=lambda at_once: [
             *("taskiq", "worker", "--workers", "1", "--log-level", "WARNING"),
@@ -39,7 +36,6 @@ PEERS: tuple[Peer, ...] = (
     ),
     PythonPeer(
         name="Dramatiq",
-        packages=("dramatiq[redis]", "hiredis"),
         module="on_dramatiq",
         worker=lambda at_once: [
             *("dramatiq", "--processes", "1", "--threads", str(at_once), "on_dramatiq"),
@@ -51,7 +47,6 @@ PEERS: tuple[Peer, ...] = (
     ),
     PythonPeer(
         name="SAQ",
-        packages=("saq[redis,hiredis]", "uvloop", "typing_extensions"),
         module="on_saq",
         worker=lambda _: ["saq", "--quiet", "on_saq.settings"],
         settings="concurrency 100, retries 3, uvloop",
@@ -61,7 +56,6 @@ PEERS: tuple[Peer, ...] = (
     ),
     PythonPeer(
         name="arq",
-        packages=("arq", "redis[hiredis]", "uvloop"),
         module="on_arq",
         worker=lambda _: [
             "python",
@@ -75,7 +69,6 @@ PEERS: tuple[Peer, ...] = (
     ),
     PythonPeer(
         name="streaq",
-        packages=("streaq", "uvloop"),
         module="on_streaq",
         worker=lambda _: ["python", "-c", "import on_streaq as on; on.worker.run_sync()"],
         settings="concurrency 100, uvloop",
@@ -85,7 +78,6 @@ PEERS: tuple[Peer, ...] = (
     ),
     PythonPeer(
         name="huey",
-        packages=("huey", "redis[hiredis]", "gevent"),
         module="on_huey",
         worker=lambda at_once: [
             *("huey_consumer", "--quiet", "--workers", str(at_once)),
@@ -98,7 +90,6 @@ PEERS: tuple[Peer, ...] = (
     ),
     PythonPeer(
         name="Celery",
-        packages=("celery[redis]", "hiredis"),
         module="on_celery",
         worker=lambda at_once: [
             *("celery", "--app", "on_celery", "worker", "--loglevel", "WARNING"),
@@ -112,7 +103,6 @@ PEERS: tuple[Peer, ...] = (
     ),
     PythonPeer(
         name="RQ",
-        packages=("rq", "hiredis"),
         module="on_rq",
         worker=lambda _: [
             *("rq", "worker", "--quiet", "--worker-class", "rq.SimpleWorker"),
