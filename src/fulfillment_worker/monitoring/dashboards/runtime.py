@@ -140,7 +140,7 @@ RUNTIME = Row(
             queries=(
                 Query("changes(process_start_time_seconds{worker}[1h])", PROCESS),
                 Query(
-                    "sum by (reason) (increase(fulfillment_worker_crashes_total{worker}[1h])) > 0",
+                    "sum by (reason) (increase(fulfillment_worker_crashes_total{worker}[1h]))",
                     "crashed: {{reason}}",
                 ),
             ),
