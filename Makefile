@@ -32,7 +32,7 @@ $(stamp): pyproject.toml requirements/dev.txt scripts/setup
 	@scripts/setup
 	@touch $@
 
-demo: setup ## Orders, a worker, an embedded Redis and a live view; ARGS="--orders 500" ends by itself
+demo: setup ## Orders, a worker, an embedded server and a live view; ARGS="--orders 500" ends by itself
 	@exec $(bin)/fulfillment-worker demo $(ARGS)
 
 test: setup system-packages lint check-kubernetes coverage ## Everything that CI checks

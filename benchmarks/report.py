@@ -38,6 +38,7 @@ def _fill(place: re.Match[str]) -> str:
             f"{machine['cores']} cores of {machine['cpu']}",
             f"Linux {machine['kernel']}",
             f"Python {machine['python']}",
+            machine["server"],
             f"load {machine['load']} at the end",
         ]
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+
+from tests.support.redis_server import binary_of
 
 _PAGE = os.sysconf("SC_PAGESIZE")
 CORES = tuple(sorted(os.sched_getaffinity(0)))
@@ -47,8 +51,18 @@ def described() -> dict[str, object]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "kernel": platform.release().split("-")[0],
         "python": platform.python_version(),
+        "server": server_version(),
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+def server_version() -> str:
+    """What the orders are in, and its version: Redis 7.0.15."""
+    told = subprocess.run(
+        [binary_of("redis-7"), "--version"], check=True, capture_output=True, text=True
+    ).stdout
+    found = re.match(r"(\w+) server v=(\S+)", told)
+    return f"{found[1]} {found[2]}" if found else told.strip()
 
 
 def _tree(pid: int) -> list[int]:

@@ -52,7 +52,7 @@ class _Cast(msgspec.Struct, frozen=True):
 
 
 def demo(settings: Settings, *, orders: int | None, rate: float, seed: int | None) -> int:
-    """Show the worker at work on the embedded Redis of the settings; returns the exit code.
+    """Show the worker at work on the embedded server of the settings; returns the exit code.
 
     orders: how many to place, and then end; None goes on until a signal. rate: orders per second.
     seed: gives the same orders, with the same fates; None any.
