@@ -99,7 +99,7 @@ kubernetes: setup ## Rewrite what deploy/kubernetes derives from its settings.en
 check-kubernetes: system-packages ## Render deploy/kubernetes, and check it against the schemas of Kubernetes and of the operators
 	@[[ -x build/kubernetes/bin/python ]] || $(PYTHON) -m venv build/kubernetes
 	@build/kubernetes/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/kubernetes.txt
-	@build/kubernetes/bin/python tests/kubernetes/check.py
+	@build/kubernetes/bin/python -m tests.kubernetes.check
 
 prove-books: setup system-packages ## 60 s of faults by SEED=1, with orders_unaccounted scraped each second
 	@$(bin)/python -m tests.monitoring.books 60 $(SEED)

@@ -269,3 +269,21 @@ def test_kubernetes_image_is_that_of_the_dockerfile(container: dict[str, Any]) -
     version = re.findall(r'(?m)^version = "(.+)"$', (ROOT / "pyproject.toml").read_text())
     assert [tag] == version
     assert not {"command", "args"} & set(container), "the image's own"
+
+
+@pytest.mark.parametrize(
+    ("package", "operator"),
+    [
+        ("cloudcoil-models-prometheus-operator", "Prometheus Operator"),
+        ("cloudcoil-models-keda", "KEDA"),
+    ],
+)
+def test_kubernetes_docs_say_which_versions_are_checked(package: str, operator: str) -> None:
+    lock = (ROOT / "requirements" / "kubernetes.txt").read_text()
+    # The versions of the models begin with the operator's.
+    older, newer = sorted(re.findall(rf"(?m)^{package}==(\d+\.\d+)\.\S+ ; python", lock))
+    (said,) = re.findall(
+        r"(?m)^.*`make check-kubernetes`.*$", (ROOT / "docs" / "deployment.md").read_text()
+    )
+    assert f"{operator} {older}" in said
+    assert re.search(rf"on Python 3\.14 .*\b{re.escape(newer)}\b", said)
