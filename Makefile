@@ -104,9 +104,10 @@ check-kubernetes: system-packages ## Render deploy/kubernetes, and check it agai
 prove-books: setup system-packages ## 60 s of faults by SEED=1, with orders_unaccounted scraped each second
 	@$(bin)/python -m tests.monitoring.books 60 $(SEED)
 
-monitoring: setup ## Rewrite what is checked in under monitoring/
+monitoring: setup ## Rewrite what is checked in under monitoring/, and the rules in deploy/kubernetes
 	@$(bin)/fulfillment-worker monitoring monitoring
 	@$(bin)/python -m tests.monitoring.rule_tests
+	@$(bin)/python -m tests.kubernetes.derive
 
 format: setup ## Put the code into the project's style
 	$(bin)/ruff check --fix .
