@@ -58,8 +58,8 @@ chaos: setup system-packages ## FAULTS=100 faults by SEED=1 on a fleet under loa
 fuzz: setup system-packages ## ENTRIES=1000000 hostile entries by SEED=1 through a worker
 	@$(bin)/python -m tests.fuzz $(ENTRIES) $(SEED)
 
-fuzz-decode: ## FOR=3600 seconds of atheris against decode; installs it in an environment of its own
-	@[[ -x build/fuzz/bin/python ]] || $(PYTHON) -m venv build/fuzz
+fuzz-decode: setup ## FOR=3600 seconds of atheris against decode; installs it in an environment of its own
+	@build/fuzz/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear build/fuzz
 	@build/fuzz/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/fuzz.txt
 	@PYTHONPATH=src build/fuzz/bin/python -m tests.fuzz.decode $(FOR)
 
@@ -86,7 +86,7 @@ prove-alerts: setup system-packages ## The fault that each alert is for, by real
 
 panels: setup system-packages ## Draw docs/dashboards/ anew from a real run of five minutes
 	@$(bin)/python -m tests.panels build/panels-answers.json
-	@[[ -x build/panels/bin/python ]] || $(PYTHON) -m venv build/panels
+	@build/panels/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear build/panels
 	@build/panels/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/panels.txt
 	@build/panels/bin/python tests/panels/draw.py build/panels-answers.json docs/dashboards
 
@@ -96,8 +96,8 @@ prove-scaling: setup system-packages ## ROUNDS=10 times from no worker to eight 
 kubernetes: setup ## Rewrite what deploy/kubernetes derives from its settings.env
 	@$(bin)/python -m tests.kubernetes.derive
 
-check-kubernetes: system-packages ## Render deploy/kubernetes, and check it against the schemas of Kubernetes and of the operators
-	@[[ -x build/kubernetes/bin/python ]] || $(PYTHON) -m venv build/kubernetes
+check-kubernetes: setup system-packages ## Render deploy/kubernetes, and check it against the schemas of Kubernetes and of the operators
+	@build/kubernetes/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear build/kubernetes
 	@build/kubernetes/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/kubernetes.txt
 	@build/kubernetes/bin/python -m tests.kubernetes.check
 
