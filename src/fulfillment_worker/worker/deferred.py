@@ -25,7 +25,8 @@ class DeferredTell:
     def defer(self) -> None:
         """Hold back what is told from here on until the next turn of the loop."""
         self._deferred = self._deferred or []
-        asyncio.get_running_loop().call_soon(self._tell_deferred)
+        # Timers are behind what is ready, so the order starts first.
+        asyncio.get_running_loop().call_later(0, self._tell_deferred)
 
     def _tell_deferred(self) -> None:
         deferred, self._deferred = self._deferred, None
