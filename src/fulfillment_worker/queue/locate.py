@@ -70,20 +70,32 @@ async def _first(ways: Iterable[Coroutine[Any, Any, Found]], who: str) -> Found:
             except FAULTS as error:
                 errors.append(error)
     finally:
-        await _leave(tasks, found)
+        _leave(tasks, found)
     telling = next((each for each in errors if isinstance(each, _TELLING)), None)
     if telling:
         raise telling
     raise RedisConnectionError(f"no {who} answers: {tidy(errors[-1])}") from errors[-1]
 
 
-async def _leave(tasks: list[asyncio.Task[Found]], found: Found | None) -> None:
-    """End what is still under way, and close what was found beside the first."""
+def _leave(tasks: list[asyncio.Task[Found]], found: Found | None) -> None:
+    """Close what is found beside the first.
+
+    Those still under way end by their own time-outs. They are not cancelled: asyncio would drop a
+    connection that it has just made, without closing it.
+    """
+
+    def ended(task: asyncio.Task[Found]) -> None:
+        _left.discard(task)
+        if not (task.cancelled() or task.exception()) and task.result() is not found:
+            task.result()[0].close()
+
     for task in tasks:
-        task.cancel()
-    for other in await asyncio.gather(*tasks, return_exceptions=True):
-        if not isinstance(other, BaseException) and other is not found:
-            other[0].close()
+        _left.add(task)
+        task.add_done_callback(ended)
+
+
+_left: set[asyncio.Task[Found]] = set()
+"""The loop itself does not keep its tasks from being collected."""
 
 
 async def _named_by(url: RedisUrl, sentinel: tuple[str, int]) -> Found:
