@@ -373,13 +373,17 @@ def test_an_idle_worker_costs_redis_a_command_a_second_and_a_scrape_none(
     eventually(lambda: time.monotonic() - began > 13, what="longer than the longest idle wait")
     seconds = time.monotonic() - began
     for server, workers in ((valkey_9, 2), (redis_7, 3)):
-        sent = {
+        called = {
             name: many
             for name, many in server.commands().items()
             if name not in ("info", "config", "config|resetstat")
         }
+        # What a script calls is counted as well, but is not sent.
+        scripts = called.get("evalsha", 0) + called.get("eval", 0)
+        sent = scripts + called.get("blmove", 0)
         # A trip that falls into the window by chance is one more second's worth.
-        assert sum(sent.values()) <= workers * (seconds + 1), (server.version, sent)
+        assert sent <= workers * (seconds + 1) / 4, (server.version, called)
+        assert sum(called.values()) <= 25 * scripts, (server.version, called)
 
 
 def wait_until_settled(*workers: RunningWorker) -> None:
