@@ -90,6 +90,8 @@ def test_password_file_that_is_gone_is_as_if_redis_were_away(
 @pytest.mark.parametrize("command", ["queue", "status A", "dead list", "pause", "resume", "doctor"])
 def test_commands_take_the_password_file(guarded: RedisServer, secret: Path, command: str) -> None:
     more = ("--metrics-port", "0") if command == "doctor" else ()
+    with guarded.client(password=OLD) as client:
+        client.lpush("orders", b'{"order_id": "A"}')
     where = ("--redis-url", guarded.url, "--redis-password-file", str(secret))
     done = run_cli(*command.split(), *where, *more)
     assert "password" not in done.stderr
