@@ -20,7 +20,7 @@ bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz fuzz-decode replacements prove-books dist bench bench-peers bench-more bench-docs prove-alerts prove-scaling panels monitoring kubernetes check-kubernetes format image prove-image lock lock-peers
+.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz fuzz-decode replacements prove-books dist matrix bench bench-peers bench-more bench-docs prove-alerts prove-scaling panels monitoring kubernetes check-kubernetes format image prove-image lock lock-peers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -115,6 +115,9 @@ format: setup ## Put the code into the project's style
 
 dist: ## Build the wheel, the sdist and a bill of materials into dist/, and run the demo from the wheel
 	@scripts/dist
+
+matrix: ## The two commands on new Debians with other Pythons, servers and Prometheus (as root on Debian); ARGS="sid"
+	@scripts/matrix $(ARGS)
 
 image: ## Build the container image with docker, podman or buildah (BUILDER, IMAGE, BUILD_FLAGS)
 	@scripts/image
