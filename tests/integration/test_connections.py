@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 import socket
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ import redis
 from redis.crc import key_slot
 
 from tests.support.calls import Calls, taking
+from tests.support.certificates import certify, make_authority, server_options
 from tests.support.eventually import eventually
 from tests.support.orders import bodies, books, place, wait_until_all
 from tests.support.process import free_port, run_cli
@@ -79,33 +79,17 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ca, server and client, each .crt and .key; and the same of `other`."""
     folder = tmp_path_factory.mktemp("certificates")
     for authority in ("ca", "other"):
-        certify(folder, authority)
+        make_authority(folder, authority)
     for name, authority in (("server", "ca"), ("client", "ca"), ("stranger", "other")):
-        certify(folder, name, "-CA", f"{authority}.crt", "-CAkey", f"{authority}.key")
+        certify(folder, name, authority)
     return folder
-
-
-def certify(folder: Path, name: str, *signed: str) -> None:
-    end = ("-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE")
-    command = [
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-        *("-nodes", "-days", "2", "-subj", f"/CN={name}"),
-        *("-keyout", f"{name}.key", "-out", f"{name}.crt", *signed, *(end if signed else ())),
-    ]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture
 def tls_server(new_redis: NewRedis, certificates: Path) -> tuple[RedisServer, str]:
     """A server that wants a client's certificate, and its address."""
-    port = str(free_port())
-    server = new_redis(
-        "redis-7",
-        *("--tls-port", port, "--tls-auth-clients", "yes"),
-        *("--tls-cert-file", str(certificates / "server.crt")),
-        *("--tls-key-file", str(certificates / "server.key")),
-        *("--tls-ca-cert-file", str(certificates / "ca.crt")),
-    )
+    port = free_port()
+    server = new_redis("redis-7", *server_options(certificates, port, clients="yes"))
     return server, f"rediss://127.0.0.1:{port}/0"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,12 @@ from fulfillment_worker.queue.errors import explain
 from fulfillment_worker.queue.locate import FAULTS, open_wire
 from fulfillment_worker.queue.session import connected
 from tests.support.black_hole import black_hole
-from tests.support.certificates import certify, make_authority, server_options
+from tests.support.certificates import (
+    certify,
+    make_authority,
+    make_lax_authority,
+    server_options,
+)
 from tests.support.far import KINDS, far_away
 from tests.support.process import free_port
 from tests.support.redis_server import RedisServer
@@ -189,6 +195,25 @@ async def test_certificate_for_another_host_is_said_to_be(
     new_redis("redis-7", *server_options(tmp_path, port))
     said = await what_is_said(f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path}/ca.crt")
     assert "certificate verify failed for 127.0.0.1: it is for another host" in said
+
+
+async def test_authority_that_new_pythons_refuse_is_told_with_what_it_lacks(
+    new_redis: NewRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_lax_authority(tmp_path, "ca")
+    certify(tmp_path, "server", "ca")
+    port = free_port()
+    new_redis("redis-7", *server_options(tmp_path, port))
+    as_ever = ssl.create_default_context
+
+    def strict() -> ssl.SSLContext:
+        made = as_ever()
+        made.verify_flags |= ssl.VERIFY_X509_STRICT
+        return made
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    said = await what_is_said(f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path}/ca.crt")
+    assert "does not include key usage extension, which Python 3.13" in said
 
 
 async def test_encrypted_key_is_refused_without_asking_anybody(tmp_path: Path, files: Path) -> None:

@@ -10,7 +10,12 @@ LOOPBACK = "IP:127.0.0.1"
 
 
 def make_authority(folder: Path, name: str) -> None:
-    """`name`.crt and `name`.key in the folder, which can sign others."""
+    """`name`.crt and `name`.key in the folder, which can sign others: also for Python 3.13."""
+    _openssl(folder, name, "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+
+
+def make_lax_authority(folder: Path, name: str) -> None:
+    """The same without the use of its key, as openssl makes it by itself."""
     _openssl(folder, name)
 
 

@@ -13,6 +13,7 @@ from fulfillment_worker.config.redis_url import RedisUrl
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _EXPIRED, _NOT_YET, _WRONG_NAMES = 10, 9, (62, 64)
 _NO_AUTHORITY = (2, 18, 19, 20, 21)
+_STRICT = range(80, 95)
 """See "Diagnostics" in openssl-verification-options(1)."""
 
 
@@ -118,4 +119,7 @@ def _distrust(error: ssl.SSLCertVerificationError, url: RedisUrl, host: str) -> 
         signed = url.tls_options.get("ssl_ca_certs")
         trusted = f"the authority in {signed}" if signed else "an authority that the system trusts"
         return f"{failed} it is not signed by {trusted}; name its authority in ssl_ca_certs"
+    if error.verify_code in _STRICT:
+        refused = f"{error.verify_message}, which Python 3.13 and later refuse"
+        return f"{failed} {refused}; make the certificate anew, after RFC 5280"
     return f"{failed} {error.verify_message}"

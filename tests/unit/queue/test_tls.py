@@ -21,6 +21,7 @@ _URL = RedisUrl.parse("rediss://h?ssl_certfile=/c")
         (64, "it is for another host"),
         (18, "it is not signed by an authority that the system trusts"),
         (23, "revoked"),
+        (92, "revoked, which Python 3.13 and later refuse; make the certificate anew"),
     ],
 )
 def test_certificate_that_fails_says_why(code: int, says: str) -> None:
