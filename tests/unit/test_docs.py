@@ -35,7 +35,7 @@ LUA = {file.name: file.read_text() for file in (PACKAGE / "queue" / "lua").glob(
 # Options of other programs that the docs speak of.
 FOREIGN_FLAGS = {"--read-only"}
 # Words that look like metrics and are none.
-NO_METRICS = {"fulfillment_worker", "order_id"}
+NO_METRICS = {"fulfillment_worker", "order_id", "order_timeout"}
 # Words of the event log that look like events and are none.
 NO_EVENTS = {"fulfillment_worker", "order_id", "half_opened"}
 

@@ -1,0 +1,798 @@
+"""Checks the history of a queue: JSON objects, one a line, in the order of time.
+
+`python -m tests.simulation.checker FILE` prints a line for each violation, and exits with 1 if
+there is any. The events and the rules are explained in docs/history.md. The module needs nothing
+but the standard library and knows nothing of the program: it can judge the history of any queue.
+
+What Redis has may be undone (`rolled_back`), so each change of it is noted. What a process did
+stays done: calls of handlers, deaths and heartbeats are kept apart from that.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+_PLACES = ("waiting", "in_flight", "retrying", "dead", "fulfilled", "duplicates", "dropped")
+_FAILING = ("error", "timeout", "retry")
+_UNDER_WAY = _PLACES[:3]
+_ENDED = ("fulfilled", "dead")
+
+
+@dataclass(frozen=True)
+class Violation:
+    """rule: which one is broken. t: when, in seconds of the history. what: in one sentence."""
+
+    rule: str
+    t: float
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.t:.6f} {self.rule}: {self.what}"
+
+
+@dataclass(slots=True, eq=False)
+class _Hold:
+    """Redis's view: this worker has begun the order. over: how it ended, "own", "taken" or ""."""
+
+    worker: str | None
+    name: str | None
+    attempt: int | None
+    t: float
+    over: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A call of the handler. given_back: its worker told a result while it was still running."""
+
+    worker: str
+    hold: _Hold | None
+    attempt: int | None
+    t: float
+    end: float | None = None
+    how: str = ""
+    given_back: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Order:
+    """The first fields are what Redis has, which a rollback undoes; the others stay.
+
+    copies, unsure: how many entries were enqueued, for certain and perhaps. failures: as Redis must
+    have recorded, at the least. reset: the line from which failures and incidents count.
+    """
+
+    id: str
+    copies: int = 0
+    unsure: int = 0
+    invalid: int = 0
+    status: str = ""
+    hold: _Hold | None = None
+    failures: int = 0
+    reset: int = 0
+    retried: bool = False
+    calls: list[_Call] = field(default_factory=list)
+    running: list[_Call] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
+    holds: dict[str | None, _Hold] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Queue:
+    """Counts of what Redis has; undo: (time, object, attribute, value before) of each change.
+
+    disturbed: the last line that may be why an order of before doesn't start soon.
+    """
+
+    name: str
+    sure: int = 0
+    unsure: int = 0
+    fulfilled: int = 0
+    dead: int = 0
+    dropped: int = 0
+    orders: dict[str, _Order] = field(default_factory=dict)
+    undo: list[tuple[float, Any, str, Any]] = field(default_factory=list)
+    places: Event | None = None
+    is_wrong: bool = False
+    is_paused: bool = False
+    waiting_since: float | None = None
+    is_slow: bool = False
+    renewed: float = float("-inf")
+    disturbed: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """names: by queue, under which it holds orders now. heard, gaps: by queue and name.
+
+    heard: when Redis took up its last trip. gaps: how long before that the trip before was.
+    free_since: since when it has had room without a break. queues: those it serves, if told.
+    """
+
+    name: str
+    lease: float
+    is_up: bool = True
+    is_stopped: bool = False
+    is_draining: bool = False
+    queues: list[str] | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    heard: dict[tuple[str, str | None], float] = field(default_factory=dict)
+    gaps: dict[tuple[str, str | None], float] = field(default_factory=dict)
+    nameless: list[tuple[str, _Hold]] = field(default_factory=list)
+    running: dict[_Call, _Order] = field(default_factory=dict)
+    free: int = 0
+    free_since: float | None = None
+    trips: deque[float] = field(default_factory=deque)
+    deeds: deque[float] = field(default_factory=deque)
+
+
+class Checker:
+    """Takes the events of one history in their order. violations: what is broken so far.
+
+    slack: seconds by which a lease may end early, since clocks are read in milliseconds and may be
+    stepped. prompt: seconds in which an order must be claimed and start, once all has been calm for
+    a lease and `settling` seconds. trips, trips_each: how many trips of one worker in a second are
+    fine: so many, and so many more for each line that tells of its work in that second.
+    """
+
+    def __init__(
+        self,
+        *,
+        slack: float = 0.05,
+        prompt: float = 2.0,
+        settling: float = 3.0,
+        trips: int = 100,
+        trips_each: int = 10,
+    ) -> None:
+        self.violations: list[Violation] = []
+        self._slack = slack
+        self._prompt = prompt
+        self._settling = settling
+        self._trips = trips
+        self._trips_each = trips_each
+        self._lease = 10.0
+        self._max_attempts: int | None = None
+        self._max_orphanings: int | None = None
+        self._order_timeout = float("inf")
+        self._tells_renewals = False
+        self._t = 0.0
+        self._line = 0
+        self._queues: dict[str, _Queue] = {}
+        self._workers: dict[str, _Worker] = {}
+        self._incidents: list[int] = []
+        self._fresh: deque[tuple[float, int, _Queue, _Order]] = deque()
+        self._calm_since: float | None = None
+        self._has_ended = False
+        self._moves = {
+            "processing": self._begin,
+            "fulfilled": self._check_fulfilled,
+            "retrying": self._leave,
+            "dead": self._leave,
+        }
+        self._takers: dict[str, Callable[[Event], None]] = {
+            name.removeprefix("_on_"): getattr(self, name)
+            for name in dir(self)
+            if name.startswith("_on_")
+        }
+
+    def feed(self, event: Event) -> None:
+        """Take the next event."""
+        self._line += 1
+        self._t = t = event.get("t", self._t)
+        while self._fresh and self._fresh[0][0] + self._prompt < t:
+            self._check_started(*self._fresh.popleft())
+        take = self._takers.get(event["event"])
+        if take:
+            take(event)
+
+    def finish(self) -> list[Violation]:
+        """All violations, once nothing more comes."""
+        self._check_idle()
+        return self.violations
+
+    def _break(self, rule: str, what: str) -> None:
+        self.violations.append(Violation(rule, self._t, what))
+
+    # --- what is known ------------------------------------------------------------------------
+
+    def _queue(self, event: Event) -> _Queue:
+        name = event.get("queue", "")
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = _Queue(name)
+        return queue
+
+    def _order(self, queue: _Queue, order_id: Any) -> _Order | None:
+        """None for what is no order."""
+        if not isinstance(order_id, str):
+            return None
+        order = queue.orders.get(order_id)
+        if order is None:
+            order = queue.orders[order_id] = _Order(order_id)
+        return order
+
+    def _worker(self, name: str) -> _Worker:
+        worker = self._workers.get(name)
+        if worker is None:
+            worker = self._workers[name] = _Worker(name, self._lease)
+        return worker
+
+    def _set(self, queue: _Queue, thing: Any, attribute: str, value: Any) -> None:
+        """Change what Redis has."""
+        queue.undo.append((self._t, thing, attribute, getattr(thing, attribute)))
+        setattr(thing, attribute, value)
+
+    def _add(self, queue: _Queue, thing: Any, attribute: str, many: int = 1) -> None:
+        self._set(queue, thing, attribute, getattr(thing, attribute) + many)
+
+    def _on_rules(self, event: Event) -> None:
+        self._lease = event.get("lease", self._lease)
+        self._max_attempts = event.get("max_attempts")
+        self._max_orphanings = event.get("max_orphanings")
+        self._order_timeout = event.get("order_timeout") or float("inf")
+        self._tells_renewals = event.get("renewals", False)
+
+    # --- the places ---------------------------------------------------------------------------
+
+    def _on_enqueued(self, event: Event) -> None:
+        queue, unsure = self._queue(event), bool(event.get("unsure"))
+        self._add(queue, queue, "unsure" if unsure else "sure")
+        order = self._order(queue, event.get("order"))
+        if order is None:
+            return
+        if not order.copies and not order.unsure:
+            self._set(queue, order, "reset", self._line)
+            if not unsure and not order.status and self._is_calm(queue) and self._has_room(queue):
+                self._fresh.append((self._t, self._line, queue, order))
+        self._add(queue, order, "unsure" if unsure else "copies")
+        if event.get("invalid"):
+            self._add(queue, order, "invalid")
+
+    def _on_deleted(self, event: Event) -> None:
+        queue = self._queue(event)
+        for order_id in event["orders"]:
+            self._add(queue, queue, "sure", -1)
+            order = self._order(queue, order_id)
+            if order is not None:
+                self._add(queue, order, "copies", -1)
+        queue.disturbed = self._line
+
+    def _on_retried(self, event: Event) -> None:
+        queue = self._queue(event)
+        self._add(queue, queue, "dead", -1)
+        order = self._order(queue, event.get("order"))
+        if order is None:
+            return
+        self._set(queue, order, "retried", True)
+        if order.copies + order.unsure <= 1:
+            self._set(queue, order, "failures", 0)
+            self._set(queue, order, "reset", self._line)
+
+    def _on_dropped(self, event: Event) -> None:
+        queue = self._queue(event)
+        self._add(queue, queue, "dead", -1)
+        self._add(queue, queue, "dropped")
+
+    def _on_rolled_back(self, event: Event) -> None:
+        queue, to = self._queue(event), event["to"]
+        while queue.undo and queue.undo[-1][0] > to:
+            _, thing, attribute, before = queue.undo.pop()
+            setattr(thing, attribute, before)
+        queue.renewed = self._t
+        queue.places, queue.waiting_since, queue.is_wrong = None, None, False
+        queue.disturbed = self._line
+
+    def _on_renewed(self, event: Event) -> None:
+        self._queue(event).renewed = self._t
+
+    def _on_places(self, event: Event) -> None:
+        queue = self._queue(event)
+        was, waits = queue.waiting_since is not None, event["waiting"] > 0
+        if was != waits:
+            self._check_idle()
+            queue.waiting_since = self._t if waits else None
+            queue.is_slow = False
+        elif waits and self._t - (queue.waiting_since or 0.0) > self._prompt:
+            self._check_idle(queue)
+        queue.places = event
+        wrong = self._wrong_places(queue, event)
+        if wrong and not queue.is_wrong:
+            self._break(*wrong)
+        queue.is_wrong = wrong is not None
+
+    def _wrong_places(self, queue: _Queue, event: Event) -> tuple[str, str] | None:
+        there = sum(event[place] for place in _PLACES)
+        if not queue.sure <= there <= queue.sure + queue.unsure:
+            most = f" to {queue.sure + queue.unsure}" if queue.unsure else ""
+            told = ", ".join(f"{event[place]} {place}" for place in _PLACES)
+            rule = "kept" if there < queue.sure else "balanced"
+            what = f"{queue.sure}{most} orders of {queue.name} were enqueued, and {there} are there"
+            return rule, f"{what}: {told}"
+        for place in ("dead", "fulfilled", "dropped"):
+            if event[place] != getattr(queue, place):
+                what = f"{queue.name} has {event[place]} orders {place}"
+                return "balanced", f"{what}, and {getattr(queue, place)} became so"
+        return None
+
+    # --- statuses -----------------------------------------------------------------------------
+
+    def _on_status(self, event: Event) -> None:
+        queue = self._queue(event)
+        order, status = self._order(queue, event.get("order")), event["status"]
+        worker = self._workers.get(event.get("worker") or "")
+        if worker:
+            worker.deeds.append(self._t)
+        if status in _ENDED:
+            self._add(queue, queue, status)
+        if order is None:
+            return
+        if order.copies + order.unsure <= 0:
+            self._break("kept", f"{self._name(queue, order)} is {status}, and nobody enqueued it")
+        if order.status == "fulfilled":
+            again = " again" if status == "fulfilled" else ""
+            what = f"{self._name(queue, order)} is {status}{again} after it was fulfilled"
+            self._break("final", what)
+            return
+        move = self._moves.get(status)
+        if move:
+            move(queue, order, event, worker)
+        self._set(queue, order, "status", status)
+
+    def _begin(self, queue: _Queue, order: _Order, event: Event, worker: _Worker | None) -> None:
+        attempt, hold = event.get("attempt"), order.hold
+        by = worker.name if worker else None  # Who is no worker has only looked on.
+        single = order.copies + order.unsure <= 1
+        if order.status == "dead" and single and not order.retried:
+            what = f"{self._name(queue, order)} is begun, though it was dead and nobody retried it"
+            self._break("final", what)
+        self._check_attempt(queue, order, attempt)
+        self._check_running(queue, order, by)
+        name = worker.names.get(queue.name) if worker else None
+        if hold and hold.worker == by and hold.attempt == attempt:
+            return  # The same trip, said again.
+        if hold:
+            if not self._is_lost(queue, hold):
+                what = f"{self._name(queue, order)} is begun by {by}"
+                self._break("owned once", f"{what}, though {self._holder(queue, hold)}")
+            self._set(queue, hold, "over", "taken")
+        new = _Hold(by, name, attempt, self._t)
+        order.holds[by] = new
+        self._set(queue, order, "hold", new)
+        if worker:
+            worker.nameless = [told for told in worker.nameless if told[1].t == self._t]
+            worker.nameless.append((queue.name, new))
+
+    def _check_attempt(self, queue: _Queue, order: _Order, attempt: int | None) -> None:
+        if attempt is None:
+            return
+        most = 1 + self._failed(order)
+        if attempt > most:
+            what = f"{self._name(queue, order)} is at attempt {attempt}"
+            self._break("blameless", f"{what}, and failed {most - 1} times")
+        elif attempt <= order.failures and order.copies + order.unsure <= 1:
+            what = f"{self._name(queue, order)} is at attempt {attempt}"
+            self._break("blameless", f"{what}, though {order.failures} attempts failed")
+
+    def _failed(self, order: _Order) -> int:
+        """How many attempts may have failed since the order began anew, at the most."""
+        ended = len(order.failed) - bisect_right(order.failed, order.reset)
+        return ended + sum(self._is_late(call) for call in order.running)
+
+    def _is_late(self, call: _Call) -> bool:
+        """Whether it has used up the time for an attempt."""
+        until = self._t if call.end is None else call.end
+        return until - call.t >= self._order_timeout - self._slack
+
+    def _check_running(self, queue: _Queue, order: _Order, by: str | None) -> None:
+        for call in order.running:
+            if call.given_back:
+                call.given_back = False
+                what = f"{self._name(queue, order)} is begun by {by}, while it still runs in"
+                what += f" {call.worker} since {call.t:.3f}, which gave it back in between"
+                self._break("owned once", what)
+
+    def _check_fulfilled(
+        self, queue: _Queue, order: _Order, event: Event, worker: _Worker | None
+    ) -> None:
+        by, attempt = event.get("worker"), event.get("attempt")
+        self._check_own(queue, order, event, worker)
+        good = [
+            call
+            for call in order.calls
+            if call.how == "success"
+            and (worker is None or call.worker == by)
+            and (attempt is None or call.attempt in (attempt, None))
+        ]
+        if not good:
+            what = f"{self._name(queue, order)} is fulfilled by {by} at attempt {attempt}"
+            self._break("justified", f"{what}, and no such call of its handler succeeded")
+        self._end_hold(queue, order, "own")
+
+    def _check_own(
+        self, queue: _Queue, order: _Order, event: Event, worker: _Worker | None
+    ) -> None:
+        """A result may come of the worker that has the order, and only within its lease."""
+        if worker is None:
+            return
+        hold, said = order.hold, f"{self._name(queue, order)} is {event['status']}"
+        if hold is None or hold.worker not in (worker.name, None):
+            holder = self._holder(queue, hold) if hold else "nobody has it"
+            self._break("owned once", f"{said} by {worker.name}, though {holder}")
+            return
+        gap = worker.gaps.get((queue.name, hold.name), 0.0)
+        heard = worker.heard.get((queue.name, hold.name), self._t)
+        renewed = queue.renewed >= heard - gap
+        if self._tells_renewals and not renewed and gap > worker.lease + self._slack:
+            what = f"{said} by {worker.name}, which had not been heard for {gap:.3f} s"
+            self._break("owned once", f"{what}, longer than its lease")
+
+    def _leave(self, queue: _Queue, order: _Order, event: Event, worker: _Worker | None) -> None:
+        hold, status, reason = order.hold, event["status"], event.get("reason")
+        if status == "dead":
+            self._check_dead(queue, order, event, worker)
+            self._set(queue, order, "retried", False)
+        if hold is None:
+            if order.status == "dead" and worker and not order.retried and order.copies <= 1:
+                what = f"{self._name(queue, order)} is {status} by {worker.name}"
+                self._break("final", f"{what}, though it was dead and nobody retried it")
+            return
+        if self._is_own(hold, event.get("worker"), worker) and reason != "orphaned":
+            self._give_back(queue, order, hold, event)
+            self._end_hold(queue, order, "own")
+            return
+        if not self._is_lost(queue, hold) and (worker or self._is_busy(order, hold)):
+            what = f"{self._name(queue, order)} is {status} by {event.get('worker')}"
+            self._break("owned once", f"{what}, though {self._holder(queue, hold)}")
+        self._end_hold(queue, order, "taken")
+
+    @staticmethod
+    def _is_own(hold: _Hold, by: str | None, worker: _Worker | None) -> bool:
+        return worker is not None and hold.worker in (by, None)
+
+    def _is_busy(self, order: _Order, hold: _Hold) -> bool:
+        """Whether a call goes on that nobody cut short."""
+        return any(call.hold is hold and not self._is_late(call) for call in order.running)
+
+    def _give_back(self, queue: _Queue, order: _Order, hold: _Hold, event: Event) -> None:
+        """The holder says so, or reaps what it held under its last name."""
+        holder = self._workers.get(hold.worker or "")
+        is_cut = self._is_lost(queue, hold) or (holder and holder.is_draining)
+        for call in order.running:
+            if call.hold is hold and not is_cut and not self._is_late(call):
+                call.given_back = True
+        last = next((call for call in reversed(order.calls) if call.hold is hold), None)
+        single = order.copies + order.unsure <= 1
+        if last and last.how in _FAILING and single and not is_cut and last.attempt is not None:
+            self._set(queue, order, "failures", last.attempt)
+
+    def _end_hold(self, queue: _Queue, order: _Order, how: str) -> None:
+        if order.hold:
+            self._set(queue, order.hold, "over", how)
+            self._set(queue, order, "hold", None)
+
+    def _check_dead(
+        self, queue: _Queue, order: _Order, event: Event, worker: _Worker | None
+    ) -> None:
+        reason, said = event.get("reason"), f"{self._name(queue, order)} is dead"
+        if reason == "attempts_exhausted":
+            self._check_own(queue, order, event, worker)
+            failed = self._failed(order)
+            if self._max_attempts and failed < self._max_attempts:
+                what = f"{said} of {self._max_attempts} failed attempts, and {failed} failed"
+                self._break("blameless", what)
+        elif reason == "rejected":
+            self._check_own(queue, order, event, worker)
+            if not any(call.how == "rejected" for call in order.calls):
+                self._break("blameless", f"{said} as rejected, and no handler rejected it")
+        elif reason == "orphaned":
+            many = self._count_incidents(order)
+            if self._max_orphanings and many < self._max_orphanings:
+                what = f"{said} as orphaned, and since it came only {many} workers died"
+                self._break("blameless", f"{what}, or were not heard for a lease")
+        elif reason and not order.invalid:
+            self._break("blameless", f"{said} as {reason}, though it is a good order")
+
+    def _count_incidents(self, order: _Order) -> int:
+        silent = sum(map(self._is_silent, self._workers.values()))
+        return silent + len(self._incidents) - bisect_right(self._incidents, order.reset)
+
+    def _is_silent(self, worker: _Worker) -> bool:
+        heard = (worker.heard[key] for key in worker.names.items() if key in worker.heard)
+        return worker.is_up and any(self._t - at > worker.lease for at in heard)
+
+    # --- leases -------------------------------------------------------------------------------
+
+    def _on_heard(self, event: Event) -> None:
+        worker, queue = self._worker(event["worker"]), event.get("queue", "")
+        name = event.get("name")
+        if name is not None and worker.names.get(queue, name) != name:
+            self._incidents.append(self._line)
+        if name is not None:
+            worker.names[queue] = name
+        for of, hold in worker.nameless:
+            if of == queue and hold.t == self._t:
+                hold.name = name
+        worker.nameless.clear()
+        before = worker.heard.get((queue, name), self._t)
+        worker.gaps[queue, name] = self._t - before
+        if self._t - before > worker.lease:
+            self._incidents.append(self._line)
+        worker.heard[queue, name] = self._t
+
+    def _last_heard(self, queue: _Queue, hold: _Hold) -> float:
+        worker = self._workers.get(hold.worker or "")
+        return max(hold.t, worker.heard.get((queue.name, hold.name), hold.t)) if worker else hold.t
+
+    def _is_lost(self, queue: _Queue, hold: _Hold) -> bool:
+        """Whether nobody has the order any more: its holder is gone, or its lease is over."""
+        worker = self._workers.get(hold.worker or "")
+        if worker is None or not worker.is_up:
+            return True
+        return self._t - self._last_heard(queue, hold) >= worker.lease - self._slack
+
+    def _holder(self, queue: _Queue, hold: _Hold) -> str:
+        heard = self._last_heard(queue, hold)
+        return f"{hold.worker} has it since {hold.t:.3f} and was heard at {heard:.3f}"
+
+    @staticmethod
+    def _name(queue: _Queue, order: _Order) -> str:
+        return f"{order.id} of {queue.name}"
+
+    # --- calls of the handler -----------------------------------------------------------------
+
+    def _on_started(self, event: Event) -> None:
+        queue, worker = self._queue(event), self._worker(event["worker"])
+        worker.deeds.append(self._t)
+        order = self._order(queue, event.get("order"))
+        if order is None:
+            return
+        attempt = event.get("attempt")
+        call = _Call(worker.name, None, attempt, self._t)
+        call.hold = self._leave_to_start(queue, order, worker, attempt)
+        self._check_running(queue, order, worker.name)
+        for other in order.running:
+            if call.hold and other.hold is call.hold:
+                what = f"{self._name(queue, order)} is started by {worker.name}"
+                self._break("owned once", f"{what}, which runs it since {other.t:.3f} already")
+        order.calls.append(call)
+        order.running.append(call)
+        worker.running[call] = order
+
+    def _leave_to_start(
+        self, queue: _Queue, order: _Order, worker: _Worker, attempt: int | None
+    ) -> _Hold | None:
+        """What allows this worker to start the order; None where nothing does."""
+        said = f"{self._name(queue, order)} is started by {worker.name}"
+        hold = order.hold
+        if hold and hold.worker is None:
+            hold.worker = worker.name
+            order.holds[worker.name] = hold
+        if hold is None or hold.worker != worker.name:
+            return self._late_start(queue, order, worker, said)
+        if worker.names.get(queue.name, hold.name) != hold.name and hold.name is not None:
+            self._break("owned once", f"{said}, which had lost it, and had a new name since")
+        if None not in (attempt, hold.attempt) and attempt != hold.attempt:
+            self._break("blameless", f"{said} as attempt {attempt}, not {hold.attempt}")
+        return hold
+
+    def _late_start(self, queue: _Queue, order: _Order, worker: _Worker, said: str) -> _Hold | None:
+        """Fine if it was taken from it, or undone, and it can't know of that."""
+        last = order.holds.get(worker.name) or order.holds.get(None)
+        rule = "final" if order.status == "fulfilled" else "owned once"
+        state = f"though it is {order.status or 'not begun'}"
+        if last is None:
+            self._break(rule, f"{said}, {state} and was never given to it")
+        elif last.over == "own":
+            self._break(rule, f"{said}, {state} and was given back by it")
+        elif worker.names.get(queue.name, last.name) != last.name and last.name is not None:
+            self._break(rule, f"{said}, {state} and it has a new name since it lost it")
+        return last
+
+    def _on_ended(self, event: Event) -> None:
+        queue, worker = self._queue(event), self._worker(event["worker"])
+        worker.deeds.append(self._t)
+        order = self._order(queue, event.get("order"))
+        if order is None:
+            return
+        attempt = event.get("attempt")
+        for call in order.running:
+            if call.worker == worker.name and call.attempt in (attempt, None):
+                call.end, call.how = self._t, event["how"]
+                order.running.remove(call)
+                worker.running.pop(call, None)
+                if call.how in _FAILING or self._is_late(call):
+                    order.failed.append(self._line)
+                return
+
+    # --- processes ----------------------------------------------------------------------------
+
+    def _on_up(self, event: Event) -> None:
+        worker = self._workers[event["worker"]] = _Worker(event["worker"], self._lease)
+        worker.lease = event.get("lease", self._lease)
+        worker.queues = event.get("queues")
+
+    def _on_died(self, event: Event) -> None:
+        self._incidents.append(self._line)
+        self._gone(event)
+
+    def _on_drained(self, event: Event) -> None:
+        self._gone(event)
+
+    def _gone(self, event: Event) -> None:
+        self._disturb()
+        worker = self._worker(event["worker"])
+        worker.is_up, worker.free_since = False, None
+        for call, order in worker.running.items():
+            call.end, call.how = self._t, "died"
+            order.running.remove(call)
+            if self._is_late(call):
+                order.failed.append(self._line)
+        worker.running.clear()
+
+    def _on_released(self, event: Event) -> None:
+        self._gone(event)
+
+    def _on_draining(self, event: Event) -> None:
+        self._check_idle()
+        worker = self._worker(event["worker"])
+        worker.is_draining, worker.free_since = True, None
+
+    def _on_stopped(self, event: Event) -> None:
+        self._disturb()
+        worker = self._worker(event["worker"])
+        worker.is_stopped, worker.free_since = True, None
+
+    def _on_continued(self, event: Event) -> None:
+        worker = self._worker(event["worker"])
+        worker.is_stopped = False
+        self._note_room(worker)
+
+    # --- live ---------------------------------------------------------------------------------
+
+    def _on_room(self, event: Event) -> None:
+        worker = self._worker(event["worker"])
+        worker.free = event["free"]
+        if (worker.free > 0) != (worker.free_since is not None):
+            self._check_idle()
+            self._note_room(worker)
+
+    def _note_room(self, worker: _Worker) -> None:
+        is_open = worker.is_up and not worker.is_stopped and not worker.is_draining
+        worker.free_since = self._t if is_open and worker.free > 0 else None
+
+    def _on_trip(self, event: Event) -> None:
+        worker = self._worker(event["worker"])
+        trips, since = worker.trips, self._t - 1.0
+        trips.append(self._t)
+        while trips[0] <= since:
+            trips.popleft()
+        if len(trips) <= self._trips:
+            return
+        while worker.deeds and worker.deeds[0] <= since:
+            worker.deeds.popleft()
+        deeds = len(worker.deeds)
+        if len(trips) > self._trips + self._trips_each * deeds:
+            what = f"{worker.name} sent {len(trips)} trips within a second"
+            self._break("live", f"{what}, in which {deeds} lines tell of its work")
+            trips.clear()
+
+    def _on_fault(self, event: Event) -> None:
+        self._disturb()
+        self._calm_since = None
+
+    def _on_calm(self, event: Event) -> None:
+        self._calm_since = self._t
+
+    def _on_paused(self, event: Event) -> None:
+        self._check_idle()
+        queue = self._queue(event)
+        self._set(queue, queue, "is_paused", True)
+        queue.disturbed = self._line
+
+    def _on_resumed(self, event: Event) -> None:
+        queue = self._queue(event)
+        self._set(queue, queue, "is_paused", False)
+        if queue.waiting_since is not None:
+            queue.waiting_since = self._t
+
+    def _disturb(self) -> None:
+        """Something happens that takes a while to settle."""
+        self._check_idle()
+        if self._calm_since is not None:
+            self._calm_since = self._t
+        for queue in self._queues.values():
+            queue.disturbed = self._line
+
+    @property
+    def _settled(self) -> float:
+        """From when on all must be prompt."""
+        if self._calm_since is None:
+            return float("inf")
+        return self._calm_since + self._lease + self._settling
+
+    def _is_calm(self, queue: _Queue) -> bool:
+        return self._t >= self._settled and not queue.is_paused
+
+    def _with_room(self, queue: _Queue) -> Iterable[_Worker]:
+        """Workers that could take more orders of it."""
+        for worker in self._workers.values():
+            if worker.free_since is not None and queue.name in (worker.queues or (queue.name,)):
+                yield worker
+
+    def _has_room(self, queue: _Queue) -> bool:
+        return any(True for _ in self._with_room(queue))
+
+    def _check_idle(self, only: _Queue | None = None) -> None:
+        """Whether orders wait for longer than is prompt, while one worker has room all the time."""
+        for queue in (only,) if only else self._queues.values():
+            since = queue.waiting_since
+            if since is None or queue.is_paused or queue.is_slow:
+                continue
+            for worker in self._with_room(queue):
+                began = max(since, worker.free_since or 0.0, self._settled)
+                if self._t - began > self._prompt:
+                    queue.is_slow = True
+                    what = f"orders of {queue.name} wait since {began:.3f} at the latest"
+                    self._break("live", f"{what}, while {worker.name} has room")
+                    break
+
+    def _check_started(self, since: float, line: int, queue: _Queue, order: _Order) -> None:
+        """Whether what was enqueued in calm has started, if a worker had room all the time."""
+        if order.calls or order.status in _ENDED or order.copies <= 0 or queue.disturbed > line:
+            return
+        for worker in self._with_room(queue):
+            if (worker.free_since or 0.0) <= since:
+                what = f"{self._name(queue, order)} was enqueued at {since:.3f}"
+                self._break("live", f"{what}, has not started, and {worker.name} has room")
+                return
+
+    def _on_end(self, event: Event) -> None:
+        self._check_idle()
+        for queue in self._queues.values():
+            if queue.is_paused:
+                continue
+            left = {p: queue.places[p] for p in _UNDER_WAY if queue.places and queue.places[p]}
+            if left:
+                told = ", ".join(f"{many} {place}" for place, many in left.items())
+                self._break("live", f"{queue.name} still has {told} at the end")
+            for order in queue.orders.values():
+                if order.status in _ENDED or not (order.copies > 0 or order.status):
+                    continue
+                state = order.status or "nothing"
+                what = f"{self._name(queue, order)} is {state} at the end"
+                rule = "live" if left else "kept"
+                self._break(rule, f"{what}, and neither fulfilled nor dead")
+
+
+def check(lines: Iterable[str]) -> list[Violation]:
+    """What is broken in a history."""
+    checker = Checker()
+    for line in lines:
+        if line.strip():
+            checker.feed(json.loads(line))
+    return checker.finish()
+
+
+def main(arguments: list[str]) -> int:
+    """1 if the history in the file that is named breaks a rule."""
+    if len(arguments) != 1:
+        print("usage: python -m tests.simulation.checker FILE", file=sys.stderr)
+        return 2
+    with Path(arguments[0]).open(encoding="utf-8") as lines:
+        violations = check(lines)
+    for violation in violations:
+        print(violation)
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
