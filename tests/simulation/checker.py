@@ -356,20 +356,25 @@ class Checker:
             self._break("final", what)
         self._check_attempt(queue, order, attempt)
         self._check_running(queue, order, by)
-        name = worker.names.get(queue.name) if worker else None
         if hold and hold.worker == by and hold.attempt == attempt:
-            return  # The same trip, said again.
+            self._note_name(queue, hold, worker)  # Begun again, after a reply was lost.
+            return
         if hold:
             if not self._is_lost(queue, hold):
                 what = f"{self._name(queue, order)} is begun by {by}"
                 self._break("owned once", f"{what}, though {self._holder(queue, hold)}")
             self._set(queue, hold, "over", "taken")
-        new = _Hold(by, name, attempt, self._t)
+        new = _Hold(by, None, attempt, self._t)
         order.holds[by] = new
         self._set(queue, order, "hold", new)
+        self._note_name(queue, new, worker)
+
+    def _note_name(self, queue: _Queue, hold: _Hold, worker: _Worker | None) -> None:
+        """Under which name the worker holds it, which its next heartbeat tells if none did now."""
         if worker:
-            worker.nameless = [told for told in worker.nameless if told[1].t == self._t]
-            worker.nameless.append((queue.name, new))
+            hold.name = worker.names.get(queue.name)
+            if worker.heard.get((queue.name, hold.name)) != self._t:
+                worker.nameless.append((queue.name, hold))
 
     def _check_attempt(self, queue: _Queue, order: _Order, attempt: int | None) -> None:
         if attempt is None:
@@ -519,9 +524,9 @@ class Checker:
         if name is not None:
             worker.names[queue] = name
         for of, hold in worker.nameless:
-            if of == queue and hold.t == self._t:
+            if of == queue:
                 hold.name = name
-        worker.nameless.clear()
+        worker.nameless = [told for told in worker.nameless if told[0] != queue]
         before = worker.heard.get((queue, name), self._t)
         worker.gaps[queue, name] = self._t - before
         if self._t - before > worker.lease:

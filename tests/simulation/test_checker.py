@@ -192,6 +192,14 @@ def test_owned_once_takes_the_name_that_is_told_after_the_status() -> None:
     assert not found(enqueued(0.1), told, heard(1.5, "a", "a-2"), taken)
 
 
+def test_owned_once_takes_the_name_of_the_next_heartbeat_where_none_came_with_the_status() -> None:
+    lost = [*begun(0.2), status(2.5, "retrying", "b"), status(2.6, "processing")]
+    told = [heard(2.7, "a", "a-2"), order(2.8, "started", worker="a", attempt=1)]
+    assert not found(enqueued(0.1), lost, told)
+    again = [status(2.6, "processing"), heard(2.65, "a", "a-2"), status(2.66, "processing")]
+    assert not found(enqueued(0.1), lost[:-1], again, told[1:])
+
+
 def test_owned_once_allows_to_take_from_who_is_gone() -> None:
     for event in ("died", "drained", "released"):
         given = [of(0.3, "a", event), status(0.4, "retrying", None), *begun(0.5, "b")]
