@@ -42,7 +42,10 @@ def fulfil(order):
     process = context.Process(target=time.sleep, args=(3600,))
     process.start()
     process.terminate()
-    process.join(10)
+    process.join()
+    # None where another thread, in its own `start`, saw the end first and is about to note it.
+    while process.exitcode is None:
+        time.sleep(0.01)
     assert process.exitcode == -15, process.exitcode
 """
 TERMINATES_A_PROCESS_OF_THE_LOOP = TERMINATES_A_PROCESS.replace("def fulfil", "async def fulfil")
@@ -79,6 +82,22 @@ import os, sys, time
         _, status = os.waitpid(pid, 0)
         code = os.waitstatus_to_exitcode(status)
         assert code == {code}, code
+"""
+# A tracer whose lock another thread holds at the fork, as seen from the copy.
+FORKS_WHILE_TRACED = """
+import os, sys, time
+worker = os.getpid()
+def trace(frame, event, argument):
+    while os.getpid() != worker and "fulfillment_worker" in frame.f_code.co_filename:
+        time.sleep(1)
+def fulfil(order):
+    sys.settrace(trace)
+    pid = os.fork()
+    if not pid:
+        sys.exit(5)
+    sys.settrace(None)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 5
 """
 FORKS_AND_STAYS = (
     NOTE
@@ -233,6 +252,14 @@ def test_fork_that_comes_back_ends_as_a_program_would(
     page = worker.scrape()
     assert page.get_sample("orders_processed_total", status="success") == 20
     assert page.get_sample("orders_processed_total", status="error") == 0
+
+
+def test_fork_waits_for_no_lock_of_a_tracer(redis_7: RedisServer, run_worker: Start) -> None:
+    """Coverage, or a debugger: the copy would hang in the hook, deaf to SIGTERM."""
+    worker = run_worker(redis_7.url, FORKS_WHILE_TRACED, "--max-attempts", "1")
+    place(redis_7, bodies(3))
+    wait_until_all(redis_7, bodies(3))
+    assert not family(worker)
 
 
 def test_fork_that_waits_in_the_loop_ends(redis_7: RedisServer, run_worker: Start) -> None:

@@ -73,6 +73,10 @@ def wait_until_all(
             for order_id, was in zip(ids, statuses(server, ids, queue), strict=True)
             if was != status
         ]
+        dead = [order_id for order_id, was in others if was == "dead"]
+        if dead:  # as it stays: there is nothing to wait for
+            why = order_hash(server, dead[0], queue).get("error")
+            raise RuntimeError(f"{len(dead)} orders are dead; {dead[0]}: {why}")
         assert not others, f"{len(others)} are not, such as {others[:5]}"
         return True
 

@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
+from functools import partial
 from selectors import BaseSelector
 from typing import NoReturn, Protocol
 from weakref import WeakSet
@@ -44,6 +45,10 @@ def watch_for_forks() -> None:
     global _installed, _lifeline  # noqa: PLW0603 - a hook can't be removed, so it is added once
     if not _installed:
         _installed = True
+        # First, and by no code that could be traced itself: what traces (coverage, a debugger) has
+        # locks. One that another thread held is never opened here, and the copy would wait for it
+        # with the signals held back. `multiprocessing` and debuggers that follow a fork trace anew.
+        os.register_at_fork(after_in_child=partial(sys.settrace, None))
         os.register_at_fork(
             before=_hold_signals, after_in_parent=_let_signals_in, after_in_child=_be_a_copy
         )
