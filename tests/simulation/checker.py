@@ -29,11 +29,15 @@ _ENDED = ("fulfilled", "dead")
 
 @dataclass(frozen=True)
 class Violation:
-    """rule: which one is broken. t: when, in seconds of the history. what: in one sentence."""
+    """rule: which one is broken. t: when, in seconds of the history. what: in one sentence.
+
+    order: by which order, if by one.
+    """
 
     rule: str
     t: float
     what: str
+    order: str | None = None
 
     def __str__(self) -> str:
         return f"{self.t:.6f} {self.rule}: {self.what}"
@@ -199,8 +203,8 @@ class Checker:
         self._check_idle()
         return self.violations
 
-    def _break(self, rule: str, what: str) -> None:
-        self.violations.append(Violation(rule, self._t, what))
+    def _break(self, rule: str, what: str, order: _Order | None = None) -> None:
+        self.violations.append(Violation(rule, self._t, what, order.id if order else None))
 
     # --- what is known ------------------------------------------------------------------------
 
@@ -336,11 +340,13 @@ class Checker:
         if order is None:
             return
         if order.copies + order.unsure <= 0:
-            self._break("kept", f"{self._name(queue, order)} is {status}, and nobody enqueued it")
+            self._break(
+                "kept", f"{self._name(queue, order)} is {status}, and nobody enqueued it", order
+            )
         if order.status == "fulfilled":
             again = " again" if status == "fulfilled" else ""
             what = f"{self._name(queue, order)} is {status}{again} after it was fulfilled"
-            self._break("final", what)
+            self._break("final", what, order)
             return
         move = self._moves.get(status)
         if move:
@@ -353,17 +359,18 @@ class Checker:
         single = order.copies + order.unsure <= 1
         if order.status == "dead" and single and not order.retried:
             what = f"{self._name(queue, order)} is begun, though it was dead and nobody retried it"
-            self._break("final", what)
+            self._break("final", what, order)
         self._check_attempt(queue, order, attempt)
         self._check_running(queue, order, by)
         if hold and hold.worker == by and hold.attempt == attempt:
             self._note_name(queue, hold, worker)  # Begun again, after a reply was lost.
             return
-        if hold:
-            if not self._is_lost(queue, hold):
-                what = f"{self._name(queue, order)} is begun by {by}"
-                self._break("owned once", f"{what}, though {self._holder(queue, hold)}")
-            self._set(queue, hold, "over", "taken")
+        if hold and not self._is_lost(queue, hold):
+            what = f"{self._name(queue, order)} is begun by {by}"
+            self._break("owned once", f"{what}, though {self._holder(queue, hold)}", order)
+        for other in order.holds.values():
+            if not other.over:
+                self._set(queue, other, "over", "taken")
         new = _Hold(by, None, attempt, self._t)
         order.holds[by] = new
         self._set(queue, order, "hold", new)
@@ -382,10 +389,10 @@ class Checker:
         most = 1 + self._failed(order)
         if attempt > most:
             what = f"{self._name(queue, order)} is at attempt {attempt}"
-            self._break("blameless", f"{what}, and failed {most - 1} times")
+            self._break("blameless", f"{what}, and failed {most - 1} times", order)
         elif attempt <= order.failures and order.copies + order.unsure <= 1:
             what = f"{self._name(queue, order)} is at attempt {attempt}"
-            self._break("blameless", f"{what}, though {order.failures} attempts failed")
+            self._break("blameless", f"{what}, though {order.failures} attempts failed", order)
 
     def _failed(self, order: _Order) -> int:
         """How many attempts may have failed since the order began anew, at the most."""
@@ -403,7 +410,7 @@ class Checker:
                 call.given_back = False
                 what = f"{self._name(queue, order)} is begun by {by}, while it still runs in"
                 what += f" {call.worker} since {call.t:.3f}, which gave it back in between"
-                self._break("owned once", what)
+                self._break("owned once", what, order)
 
     def _check_fulfilled(
         self, queue: _Queue, order: _Order, event: Event, worker: _Worker | None
@@ -419,7 +426,7 @@ class Checker:
         ]
         if not good:
             what = f"{self._name(queue, order)} is fulfilled by {by} at attempt {attempt}"
-            self._break("justified", f"{what}, and no such call of its handler succeeded")
+            self._break("justified", f"{what}, and no such call of its handler succeeded", order)
         self._end_hold(queue, order, "own")
 
     def _check_own(
@@ -429,16 +436,20 @@ class Checker:
         if worker is None:
             return
         hold, said = order.hold, f"{self._name(queue, order)} is {event['status']}"
+        if hold is None:
+            # Claimed before the moment to which Redis was rolled back, and begun after it.
+            hold = order.holds.get(worker.name)
+            hold = None if hold is None or hold.over else hold
         if hold is None or hold.worker not in (worker.name, None):
             holder = self._holder(queue, hold) if hold else "nobody has it"
-            self._break("owned once", f"{said} by {worker.name}, though {holder}")
+            self._break("owned once", f"{said} by {worker.name}, though {holder}", order)
             return
         gap = worker.gaps.get((queue.name, hold.name), 0.0)
         heard = worker.heard.get((queue.name, hold.name), self._t)
         renewed = queue.renewed >= heard - gap
         if self._tells_renewals and not renewed and gap > worker.lease + self._slack:
             what = f"{said} by {worker.name}, which had not been heard for {gap:.3f} s"
-            self._break("owned once", f"{what}, longer than its lease")
+            self._break("owned once", f"{what}, longer than its lease", order)
 
     def _leave(self, queue: _Queue, order: _Order, event: Event, worker: _Worker | None) -> None:
         hold, status, reason = order.hold, event["status"], event.get("reason")
@@ -448,7 +459,7 @@ class Checker:
         if hold is None:
             if order.status == "dead" and worker and not order.retried and order.copies <= 1:
                 what = f"{self._name(queue, order)} is {status} by {worker.name}"
-                self._break("final", f"{what}, though it was dead and nobody retried it")
+                self._break("final", f"{what}, though it was dead and nobody retried it", order)
             return
         if self._is_own(hold, event.get("worker"), worker) and reason != "orphaned":
             self._give_back(queue, order, hold, event)
@@ -456,7 +467,7 @@ class Checker:
             return
         if not self._is_lost(queue, hold) and (worker or self._is_busy(order, hold)):
             what = f"{self._name(queue, order)} is {status} by {event.get('worker')}"
-            self._break("owned once", f"{what}, though {self._holder(queue, hold)}")
+            self._break("owned once", f"{what}, though {self._holder(queue, hold)}", order)
         self._end_hold(queue, order, "taken")
 
     @staticmethod
@@ -465,6 +476,9 @@ class Checker:
 
     def _is_busy(self, order: _Order, hold: _Hold) -> bool:
         """Whether a call goes on that nobody cut short."""
+        holder = self._workers.get(hold.worker or "")
+        if holder and holder.is_draining:
+            return False
         return any(call.hold is hold and not self._is_late(call) for call in order.running)
 
     def _give_back(self, queue: _Queue, order: _Order, hold: _Hold, event: Event) -> None:
@@ -493,18 +507,18 @@ class Checker:
             failed = self._failed(order)
             if self._max_attempts and failed < self._max_attempts:
                 what = f"{said} of {self._max_attempts} failed attempts, and {failed} failed"
-                self._break("blameless", what)
+                self._break("blameless", what, order)
         elif reason == "rejected":
             self._check_own(queue, order, event, worker)
             if not any(call.how == "rejected" for call in order.calls):
-                self._break("blameless", f"{said} as rejected, and no handler rejected it")
+                self._break("blameless", f"{said} as rejected, and no handler rejected it", order)
         elif reason == "orphaned":
             many = self._count_incidents(order)
             if self._max_orphanings and many < self._max_orphanings:
                 what = f"{said} as orphaned, and since it came only {many} workers died"
-                self._break("blameless", f"{what}, or were not heard for a lease")
+                self._break("blameless", f"{what}, or were not heard for a lease", order)
         elif reason and not order.invalid:
-            self._break("blameless", f"{said} as {reason}, though it is a good order")
+            self._break("blameless", f"{said} as {reason}, though it is a good order", order)
 
     def _count_incidents(self, order: _Order) -> int:
         silent = sum(map(self._is_silent, self._workers.values()))
@@ -519,10 +533,8 @@ class Checker:
     def _on_heard(self, event: Event) -> None:
         worker, queue = self._worker(event["worker"]), event.get("queue", "")
         name = event.get("name")
-        if name is not None and worker.names.get(queue, name) != name:
-            self._incidents.append(self._line)
         if name is not None:
-            worker.names[queue] = name
+            self._rename(worker, queue, name)
         for of, hold in worker.nameless:
             if of == queue:
                 hold.name = name
@@ -532,6 +544,15 @@ class Checker:
         if self._t - before > worker.lease:
             self._incidents.append(self._line)
         worker.heard[queue, name] = self._t
+
+    def _rename(self, worker: _Worker, queue: str, name: str) -> None:
+        """It may have lost the orders that it held under another name until now."""
+        old = worker.names.get(queue, name)
+        worker.names[queue] = name
+        if old != name:
+            self._incidents.append(self._line)
+            if worker.heard.get((queue, old)) == self._t:  # Nobody is heard under two names.
+                worker.heard[queue, old] -= worker.gaps[queue, old]
 
     def _last_heard(self, queue: _Queue, hold: _Hold) -> float:
         worker = self._workers.get(hold.worker or "")
@@ -567,7 +588,9 @@ class Checker:
         for other in order.running:
             if call.hold and other.hold is call.hold:
                 what = f"{self._name(queue, order)} is started by {worker.name}"
-                self._break("owned once", f"{what}, which runs it since {other.t:.3f} already")
+                self._break(
+                    "owned once", f"{what}, which runs it since {other.t:.3f} already", order
+                )
         order.calls.append(call)
         order.running.append(call)
         worker.running[call] = order
@@ -584,9 +607,9 @@ class Checker:
         if hold is None or hold.worker != worker.name:
             return self._late_start(queue, order, worker, said)
         if worker.names.get(queue.name, hold.name) != hold.name and hold.name is not None:
-            self._break("owned once", f"{said}, which had lost it, and had a new name since")
+            self._break("owned once", f"{said}, which had lost it, and had a new name since", order)
         if None not in (attempt, hold.attempt) and attempt != hold.attempt:
-            self._break("blameless", f"{said} as attempt {attempt}, not {hold.attempt}")
+            self._break("blameless", f"{said} as attempt {attempt}, not {hold.attempt}", order)
         return hold
 
     def _late_start(self, queue: _Queue, order: _Order, worker: _Worker, said: str) -> _Hold | None:
@@ -595,11 +618,11 @@ class Checker:
         rule = "final" if order.status == "fulfilled" else "owned once"
         state = f"though it is {order.status or 'not begun'}"
         if last is None:
-            self._break(rule, f"{said}, {state} and was never given to it")
+            self._break(rule, f"{said}, {state} and was never given to it", order)
         elif last.over == "own":
-            self._break(rule, f"{said}, {state} and was given back by it")
+            self._break(rule, f"{said}, {state} and was given back by it", order)
         elif worker.names.get(queue.name, last.name) != last.name and last.name is not None:
-            self._break(rule, f"{said}, {state} and it has a new name since it lost it")
+            self._break(rule, f"{said}, {state} and it has a new name since it lost it", order)
         return last
 
     def _on_ended(self, event: Event) -> None:
@@ -621,7 +644,9 @@ class Checker:
     # --- processes ----------------------------------------------------------------------------
 
     def _on_up(self, event: Event) -> None:
-        worker = self._workers[event["worker"]] = _Worker(event["worker"], self._lease)
+        worker = self._workers.get(event["worker"])
+        if worker is None or not worker.is_up:
+            worker = self._workers[event["worker"]] = _Worker(event["worker"], self._lease)
         worker.lease = event.get("lease", self._lease)
         worker.queues = event.get("queues")
 
@@ -757,7 +782,7 @@ class Checker:
         for worker in self._with_room(queue):
             if (worker.free_since or 0.0) <= since:
                 what = f"{self._name(queue, order)} was enqueued at {since:.3f}"
-                self._break("live", f"{what}, has not started, and {worker.name} has room")
+                self._break("live", f"{what}, has not started, and {worker.name} has room", order)
                 return
 
     def _on_end(self, event: Event) -> None:
@@ -775,7 +800,7 @@ class Checker:
                 state = order.status or "nothing"
                 what = f"{self._name(queue, order)} is {state} at the end"
                 rule = "live" if left else "kept"
-                self._break(rule, f"{what}, and neither fulfilled nor dead")
+                self._break(rule, f"{what}, and neither fulfilled nor dead", order)
 
 
 def check(lines: Iterable[str]) -> list[Violation]:

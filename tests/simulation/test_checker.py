@@ -273,6 +273,19 @@ def test_owned_once_allows_what_redis_has_forgotten() -> None:
     assert both == ["owned once"]
 
 
+def test_owned_once_allows_the_result_of_a_begin_that_redis_has_forgotten() -> None:
+    done = [ended(0.6, "success"), heard(0.7), status(0.7, "fulfilled")]
+    assert not found(enqueued(0.1), begun(0.2), rolled_back(0.5, 0.15), done, end(1.0))
+    others = [heard(0.55, "b"), status(0.55, "processing", "b")]
+    late = found(enqueued(0.1), begun(0.2), rolled_back(0.5, 0.15), others, done)
+    assert late == ["owned once"]
+
+
+def test_owned_once_hears_nobody_under_two_names() -> None:
+    both = [heard(2.5), heard(2.5, "a", "a-2"), status(2.5, "retrying", "a")]
+    assert not found(enqueued(0.1), begun(0.2), both, begun(2.6, "b"))
+
+
 # --- final ----------------------------------------------------------------------------------------
 
 
