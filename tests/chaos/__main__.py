@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 from tests.chaos.report import as_table, as_words, make_report
 from tests.chaos.run import Result, run
@@ -20,11 +21,12 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=100, help="how many (default: 100)")
     parser.add_argument("--seed", type=int, default=1, help="what the plan follows from")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--history", type=Path, help="a folder for the history of each round")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results: list[Result] = []
     with suppress(SystemExit, KeyboardInterrupt):
-        for result in run(arguments.faults, arguments.seed, _say):
+        for result in run(arguments.faults, arguments.seed, _say, arguments.history):
             results.append(result)
     report = make_report(arguments.seed, results)
     print(report.to_json() if arguments.json else f"{as_table(report)}\n\n{as_words(report)}")

@@ -34,7 +34,7 @@ class Step:
 
     def __call__(self, ground: Ground, rng: random.Random) -> Injected:
         await_no_poison(ground)
-        slot = rng.choice(list(ground.fleet))
+        slot = rng.choice(ground.fleet.singles)
         with TemporaryDirectory(prefix="clock-") as folder:
             clock = Clock(Path(folder) / "clock")
             ground.fleet.succeed(slot, Make(env=clock.env))
@@ -72,7 +72,7 @@ class RedisStep:
     def __call__(self, ground: Ground, rng: random.Random) -> Injected:
         await_no_poison(ground)
         fault = Injected(f"Redis: clock {self.name}", time.monotonic(), slots=set(ground.fleet))
-        first, second = rng.sample(list(ground.fleet), 2)
+        first, second = rng.sample(ground.fleet.singles, 2)
         self._kill(ground, fault, first)
         stepped = time.monotonic()
         ground.step_clock(self.seconds)

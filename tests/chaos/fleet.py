@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections import defaultdict
@@ -10,15 +11,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 from tests.chaos.record import DIES_DECODING, HANDLER
 from tests.chaos.sites import Site
+from tests.support.eventually import eventually
 from tests.support.worker import RunningWorker
 
 LEASE = 1.0
 MAX_ORPHANINGS = 5
+MAX_ATTEMPTS = 10
+TIMEOUT = 1.0
 POISONED = (9, -signal.SIGSEGV, -signal.SIGALRM)
 """The exit codes with which poison orders end their worker."""
 READY = 120.0
@@ -26,30 +31,43 @@ READY = 120.0
 _DRAINED = 60.0
 """Seconds in which a worker that was told to stop must have ended."""
 _OPTIONS = (
-    *("--concurrency", "8", "--lease", f"{LEASE}s", "--order-timeout", "1s"),
+    *("--concurrency", "8", "--order-timeout", f"{TIMEOUT}s"),
     *("--retry-base", "200ms", "--retry-cap", "1s", "--max-orphanings", str(MAX_ORPHANINGS)),
-    *("--max-attempts", "10", "--shutdown-grace", "3s", "--log-format", "json"),
+    *("--max-attempts", str(MAX_ATTEMPTS), "--shutdown-grace", "3s", "--log-format", "json"),
 )
 
 
 @dataclass(frozen=True)
 class Make:
-    """How a worker differs from the common ones: options after theirs, and its environment.
+    """How a worker differs from the common ones: options after theirs, its environment, its lease.
 
     supervised: whether it is several processes under a supervisor.
     """
 
     options: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    lease: float = LEASE
     supervised: bool = False
 
 
 COMMON = Make()
+PROCESSES = 2
+SUPERVISED = Make(options=("--processes", str(PROCESSES)), supervised=True)
+
+
+class Deed(NamedTuple):
+    """What was done to a process: "up", "draining", "stopped" or "continued" (docs/history.md)."""
+
+    at: float
+    what: str
+    pid: int
+    lease: float = LEASE
 
 
 class Fleet:
     """Four workers of one queue.
 
+    deeds: what was done to its processes, but for their ends.
     deaths: when each process that is gone was seen to be, in monotonic seconds.
     killed: the processes that were given no time to end. frail: those that may end by themselves.
     complaints: exits that nobody asked for.
@@ -57,6 +75,7 @@ class Fleet:
 
     def __init__(self, folder: Path, site: Site, env: dict[str, str]) -> None:
         self.frail: set[int] = set()
+        self.deeds: list[Deed] = []
         self.deaths: dict[int, float] = {}
         self.killed: set[int] = set()
         self.complaints: list[str] = []
@@ -67,6 +86,7 @@ class Fleet:
         self._in_slot: dict[int, RunningWorker] = {}
         self._supervisors: set[int] = set()
         self._children: dict[int, psutil.Process] = {}
+        self._parents: dict[int, int] = {}
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(4))
@@ -89,13 +109,62 @@ class Fleet:
         if make.supervised:
             env["SUPERVISED"] = "yes"
         url = self._site.url(slot)
-        options = (*_OPTIONS, *make.options)
+        options = (*_OPTIONS, "--lease", f"{make.lease}s", *make.options)
         worker = RunningWorker(self._folder, url, HANDLER, options, env=env)
         self._started.append(worker)
         self._in_slot[slot] = worker
         if make.supervised:
             self._supervisors.add(worker.pid)
+        self.note("up", worker.pid, make.lease)
         return worker
+
+    def note(self, what: str, pid: int, lease: float = LEASE) -> None:
+        """That this happens to a process now."""
+        self.deeds.append(Deed(time.monotonic(), what, pid, lease))
+
+    def send(self, pid: int, number: signal.Signals) -> None:
+        """Send a signal to one process, and note what that does to it."""
+        if number == signal.SIGKILL:
+            self.killed.add(pid)
+            self.deaths[pid] = time.monotonic()
+        else:
+            self.note(_DOES[number], pid)
+        os.kill(pid, number)
+
+    def stop(self, worker: RunningWorker) -> None:
+        """SIGTERM."""
+        for pid in (worker.pid, *self.children(worker)):
+            self.note("draining", pid)
+        worker.signal(signal.SIGTERM)
+
+    # --- supervisors --------------------------------------------------------------------------
+
+    @property
+    def singles(self) -> list[int]:
+        """The slots in which a worker is one process."""
+        return [slot for slot in self if self[slot].pid not in self._supervisors]
+
+    def supervise(self, slot: int) -> int:
+        """Have a supervisor with all of its processes: in that slot, if there is none yet.
+
+        Returns its slot. It stays for others that need one.
+        """
+        there = next((each for each in self if each not in self.singles), slot)
+        if len(self.children(self[there])) < PROCESSES:
+            self.succeed(there, SUPERVISED)
+            eventually(lambda: len(self.children(self[there])) == PROCESSES, deadline=READY)
+        return there
+
+    def make_in(self, slot: int) -> Make:
+        """How the worker in this slot differs from the common ones, as far as it lasts."""
+        return COMMON if slot in self.singles else SUPERVISED
+
+    def children(self, worker: RunningWorker) -> list[int]:
+        """The processes of a supervisor that live; none of a worker that is one process."""
+        self._watch_children()
+        return [pid for pid in self._children if self._parents[pid] == worker.pid]
+
+    # --- ends ---------------------------------------------------------------------------------
 
     def replace_ready(self, slot: int, make: Make = COMMON) -> RunningWorker:
         """As `replace`, once it consumes. A poison order that goes round may end some before."""
@@ -120,6 +189,8 @@ class Fleet:
         """SIGKILL, and another in its place; returns the dead one."""
         dead = self[slot]
         self.killed.add(dead.pid)
+        for pid in self.children(dead):
+            self.note("draining", pid)
         dead.kill()
         self.deaths[dead.pid] = time.monotonic()
         self.replace(slot)
@@ -127,7 +198,7 @@ class Fleet:
 
     def retire(self, worker: RunningWorker) -> None:
         """SIGTERM, and the drain must end well."""
-        worker.signal(signal.SIGTERM)
+        self.stop(worker)
         self.await_drain(worker)
 
     def await_drain(self, worker: RunningWorker) -> None:
@@ -161,11 +232,13 @@ class Fleet:
             # Of its main thread, which is the one that starts them; a scan of /proc is slow.
             with suppress(OSError, psutil.Error):
                 for told in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-                    if int(told) not in self._children:
+                    if int(told) not in self._children and int(told) not in self.deaths:
                         self._children[int(told)] = psutil.Process(int(told))
+                        self._parents[int(told)] = pid
+                        self.note("up", int(told))
         for pid, child in list(self._children.items()):
             if not _runs(child):
-                self.deaths[pid] = time.monotonic()
+                self.deaths.setdefault(pid, time.monotonic())
                 self.killed.add(pid)
                 del self._children[pid]
 
@@ -187,6 +260,13 @@ class Fleet:
         """End all processes, by pid. Idempotent."""
         for worker in self._started:
             worker.close()
+
+
+_DOES = {
+    signal.SIGTERM: "draining",
+    signal.SIGSTOP: "stopped",
+    signal.SIGCONT: "continued",
+}
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -24,7 +24,7 @@ class Injected:
     slots: the workers that it touched; each must handle an order again. ids: orders that must
     be fulfilled. cut: calls that a kill cut off, whose orders must run again. mute: slots that it
     may have kept from Redis for longer than their lease. forgetful: whether Redis may have lost
-    what it had acknowledged last.
+    what it had acknowledged last. lost_at: until when it had that, or, if not forgetful, anything.
     """
 
     kind: str
@@ -35,6 +35,7 @@ class Injected:
     cut: list[Call] = field(default_factory=list)
     mute: set[int] = field(default_factory=set)
     forgetful: bool = False
+    lost_at: float | None = None
     recovery: float | None = None
 
 

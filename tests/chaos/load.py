@@ -26,7 +26,7 @@ _QUEUE = "orders"
 
 @dataclass(slots=True)
 class Placed:
-    """What is known of one order. at: monotonic seconds of the first acknowledgement.
+    """One order. tried, at: monotonic seconds of its first push, and of its answer.
 
     sure: acknowledged pushes. unsure: those whose answer never came. raw: rubbish's bytes.
     """
@@ -34,6 +34,7 @@ class Placed:
     order_id: str
     raw: bytes
     do: str
+    tried: float = 0.0
     at: float = 0.0
     sure: int = 0
     unsure: int = 0
@@ -142,6 +143,7 @@ class Producer:
 
     def _push(self, placed: Placed) -> None:
         """Until it is acknowledged: as a careful shop does, which makes copies now and then."""
+        placed.tried = placed.tried or time.monotonic()
         while not self._stopped.is_set():
             try:
                 if self._try(placed.raw):

@@ -51,7 +51,7 @@ def slow_link(ground: Ground, rng: random.Random) -> Injected:
     The lease is long enough for a dozen of them. All of them must be fulfilled while it is slow.
     """
     rate = rng.choice((4, 16, 50, 100, 400)) * 1000
-    fault, proxy = _replaced(ground, rng, "network: slow link, 4 to 400 kB/s", "30s")
+    fault, proxy = _replaced(ground, rng, "network: slow link, 4 to 400 kB/s", 30.0)
     proxy.rate = rate
     try:
         fault.ids = ground.producer.place(many=12, size=rate * 3 // 4)
@@ -69,7 +69,7 @@ def far_link(ground: Ground, rng: random.Random) -> Injected:
     proxy.distance = distance
     try:
         [slot] = fault.slots
-        ground.fleet.succeed(slot, Make(options=("--lease", "10s")))
+        ground.fleet.succeed(slot, Make(lease=10.0))
         ground.wait(lambda: _works(ground, slot, fault.began), fault.kind, _PATIENCE)
         proxy.hang_up()
         since = time.monotonic()
@@ -79,12 +79,14 @@ def far_link(ground: Ground, rng: random.Random) -> Injected:
     return _given_back(ground, fault)
 
 
-def _replaced(ground: Ground, rng: random.Random, kind: str, lease: str) -> tuple[Injected, Proxy]:
+def _replaced(
+    ground: Ground, rng: random.Random, kind: str, lease: float
+) -> tuple[Injected, Proxy]:
     """The fault, at a worker that has a lease of its own; a poison must not end it."""
     await_no_poison(ground)
     fault, proxy = _begin(ground, rng, kind)
     [slot] = fault.slots
-    ground.fleet.succeed(slot, Make(options=("--lease", lease)))
+    ground.fleet.succeed(slot, Make(lease=lease))
     return fault, proxy
 
 

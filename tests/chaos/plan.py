@@ -13,6 +13,7 @@ from tests.chaos import (
     network_faults,
     process_faults,
     redis_faults,
+    supervisor_faults,
     topology_faults,
     worker_faults,
 )
@@ -61,31 +62,40 @@ FAULTS: tuple[Fault, ...] = (
     process_faults.blocks_the_loop,
     process_faults.forks,
     process_faults.finds_no_thread,
+    supervisor_faults.child_killed,
+    supervisor_faults.supervisor_stopped,
 )
 CLOCKED_FAULTS: tuple[Fault, ...] = (
     *FAULTS,
     clock_faults.redis_ahead,
     clock_faults.redis_behind,
     clock_faults.redis_far_ahead,
+    supervisor_faults.supervisor_killed,
+    supervisor_faults.all_killed,
+    supervisor_faults.child_stopped,
+    supervisor_faults.children_replaced,
 )
-"""Where Redis's clock can be set."""
+"""Where Redis's clock can be set; and every kind of fault that needs no other topology."""
 _BESIDES: tuple[Fault, ...] = (
-    worker_faults.killed,
-    worker_faults.stopped_past_its_lease,
     worker_faults.told_to_stop_in_a_burst,
     clock_faults.an_hour_ahead,
-    handler_faults.raises,
 )
 SENTINEL_FAULTS: tuple[Fault, ...] = (
     topology_faults.primary_killed,
     topology_faults.primary_killed_in_step,
     topology_faults.sentinels_told_to_fail_over,
+    worker_faults.stopped_past_its_lease,
+    supervisor_faults.supervisor_killed,
+    supervisor_faults.all_killed,
     *_BESIDES,
 )
 CLUSTER_FAULTS: tuple[Fault, ...] = (
     topology_faults.owner_killed,
     topology_faults.owner_told_to_fail_over,
     topology_faults.slot_moved,
+    worker_faults.killed,
+    supervisor_faults.child_stopped,
+    supervisor_faults.children_replaced,
     *_BESIDES,
 )
 DECKS = {

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from tests.chaos.fleet import Make
 from tests.chaos.ground import Ground, Injected
 from tests.chaos.handler_faults import POISONS, await_no_poison
+from tests.chaos.supervisor_faults import PLACES
 from tests.chaos.threads import no_threads
 from tests.support.worker import RunningWorker
 
-_SUPERVISED = Make(options=("--processes", "2"), supervised=True)
 _PLAIN = Make(options=("--handler", "shop:fulfil_plainly", "--order-timeout", "60s"))
 _CHILDREN = ("program", "process", "daemon", "pool", "executor", "exit")
 _PATIENCE = 120.0
@@ -33,8 +33,7 @@ class Hang:
 
     def __call__(self, ground: Ground, rng: random.Random) -> Injected:
         await_no_poison(ground)
-        slot = rng.choice(list(ground.fleet))
-        ground.fleet.succeed(slot, _SUPERVISED)
+        ground.fleet.supervise(rng.choice(PLACES))
         everyone = set(ground.fleet)
         fault = Injected(POISONS[self.do], time.monotonic(), slots=everyone, mute=everyone)
         [poison] = ground.producer.place(self.do)
@@ -42,7 +41,6 @@ class Hang:
         await_no_poison(ground, _PATIENCE)
         # The last to have it hangs for a while after its lease, and then it isn't there any more.
         ground.wait(lambda: self._all_ended(ground, poison), "what hung is gone", _PATIENCE)
-        ground.fleet.succeed(slot)
         fault.ended = time.monotonic()
         return fault
 
@@ -54,7 +52,7 @@ class Hang:
 def forks(ground: Ground, rng: random.Random) -> Injected:
     """Programs, processes, pools and bare forks; some stay when their worker ends or is killed."""
     await_no_poison(ground)
-    slot = rng.choice(list(ground.fleet))
+    slot = rng.choice(ground.fleet.singles)
     worker = ground.fleet.succeed(slot, _PLAIN)
     fault = Injected("handler: forks", time.monotonic(), slots={slot})
 
@@ -105,7 +103,7 @@ def _is_free(port: int) -> bool:
 def finds_no_thread(ground: Ground, rng: random.Random) -> Injected:
     """A limit of its threads: a shortage of the worker's own, which costs no order an attempt."""
     await_no_poison(ground)
-    slot = rng.choice(list(ground.fleet))
+    slot = rng.choice(ground.fleet.singles)
     worker = ground.fleet.succeed(slot, _PLAIN)
     fault = Injected("worker: no thread to be had", time.monotonic(), slots={slot})
     with no_threads(worker.pid):

@@ -112,6 +112,7 @@ def forgets_all(ground: Ground, rng: random.Random) -> Injected:
     with ground.producer.held(), ground.server.client() as client:
         seen = look(ground.server, ground.producer.placed)
         client.flushall()
+        fault.lost_at = time.monotonic()
         ground.producer.forget(seen.has_ended)
         ground.before.add(seen)
     fault.ended = time.monotonic()

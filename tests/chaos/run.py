@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
-import signal
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from tests.chaos.witness import Witness
 from tests.support.orders import Books, books
 
 Say = Callable[[str], None]
+HISTORY = "history.jsonl"
 _REST = 120.0
 """Seconds without any change in which all must have come to rest, once nothing is placed."""
 
@@ -36,13 +38,19 @@ class Result(NamedTuple):
     seconds: float
 
 
-def run(faults: int, seed: int, say: Say) -> Iterator[Result]:
-    """Inject so many faults; a word to `say` now and then. Yields what each round came to."""
+def run(faults: int, seed: int, say: Say, keep: Path | None = None) -> Iterator[Result]:
+    """Inject so many faults; a word to `say` now and then. Yields what each round came to.
+
+    keep: a folder for the histories of the rounds.
+    """
     done = 0
-    for a_round in make_plan(faults, seed):
+    for number, a_round in enumerate(make_plan(faults, seed), 1):
         say(f"{done} of {faults} faults; {len(a_round.steps)} more on {a_round.site}")
         with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
             result = run_round(Path(folder), a_round, say)
+            if keep is not None:
+                keep.mkdir(parents=True, exist_ok=True)
+                shutil.copy(Path(folder) / HISTORY, keep / f"{number}-{a_round.site}.jsonl")
         for fault in result.findings.faults:
             say(f"  {fault}")
         done += len(result.injected)
@@ -68,7 +76,10 @@ def run_round(folder: Path, a_round: Round, say: Say) -> Result:
         seconds = time.monotonic() - began
         _come_to_rest(ground)
         witness.stop()
-        findings = Audit(ground, witness, injected).run()
+        audit = Audit(ground, witness, injected)
+        told = "".join(f"{json.dumps(line)}\n" for line in audit.history)
+        (folder / HISTORY).write_text(told, encoding="utf-8")
+        findings = audit.run()
         findings.faults += broken
         return Result(injected, findings, seconds)
 
@@ -116,7 +127,7 @@ def _come_to_rest(ground: Ground) -> None:
         return
     workers = [ground.fleet[slot] for slot in ground.fleet]
     for worker in workers:
-        worker.signal(signal.SIGTERM)
+        ground.fleet.stop(worker)
     for worker in workers:
         ground.fleet.await_drain(worker)
     ground.record.refresh()

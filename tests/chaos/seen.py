@@ -6,19 +6,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from tests.chaos.fleet import pid_of
 from tests.support.orders import dead_letters
 from tests.support.redis_server import Reachable
 
 
 @dataclass
 class Seen:
-    """statuses: of each order its status, and the process that had it last (0 for none).
+    """statuses: of each order its status, and under which name a worker had it last.
 
     dead: for the bytes of each dead letter the reasons.
     """
 
-    statuses: dict[str, tuple[str, int]] = field(default_factory=dict)
+    statuses: dict[str, tuple[str, str]] = field(default_factory=dict)
     dead: dict[bytes, set[str]] = field(default_factory=dict)
 
     def add(self, later: Seen) -> None:
@@ -29,7 +28,7 @@ class Seen:
 
     def has_ended(self, order_id: str, raw: bytes) -> bool:
         """Whether nothing more is to become of the order."""
-        return self.statuses.get(order_id, ("", 0))[0] == "fulfilled" or raw in self.dead
+        return self.statuses.get(order_id, ("", ""))[0] == "fulfilled" or raw in self.dead
 
 
 def look(server: Reachable, ids: Iterable[str]) -> Seen:
@@ -40,7 +39,7 @@ def look(server: Reachable, ids: Iterable[str]) -> Seen:
     return seen
 
 
-def _statuses(server: Reachable, ids: Iterable[str]) -> Iterator[tuple[str, tuple[str, int]]]:
+def _statuses(server: Reachable, ids: Iterable[str]) -> Iterator[tuple[str, tuple[str, str]]]:
     rest = iter(ids)
     with server.client(decode_responses=True) as client:
         while some := list(islice(rest, 2000)):
@@ -49,4 +48,4 @@ def _statuses(server: Reachable, ids: Iterable[str]) -> Iterator[tuple[str, tupl
                 pipe.hmget(f"{{orders}}:order:{order_id}", "status", "worker")
             for order_id, (status, worker) in zip(some, pipe.execute(), strict=True):
                 if status:
-                    yield order_id, (status, pid_of(worker) if worker else 0)
+                    yield order_id, (status, worker or "")

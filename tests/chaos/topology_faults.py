@@ -27,6 +27,7 @@ def primary_killed(ground: Ground, rng: random.Random) -> Injected:
     fault, site = _begin(ground, "Sentinel: primary killed"), _sentinels(ground)
     old, fault.forgetful = site.primary(), True
     old.kill()
+    fault.lost_at = time.monotonic()
     return _taken_over(ground, fault, old)
 
 
@@ -129,6 +130,7 @@ def owner_killed(ground: Ground, rng: random.Random) -> Injected:
     fault, site = _begin(ground, "Cluster: node killed"), _nodes(ground)
     old, fault.forgetful = site.owner(), True
     old.kill()
+    fault.lost_at = time.monotonic()
     return _replaced(ground, fault, old)
 
 

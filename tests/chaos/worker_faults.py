@@ -19,23 +19,27 @@ _LEFT = 4 << 20
 
 def killed(ground: Ground, rng: random.Random) -> Injected:
     """SIGKILL."""
-    slot = rng.choice(list(ground.fleet))
+    slot = rng.choice(ground.fleet.singles)
     fault = Injected("worker: SIGKILL", time.monotonic(), slots={slot})
     return _kill(ground, fault, slot)
 
 
 def stopped_past_its_lease(ground: Ground, rng: random.Random) -> Injected:
     """SIGSTOP for longer than the lease: a zombie comes back."""
-    slot = rng.choice(list(ground.fleet))
+    slot = rng.choice(ground.fleet.singles)
     fault = Injected("worker: SIGSTOP past the lease", time.monotonic(), slots={slot}, mute={slot})
-    worker = ground.fleet[slot]
-    worker.pause()
+    stop_past_the_lease(ground, rng, ground.fleet[slot].pid)
+    fault.ended = time.monotonic()
+    return fault
+
+
+def stop_past_the_lease(ground: Ground, rng: random.Random, pid: int) -> None:
+    """SIGSTOP, and SIGCONT when a lease is over for certain."""
+    ground.fleet.send(pid, signal.SIGSTOP)
     try:
         ground.hold(LEASE * rng.uniform(1.2, 1.8))
     finally:
-        worker.resume()
-    fault.ended = time.monotonic()
-    return fault
+        ground.fleet.send(pid, signal.SIGCONT)
 
 
 def told_to_stop_in_a_burst(ground: Ground, rng: random.Random) -> Injected:
@@ -44,7 +48,7 @@ def told_to_stop_in_a_burst(ground: Ground, rng: random.Random) -> Injected:
     fault = Injected("worker: SIGTERM in a burst", time.monotonic(), slots={slot})
     ground.producer.place(many=150)
     worker = ground.fleet[slot]
-    ground.fleet.replace(slot)
+    ground.fleet.replace(slot, ground.fleet.make_in(slot))
     ground.fleet.retire(worker)
     fault.ended = time.monotonic()
     return fault
@@ -52,9 +56,9 @@ def told_to_stop_in_a_burst(ground: Ground, rng: random.Random) -> Injected:
 
 def killed_while_draining(ground: Ground, rng: random.Random) -> Injected:
     """SIGTERM, and SIGKILL before the drain is done."""
-    slot = rng.choice(list(ground.fleet))
+    slot = rng.choice(ground.fleet.singles)
     fault = Injected("worker: SIGTERM, then SIGKILL", time.monotonic(), slots={slot})
-    ground.fleet[slot].signal(signal.SIGTERM)
+    ground.fleet.stop(ground.fleet[slot])
     soon = time.monotonic() + rng.uniform(0.0, 0.02)
     while time.monotonic() < soon:
         ground.record.refresh()
@@ -66,7 +70,7 @@ def out_of_memory(ground: Ground, rng: random.Random) -> Injected:
 
     It may fail at anything, and may end: as if it had been killed.
     """
-    slot = rng.choice(list(ground.fleet))
+    slot = rng.choice(ground.fleet.singles)
     fault = Injected("worker: out of memory", time.monotonic(), slots={slot}, mute={slot})
     pid = ground.fleet[slot].pid
     ground.fleet.frail.add(pid)
@@ -93,7 +97,7 @@ def deployed(ground: Ground, rng: random.Random) -> Injected:
     fault = Injected("worker: rolling restart", time.monotonic(), slots=set(ground.fleet))
     for slot in rng.sample(list(ground.fleet), 4):
         old = ground.fleet[slot]
-        ground.fleet.replace_ready(slot)
+        ground.fleet.replace_ready(slot, ground.fleet.make_in(slot))
         ground.fleet.retire(old)
     fault.ended = time.monotonic()
     return fault
