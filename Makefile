@@ -50,7 +50,7 @@ unit: setup ## The fast tests; ARGS go to pytest
 	$(bin)/python -m pytest tests/unit $(ARGS)
 
 coverage: setup ## All tests, with branch coverage; ARGS go to pytest
-	$(bin)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-branch --cov-report=term $(ARGS)
+	$(bin)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --cov --cov-branch --cov-report=term $(ARGS)
 
 chaos: setup system-packages ## FAULTS=100 faults by SEED=1 on a fleet under load, and an audit; ARGS="--json"
 	@$(bin)/python -m tests.chaos --faults $(FAULTS) --seed $(SEED) $(ARGS)

@@ -25,6 +25,17 @@ for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(each, signal.SIG_DFL)
 
 
+# What their processes run is measured in the other tests, too, at a third of the time here.
+UNMEASURED = {"chaos", "fuzz", "kubernetes", "monitoring", "replacements", "test_benchmarks.py"}
+
+
+@pytest.fixture(autouse=True)
+def coverage_of_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coverage is for the processes of those tests that are quick enough with it."""
+    if not UNMEASURED.isdisjoint(request.path.parts):
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture(scope="session")
 def redis_servers(
     tmp_path_factory: pytest.TempPathFactory,

@@ -11,10 +11,10 @@ from tests.chaos.load import Producer
 from tests.chaos.record import Call, Record
 from tests.chaos.seen import Seen
 from tests.chaos.sites import Single, Site
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.redis_server import RedisServer
 
-_LONGEST_RECOVERY = 60.0
+_LONGEST_RECOVERY = PATIENCE
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Ground:
             now, _ = client.time()
         return bool(abs(now - time.time() - seconds) < 10)
 
-    def wait(self, seen: Callable[[], bool], what: str, deadline: float = 60.0) -> None:
+    def wait(self, seen: Callable[[], bool], what: str, deadline: float = PATIENCE) -> None:
         """Wait until it is so, while what dies is replaced; AssertionError after the deadline."""
 
         def look() -> bool:
@@ -79,7 +79,7 @@ class Ground:
     def hold(self, seconds: float) -> None:
         """Let this much time pass: how long a fault lasts, or the pause before the next."""
         until = time.monotonic() + seconds
-        self.wait(lambda: time.monotonic() >= until, "time passes", seconds + 60)
+        self.wait(lambda: time.monotonic() >= until, "time passes", seconds + PATIENCE)
 
     def has_recovered(self, fault: Injected) -> bool:
         """Whether what the fault cut off runs again, and its orders are fulfilled."""

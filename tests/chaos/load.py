@@ -19,6 +19,7 @@ from redis.retry import Retry
 from tests.chaos.sites import Site
 
 PER_SECOND = 300
+"""How many are placed, unless told otherwise."""
 _BACKLOG = 400
 """Waiting orders beyond which the load itself pauses: a slow machine gets what it can handle."""
 _QUEUE = "orders"
@@ -41,7 +42,7 @@ class Placed:
 
 
 class Producer:
-    """Pushes about PER_SECOND orders from a thread of its own, until it is told to stop.
+    """Pushes about `per_second` orders from a thread of its own, until it is told to stop.
 
     It pushes as many as the fleet can take, where that is less.
 
@@ -49,13 +50,14 @@ class Producer:
     forget all. forgotten: those that had not.
     """
 
-    def __init__(self, site: Site, rng: random.Random) -> None:
+    def __init__(self, site: Site, rng: random.Random, per_second: int = PER_SECOND) -> None:
         self.placed: dict[str, Placed] = {}
         self.settled: dict[str, Placed] = {}
         self.forgotten: dict[str, Placed] = {}
         self._site = site
         self._client: redis.Redis | None = None
         self._rng = rng
+        self._per_second = per_second
         self._numbers = itertools.count(1)
         self._waiting = 0
         self._lock = threading.Lock()
@@ -94,7 +96,7 @@ class Producer:
     def _run(self) -> None:
         began = time.monotonic()
         for number in itertools.count():
-            due = began + number / PER_SECOND
+            due = began + number / self._per_second
             late = time.monotonic() - due
             if late > 1:
                 began += late  # An outage is not made up for.
@@ -102,7 +104,7 @@ class Producer:
                 return
             if self._waiting <= _BACKLOG:
                 self._one()
-            elif number % (PER_SECOND // 10) == 0:
+            elif number % (self._per_second // 10) == 0:
                 self._look()
 
     def _look(self) -> None:

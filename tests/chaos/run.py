@@ -17,7 +17,7 @@ import redis
 from tests.chaos.audit import Audit, Findings
 from tests.chaos.fleet import Fleet
 from tests.chaos.ground import Ground, Injected
-from tests.chaos.load import Producer
+from tests.chaos.load import PER_SECOND, Producer
 from tests.chaos.plan import Round, Step, make_plan
 from tests.chaos.record import Record
 from tests.chaos.sites import open_site
@@ -57,12 +57,12 @@ def run(faults: int, seed: int, say: Say, keep: Path | None = None) -> Iterator[
         yield result
 
 
-def run_round(folder: Path, a_round: Round, say: Say) -> Result:
+def run_round(folder: Path, a_round: Round, say: Say, per_second: int = PER_SECOND) -> Result:
     """All processes end with it, however it goes."""
     with ExitStack() as stack:
         site = stack.enter_context(open_site(folder, a_round.site))
         record = stack.enter_context(closing(Record(folder / "calls")))
-        producer = Producer(site, random.Random(a_round.seed))
+        producer = Producer(site, random.Random(a_round.seed), per_second)
         stack.callback(producer.stop)
         witness = Witness(site)
         stack.callback(witness.stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
@@ -135,8 +136,8 @@ class RedisBench:
 
     def _wait(self, ms: int) -> None:
         until = self._now() + ms
-        while self._now() < until:
-            pass
+        while (left := until - self._now()) > 0:
+            time.sleep(left / 1000)
 
     def _now(self) -> float:
         seconds, micros = self.client.time()

@@ -37,9 +37,9 @@ def test_a_paused_queue_ages_and_all_workers_say_the_same(
         eventually(partial(_waiting, worker, 3), what="3 wait")
     first = workers[0].scrape()[OLDEST]
     # A producer's order is seen by the next survey: once a second while the queue is paused.
-    assert placed - 0.1 <= first <= placed + 1.5
+    assert placed - 0.1 <= first <= time.time()
     assert workers[1].scrape()[OLDEST] == same(first)
-    eventually(lambda: workers[0].scrape()[SAMPLED] > first + 2, what="two more surveys")
+    eventually(lambda: workers[0].scrape()[SAMPLED] > first + 5, what="more surveys")
     assert [worker.scrape()[OLDEST] for worker in workers] == [same(first)] * 2
     with redis_7.client() as client:
         client.hdel("{orders}:books", "paused")
@@ -74,7 +74,7 @@ def test_while_redis_is_away_the_sample_stands_still_and_the_age_goes_on(
 
 def same(moment: float) -> Any:
     """The moment: each survey tells it by the host's clock, as exactly as a reply takes to come."""
-    return pytest.approx(moment, abs=1)
+    return pytest.approx(moment, abs=3)
 
 
 def _waiting(worker: RunningWorker, many: int) -> bool:
@@ -91,6 +91,7 @@ def _failed(worker: RunningWorker) -> float:
 def test_before_redis_was_ever_asked_the_sample_says_never(run_worker: Start) -> None:
     worker = run_worker("redis://127.0.0.1:1/0")
     worker.wait_for("redis_lost")
+    before = time.time()
     page = worker.scrape()
     assert page[SAMPLED] == 0
-    assert time.time() - page[OLDEST] < 5
+    assert page[OLDEST] >= before - 1

@@ -22,7 +22,7 @@ def test_latency_of_half_a_second_keeps_no_worker_from_its_orders(
 ) -> None:
     with far_away(tmp_path / "far", kind, ONE_WAY) as far:
         worker = run_worker(far.url)
-        worker.wait_until_ready(deadline=60)
+        worker.wait_until_ready()
         place(far.server, bodies(3, "A"))
         wait_until_all(far.server, bodies(3, "A"))
         assert worker.events("redis_lost") == []

@@ -187,7 +187,7 @@ def test_process_of_a_handler_does_not_keep_the_worker(
     eventually(lambda: calls.count() == 3, what="three processes started")
     started = family(worker)
     assert len(started) == 3
-    assert worker.terminate(timeout=10) == 0
+    assert worker.terminate() == 0
     assert_all_gone(started)
 
 
@@ -200,7 +200,7 @@ def test_pool_ends_with_its_worker(
     eventually(lambda: calls.count() == 5, what="all orders done")
     port, started = worker.metrics_port, family(worker)
     assert started
-    assert worker.terminate(timeout=15) == 0
+    assert worker.terminate() == 0
     assert_free(port)
     assert_all_gone(started)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ import psutil
 import pytest
 
 from tests.support.calls import NOTE, Calls
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.orders import bodies, books, order_hash, place, wait_until_all
 from tests.support.redis_server import RedisServer, wait_for_status
 from tests.support.worker import FULFIL_ALL, RunningWorker
@@ -42,7 +41,7 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
     """What systemd listens with."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "notify"))
-        listening.settimeout(30)
+        listening.settimeout(PATIENCE)
         yield listening
 
 
@@ -57,8 +56,11 @@ def stuck_for(worker: RunningWorker) -> float:
     return float(found[1]) if found else 0.0
 
 
-@pytest.mark.parametrize("processes", [2, 3])
-@pytest.mark.parametrize("handler", HANGS.values(), ids=HANGS)
+@pytest.mark.parametrize(
+    ("handler", "processes"),
+    [(HANGS_THE_LOOP, 2), (HANGS_THE_INTERPRETER, 3)],
+    ids=["loop-2", "interpreter-3"],
+)
 def test_hung_process_is_replaced_and_its_order_ends_as_a_dead_letter(
     redis_7: RedisServer, run_worker: Start, handler: str, processes: int
 ) -> None:
@@ -68,12 +70,12 @@ def test_hung_process_is_replaced_and_its_order_ends_as_a_dead_letter(
     place(redis_7, [{"order_id": "hangs"}])
     orders = bodies(200)
     place(redis_7, orders)
-    wait_until_all(redis_7, orders, deadline=90)
-    eventually(lambda: books(redis_7).dead == 1, deadline=120, what="the order a dead letter")
+    wait_until_all(redis_7, orders)
+    eventually(lambda: books(redis_7).dead == 1, what="the order a dead letter")
     assert "died with it" in order_hash(redis_7, "hangs")["error"]
     assert books(redis_7).unaccounted == 0
-    eventually(lambda: len(worker.events("process_ended")) == 3, deadline=60, what="three ends")
-    eventually(lambda: worker.get("/readyz")[1] == "ok\n", deadline=60, what="all consume again")
+    eventually(lambda: len(worker.events("process_ended")) == 3, what="three ends")
+    eventually(lambda: worker.get("/readyz")[1] == "ok\n", what="all consume again")
     assert {line["exit_code"] for line in worker.events("process_ended")} == {-9}
     assert 'shop.py", line' in worker.output, "where it hung"
     page = worker.scrape()
@@ -84,13 +86,13 @@ def test_hung_process_is_replaced_and_its_order_ends_as_a_dead_letter(
 def test_hung_process_that_hears_no_stop_does_not_keep_the_supervisor(
     redis_7: RedisServer, run_worker: Start
 ) -> None:
-    worker = run_worker(redis_7.url, HANGS_THE_INTERPRETER, *SHORT, "--processes", "2")
+    # A grace that would be over long after this test.
+    options = ("--processes", "2", "--shutdown-grace", "1h")
+    worker = run_worker(redis_7.url, HANGS_THE_INTERPRETER, *SHORT, *options)
     worker.wait_until_ready()
     place(redis_7, [{"order_id": "hangs"}])
     eventually(lambda: order_hash(redis_7, "hangs").get("status") == "processing")
-    before = time.monotonic()
     assert worker.terminate() == 1
-    assert time.monotonic() - before < 20, "less than the grace"
     assert books(redis_7).unaccounted == 0
     assert books(redis_7).in_flight == 0
 
@@ -120,7 +122,7 @@ def test_hung_worker_ends_itself_and_says_where_it_hung(
     """Whoever started it starts it again: systemd, Docker, Kubernetes."""
     place(redis_7, [{"order_id": "hangs"}])
     worker = run_worker(redis_7.url, NOTE + handler, *SHORT, env=calls.env)
-    assert worker.wait(90) == 1
+    assert worker.wait() == 1
     assert 'shop.py", line' in worker.output
     orders = bodies(5)
     place(redis_7, orders)

@@ -75,10 +75,8 @@ def wait_for_successor(worker: RunningWorker, pid: int, seat: str = "0") -> int:
     return children(worker)[seat]
 
 
-def kill(pid: int) -> float:
-    """SIGKILL; returns the moment, in seconds of CLOCK_MONOTONIC."""
+def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    return time.monotonic()
 
 
 def trips(server: RedisServer) -> int:
@@ -175,7 +173,9 @@ def test_a_killed_process_is_made_up_for_at_once(
     redis_7: RedisServer, run_worker: Start, calls: Calls
 ) -> None:
     """Invariants 1, 2 and 4."""
-    worker = run_worker(redis_7.url, HANGS_ONCE, *TWO, "--concurrency", "20", env=calls.env)
+    # Not by the lease, which would be over long after this test.
+    options = (*TWO, "--concurrency", "20", "--lease", "1h")
+    worker = run_worker(redis_7.url, HANGS_ONCE, *options, env=calls.env)
     pids = wait_for_children(worker)
     orders = bodies(30)
     place(redis_7, orders)
@@ -184,10 +184,8 @@ def test_a_killed_process_is_made_up_for_at_once(
     assert held
     eventually(lambda: worker.scrape()["orders_received_total"] == 30, what="all counted")
     before = worker.scrape()
-    killed_at = kill(pids["0"])
+    kill(pids["0"])
     eventually(lambda: calls.count("end") == len(held), what="its orders ran again")
-    late = [call.at - killed_at for call in calls.all("end")]
-    assert max(late) < 5.0, "long before the lease of 10 s has run out"
     assert set(calls.ids("end")) == held
     after = worker.scrape()
     fallen = {n: (v, after[n]) for n, v in counters(before).items() if after[n] < v}
@@ -222,14 +220,13 @@ def test_one_process_alone_is_replaced_too(
     redis_7: RedisServer, run_worker: Start, calls: Calls
 ) -> None:
     """Its orders wait for its successor, since there is nobody else."""
-    limit = ("--max-orders-per-process", "100000")
+    limit = ("--max-orders-per-process", "100000", "--lease", "1h")
     worker = run_worker(redis_7.url, HANGS_ONCE, *limit, env=calls.env)
     pids = wait_for_children(worker, 1)
     place(redis_7, bodies(5))
     eventually(lambda: calls.count() == 5, what="all orders running")
-    killed_at = kill(pids["0"])
+    kill(pids["0"])
     eventually(lambda: calls.count("end") == 5, what="its orders ran again")
-    assert max(call.at for call in calls.all("end")) - killed_at < 5.0
 
 
 def test_an_order_that_kills_its_process_is_found_out(
@@ -315,7 +312,7 @@ def test_a_drain_finishes_what_runs(
     eventually(lambda: worker.get("/readyz") == (503, "draining\n"), what="/readyz 503")
     place(redis_7, bodies(3, "late"))
     assert worker.get("/livez")[0] == 200
-    assert worker.wait(10) == 0
+    assert worker.wait() == 0
     assert calls.count("end") == calls.count() == 6
     assert length(redis_7, "orders") == 3
     now = books(redis_7)

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_INTERVAL = 0.01
+_SHORTEST, _LONGEST = 0.01, 0.1
+"""Seconds between two looks: a tenth of the time waited so far, within these."""
 PATIENCE = 120.0
 """Seconds. Far more than a slow machine needs: it ends only a test that would hang for ever."""
 
@@ -26,7 +27,7 @@ def eventually(predicate: Callable[[], T], *, deadline: float = PATIENCE, what: 
             value = predicate()
             if attempts.came_true(value):
                 return value
-        time.sleep(_INTERVAL)
+        time.sleep(attempts.pause())
 
 
 async def aeventually(
@@ -40,14 +41,15 @@ async def aeventually(
             value: T = await found if inspect.isawaitable(found) else found
             if attempts.came_true(value):
                 return value
-        await asyncio.sleep(_INTERVAL)
+        await asyncio.sleep(attempts.pause())
 
 
 class _Attempts:
     """Counts down to the deadline, and remembers how the last attempt failed."""
 
     def __init__(self, deadline: float, what: str, predicate: Callable[[], object]) -> None:
-        self._ends = time.monotonic() + deadline
+        self._began = time.monotonic()
+        self._ends = self._began + deadline
         self._deadline = deadline
         self._what = what or inspect.getsource(predicate).strip()
         self._last = "nothing was seen"
@@ -65,6 +67,10 @@ class _Attempts:
                 f"not within {self._deadline:g} s: {self._what}\n{self._last}"
             ) from error
         return True
+
+    def pause(self) -> float:
+        """Until the next look: who waits for long mustn't take the time of those waited for."""
+        return min(_LONGEST, max(_SHORTEST, (time.monotonic() - self._began) / 10))
 
     def came_true(self, value: object) -> bool:
         self._last = "true" if value else f"the last value was {value!r}"
