@@ -233,7 +233,8 @@ def _pid(owner: Call | int | None) -> int | None:
 
 def _call(call: Call, allowed: float) -> Iterator[Line]:
     """allowed: when it was begun, as the history tells."""
-    said = {"order": call.order_id, "attempt": call.attempt, "worker": str(call.pid)}
+    said: Line = {"order": call.order_id, "attempt": call.attempt, "worker": str(call.pid)}
+    said["call"] = call.number
     start = max(call.start, allowed + _TICK)
     yield _line(start, "started", QUEUE, **said)
     if call.end is not None and call.how != "died":

@@ -62,9 +62,16 @@ class _Call:
     hold: _Hold | None
     attempt: int | None
     t: float
+    number: int | None = None
     end: float | None = None
     how: str = ""
     given_back: bool = False
+
+    def is_meant_by(self, event: Event) -> bool:
+        """Whether it is the one whose end is told. number: tells it from others, where known."""
+        if self.number is not None and "call" in event:
+            return bool(event["call"] == self.number)
+        return self.attempt in (event.get("attempt"), None)
 
 
 @dataclass(slots=True, eq=False)
@@ -365,12 +372,15 @@ class Checker:
         if hold and hold.worker == by and hold.attempt == attempt:
             self._note_name(queue, hold, worker)  # Begun again, after a reply was lost.
             return
-        if hold and not self._is_lost(queue, hold):
+        # One that it has not started may have been given back without a word.
+        started = hold and any(call.hold is hold for call in order.calls)
+        if hold and started and not self._is_lost(queue, hold):
             what = f"{self._name(queue, order)} is begun by {by}"
             self._break("owned once", f"{what}, though {self._holder(queue, hold)}", order)
         for other in order.holds.values():
             if not other.over:
-                self._set(queue, other, "over", "taken")
+                kept = other is hold and not started and not self._is_lost(queue, hold)
+                self._set(queue, other, "over", "own" if kept else "taken")
         new = _Hold(by, None, attempt, self._t)
         order.holds[by] = new
         self._set(queue, order, "hold", new)
@@ -582,7 +592,7 @@ class Checker:
         if order is None:
             return
         attempt = event.get("attempt")
-        call = _Call(worker.name, None, attempt, self._t)
+        call = _Call(worker.name, None, attempt, self._t, event.get("call"))
         call.hold = self._leave_to_start(queue, order, worker, attempt)
         self._check_running(queue, order, worker.name)
         for other in order.running:
@@ -631,9 +641,8 @@ class Checker:
         order = self._order(queue, event.get("order"))
         if order is None:
             return
-        attempt = event.get("attempt")
         for call in order.running:
-            if call.worker == worker.name and call.attempt in (attempt, None):
+            if call.worker == worker.name and call.is_meant_by(event):
                 call.end, call.how = self._t, event["how"]
                 order.running.remove(call)
                 worker.running.pop(call, None)

@@ -281,6 +281,24 @@ def test_owned_once_allows_the_result_of_a_begin_that_redis_has_forgotten() -> N
     assert late == ["owned once"]
 
 
+def test_owned_once_allows_to_give_back_what_has_not_started() -> None:
+    given = [heard(0.2), status(0.2, "processing"), heard(0.4)]
+    assert not found(enqueued(0.1), given, begun(0.5, "b"))
+    started = order(0.6, "started", worker="a", attempt=1)
+    assert found(enqueued(0.1), given, begun(0.5, "b"), started) == ["owned once"]
+
+
+def test_owned_once_tells_calls_of_one_attempt_apart_by_their_numbers() -> None:
+    first = [*begun(0.2), status(2.5, "retrying", "b"), heard(2.6, "a", "a-2")]
+    first[2][2]["call"] = 1
+    again = [status(2.6, "processing"), order(2.6, "started", worker="a", attempt=1, call=2)]
+    late = order(2.7, "ended", worker="a", attempt=1, call=1, how="given_up")
+    back = [status(2.8, "retrying"), *begun(2.9, "b")]
+    assert found(enqueued(0.1), first, again, late, back) == ["owned once"]
+    done = order(2.75, "ended", worker="a", attempt=1, call=2, how="interrupted")
+    assert not found(enqueued(0.1), first, again, done, back)
+
+
 def test_owned_once_hears_nobody_under_two_names() -> None:
     both = [heard(2.5), heard(2.5, "a", "a-2"), status(2.5, "retrying", "a")]
     assert not found(enqueued(0.1), begun(0.2), both, begun(2.6, "b"))
