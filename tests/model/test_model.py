@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import initialize, run_state_machine_as_test
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from fulfillment_worker.queue import operator, redis_queue, scripts
-from tests.model.machine import IDS, QueueMachine, ScriptFailed
+from tests.model.machine import IDS, WORKERS, QueueMachine, ScriptFailed
 from tests.support.redis_server import VERSIONS, RedisServer
 
 _CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
@@ -135,7 +136,38 @@ def test_a_planted_bug_is_caught(
         assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
         text = text.replace(was, becomes)
     monkeypatch.setattr(redis_queue, "EXCHANGE", scripts.named("exchange", text))
-    hunt(machine_on(redis_servers("redis-7")))
+    machine = machine_on(redis_servers("redis-7"))
+    hunt(RARE[name](machine) if name in RARE else machine)
+
+
+def ringing(machine: type[QueueMachine]) -> type[QueueMachine]:
+    class Ringing(machine):  # type: ignore[misc,valid-type]
+        @rule(name=st.sampled_from(WORKERS), order_id=st.sampled_from(IDS), data=st.data())
+        def order_comes_and_rings(self, name: str, order_id: str, data: st.DataObject) -> None:
+            self.push(order_id)
+            if not self.paused:
+                self.order_rings(name, 1, data)
+
+    return Ringing
+
+
+def retrying(machine: type[QueueMachine]) -> type[QueueMachine]:
+    class Retrying(machine):  # type: ignore[misc,valid-type]
+        @rule(name=st.sampled_from(WORKERS), many=st.integers(1, 3))
+        def orders_fail_and_come_due(self, name: str, many: int) -> None:
+            self.work_off(name, "retried")
+            self.retries_come_due()
+            self.claim(name, many)
+
+    return Retrying
+
+
+# What makes more frequent what a bug needs.
+RARE = {
+    "a retry popped, and then pushed": retrying,
+    "an order that rang, and begins whatever it is": ringing,
+    "an order that rang, and is taken for another": ringing,
+}
 
 
 # What else a worker says, by its name in queue/redis_queue.py, and a bug for it.
@@ -192,7 +224,20 @@ def test_a_bug_planted_in_what_else_is_said_is_caught(
     text = getattr(redis_queue, script).text
     assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
     monkeypatch.setattr(redis_queue, script, scripts.named(script, text.replace(was, becomes)))
-    hunt(machine_on(redis_servers("redis-7")))
+    machine = machine_on(redis_servers("redis-7"))
+    hunt(standing_by(machine) if script == "STAND_BY" else machine)
+
+
+def standing_by(machine: type[QueueMachine]) -> type[QueueMachine]:
+    class StandingBy(machine):  # type: ignore[misc,valid-type]
+        """Trips that stand by are rare otherwise."""
+
+        @rule(name=st.sampled_from(WORKERS), order_id=st.sampled_from(IDS))
+        def order_comes_to_a_trip_that_stands_by(self, name: str, order_id: str) -> None:
+            self.push(order_id)
+            self.order_finds_a_trip_that_stands_by(name, False)
+
+    return StandingBy
 
 
 # The name of a script in queue/operator.py, and a bug for it.
