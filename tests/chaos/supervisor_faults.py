@@ -92,7 +92,9 @@ def children_replaced(ground: Ground, rng: random.Random) -> Injected:
     wearing = replace(SUPERVISED, options=(*SUPERVISED.options, *share))
     first = set(ground.fleet.children(ground.fleet.succeed(slot, wearing)))
     ground.wait(lambda: first <= set(ground.fleet.deaths), "its processes are replaced", _PATIENCE)
-    ground.fleet.succeed(slot, SUPERVISED)
+    # It drains first: on a busy machine its processes would be replaced over and over meanwhile.
+    ground.fleet.retire(ground.fleet[slot])
+    ground.fleet.replace_ready(slot, SUPERVISED)
     fault.ended = time.monotonic()
     return fault
 
