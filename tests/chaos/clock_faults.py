@@ -12,9 +12,9 @@ from tests.chaos.clock import Clock
 from tests.chaos.fleet import Make
 from tests.chaos.ground import Ground, Injected
 from tests.chaos.handler_faults import await_no_poison
+from tests.support.eventually import PATIENCE
 
 _HOUR = 3600
-_PATIENCE = 60.0
 _SOON = 1.0
 """Seconds in which workers learn that their lease was lost."""
 _ALL = 3
@@ -80,7 +80,7 @@ class RedisStep:
             ground.hold(rng.uniform(_SOON, 2 * _SOON))
             self._complain(ground, stepped)
             self._kill(ground, fault, second)
-            ground.wait(lambda: ground.has_recovered(fault), fault.kind, _PATIENCE)
+            ground.wait(lambda: ground.has_recovered(fault), fault.kind, PATIENCE)
         finally:
             stepped = time.monotonic()
             ground.step_clock(0)

@@ -17,7 +17,7 @@ import psutil
 
 from tests.chaos.record import DIES_DECODING, HANDLER
 from tests.chaos.sites import Site
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.worker import RunningWorker
 
 LEASE = 1.0
@@ -26,7 +26,7 @@ MAX_ATTEMPTS = 10
 TIMEOUT = 1.0
 POISONED = (9, -signal.SIGSEGV, -signal.SIGALRM)
 """The exit codes with which poison orders end their worker."""
-READY = 120.0
+READY = PATIENCE
 """Seconds in which a worker must consume. The machine may be a slow one, with much else to do."""
 _DRAINED = 60.0
 """Seconds in which a worker that was told to stop must have ended."""

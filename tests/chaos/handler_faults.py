@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tests.chaos.ground import Ground, Injected
 from tests.chaos.record import Call
+from tests.support.eventually import PATIENCE
 from tests.support.orders import dead_letters
 
 POISONS = {
@@ -79,7 +80,7 @@ def _poison(ground: Ground, do: str) -> Injected:
     return fault
 
 
-def await_no_poison(ground: Ground, deadline: float = 60.0) -> None:
+def await_no_poison(ground: Ground, deadline: float = PATIENCE) -> None:
     """Wait until none goes round that would kill a worker which has another part to play.
 
     Two at a time would make each other's bystanders suspects, too.

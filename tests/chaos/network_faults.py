@@ -9,9 +9,7 @@ from tests.chaos.fleet import Make
 from tests.chaos.ground import Ground, Injected
 from tests.chaos.handler_faults import await_no_poison
 from tests.chaos.proxy import Cut, Proxy
-
-_PATIENCE = 90.0
-"""Seconds for what a slow or a far link makes slow."""
+from tests.support.eventually import PATIENCE
 
 
 def cut_in_a_request(ground: Ground, rng: random.Random) -> Injected:
@@ -55,7 +53,7 @@ def slow_link(ground: Ground, rng: random.Random) -> Injected:
     proxy.rate = rate
     try:
         fault.ids = ground.producer.place(many=12, size=rate * 3 // 4)
-        ground.wait(lambda: _fulfilled(ground, fault), fault.kind, _PATIENCE)
+        ground.wait(lambda: _fulfilled(ground, fault), fault.kind, PATIENCE)
     finally:
         proxy.heal()
     return _given_back(ground, fault)
@@ -70,10 +68,10 @@ def far_link(ground: Ground, rng: random.Random) -> Injected:
     try:
         [slot] = fault.slots
         ground.fleet.succeed(slot, Make(lease=10.0))
-        ground.wait(lambda: _works(ground, slot, fault.began), fault.kind, _PATIENCE)
+        ground.wait(lambda: _works(ground, slot, fault.began), fault.kind, PATIENCE)
         proxy.hang_up()
         since = time.monotonic()
-        ground.wait(lambda: _works(ground, slot, since), f"{fault.kind}, again", _PATIENCE)
+        ground.wait(lambda: _works(ground, slot, since), f"{fault.kind}, again", PATIENCE)
     finally:
         proxy.heal()
     return _given_back(ground, fault)

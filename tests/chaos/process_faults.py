@@ -12,12 +12,11 @@ from tests.chaos.ground import Ground, Injected
 from tests.chaos.handler_faults import POISONS, await_no_poison
 from tests.chaos.supervisor_faults import PLACES
 from tests.chaos.threads import no_threads
+from tests.support.eventually import PATIENCE
 from tests.support.worker import RunningWorker
 
 _PLAIN = Make(options=("--handler", "shop:fulfil_plainly", "--order-timeout", "60s"))
 _CHILDREN = ("program", "process", "daemon", "pool", "executor", "exit")
-_PATIENCE = 120.0
-"""Seconds for a poison order to become a dead letter, or for children to start, on any machine."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,10 @@ class Hang:
         everyone = set(ground.fleet)
         fault = Injected(POISONS[self.do], time.monotonic(), slots=everyone, mute=everyone)
         [poison] = ground.producer.place(self.do)
-        ground.wait(lambda: bool(ground.record.by_order[poison]), "the poison works", _PATIENCE)
-        await_no_poison(ground, _PATIENCE)
+        ground.wait(lambda: bool(ground.record.by_order[poison]), "the poison works", PATIENCE)
+        await_no_poison(ground, PATIENCE)
         # The last to have it hangs for a while after its lease, and then it isn't there any more.
-        ground.wait(lambda: self._all_ended(ground, poison), "what hung is gone", _PATIENCE)
+        ground.wait(lambda: self._all_ended(ground, poison), "what hung is gone", PATIENCE)
         fault.ended = time.monotonic()
         return fault
 
@@ -67,7 +66,7 @@ def forks(ground: Ground, rng: random.Random) -> Injected:
         ground.hold(0.5)
         return all(_did(ground, worker, f"fork_{child}") for child in _CHILDREN)
 
-    ground.wait(all_forked, "children of all kinds", _PATIENCE)
+    ground.wait(all_forked, "children of all kinds", PATIENCE)
     port = worker.metrics_port
     if rng.random() < 0.5:
         ground.fleet.succeed(slot)
@@ -76,7 +75,7 @@ def forks(ground: Ground, rng: random.Random) -> Injected:
         ground.record.refresh()
         fault.cut = ground.record.running(worker.pid)
     fault.ended = time.monotonic()
-    ground.wait(lambda: _is_free(port), "its metrics port is free, whatever it forked", _PATIENCE)
+    ground.wait(lambda: _is_free(port), "its metrics port is free, whatever it forked", PATIENCE)
     return fault
 
 

@@ -181,6 +181,10 @@ def _process() -> None:
     child.start()
     child.terminate()
     child.join(_PATIENCE)
+    ends = time.monotonic() + _PATIENCE
+    # Another thread, in its own `start`, may have seen the end first and be about to note it.
+    while child.exitcode is None and time.monotonic() < ends:
+        time.sleep(0.01)
     _expect(child.exitcode, -signal.SIGTERM)
 
 

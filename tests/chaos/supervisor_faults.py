@@ -11,9 +11,8 @@ from tests.chaos.fleet import PROCESSES, SUPERVISED
 from tests.chaos.ground import Ground, Injected
 from tests.chaos.handler_faults import await_no_poison
 from tests.chaos.worker_faults import stop_past_the_lease
+from tests.support.eventually import PATIENCE
 
-_PATIENCE = 120.0
-"""Seconds for processes to drain, or to be replaced, on any machine."""
 PLACES = (0, 1)
 """Slots without a proxy."""
 _SHARE = 60
@@ -49,7 +48,7 @@ class Killed:
         if self.supervisor:
             ground.fleet.replace(slot, SUPERVISED)
             deaths = ground.fleet.deaths
-            ground.wait(lambda: set(children) <= set(deaths), "its processes ended", _PATIENCE)
+            ground.wait(lambda: set(children) <= set(deaths), "its processes ended", PATIENCE)
         ground.record.refresh()
         fault.cut = [call for pid in victims for call in ground.record.running(pid)]
         return fault
@@ -64,7 +63,7 @@ def child_stopped(ground: Ground, rng: random.Random) -> Injected:
     pid = rng.choice(ground.fleet.children(ground.fleet[slot]))
     stop_past_the_lease(ground, rng, pid)
     fault.ended = time.monotonic()
-    ground.wait(lambda: _works(ground, pid, fault.ended), "it works again", _PATIENCE)
+    ground.wait(lambda: _works(ground, pid, fault.ended), "it works again", PATIENCE)
     return fault
 
 
@@ -91,7 +90,7 @@ def children_replaced(ground: Ground, rng: random.Random) -> Injected:
     fault = Injected("supervisor: processes replaced", time.monotonic(), slots={slot})
     wearing = replace(SUPERVISED, options=(*SUPERVISED.options, *share))
     first = set(ground.fleet.children(ground.fleet.succeed(slot, wearing)))
-    ground.wait(lambda: first <= set(ground.fleet.deaths), "its processes are replaced", _PATIENCE)
+    ground.wait(lambda: first <= set(ground.fleet.deaths), "its processes are replaced", PATIENCE)
     # It drains first: on a busy machine its processes would be replaced over and over meanwhile.
     ground.fleet.retire(ground.fleet[slot])
     ground.fleet.replace_ready(slot, SUPERVISED)

@@ -41,7 +41,7 @@ def say(text: str) -> None:
     print(text)
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("site", ["redis-7", "sentinel", "cluster"])
 def test_a_fleet_under_faults_of_every_kind(site: str, tmp_path: Path) -> None:
     planned = make_round(site, len(DECKS[site]), 7)
@@ -61,7 +61,6 @@ def test_a_fleet_under_faults_of_every_kind(site: str, tmp_path: Path) -> None:
     assert json.loads(report.to_json())["good"] is True
 
 
-@pytest.mark.timeout(600)
 def test_clock_of_redis_is_stepped_and_costs_nobody_a_lease(tmp_path: Path) -> None:
     steps = [Step(fault, 0.3, 5) for fault in REDIS_CLOCKS]
     report = make_report(5, [run_round(tmp_path, Round("valkey-9", steps, 5), say)])

@@ -12,12 +12,9 @@ import redis
 
 from tests.chaos.ground import Ground, Injected
 from tests.chaos.sites import SLOT, Nodes, Sentinels
+from tests.support.eventually import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.topology import SERVICE
-
-_PATIENCE = 90.0
-"""Seconds for a vote, and for those that are left to find each other again."""
-
 
 # --- Sentinel -----------------------------------------------------------------------------------
 
@@ -52,7 +49,7 @@ def sentinels_told_to_fail_over(ground: Ground, rng: random.Random) -> Injected:
         def taken_over() -> bool:
             return site.group.promoted(old) is not None or not _ask_to_fail_over(sentinel)
 
-        ground.wait(taken_over, "a fail-over is begun", _PATIENCE)
+        ground.wait(taken_over, "a fail-over is begun", PATIENCE)
         new = site.group.promoted(old)
         with old.client() as client:
             assert new is not None
@@ -72,14 +69,14 @@ def _ask_to_fail_over(sentinel: Any) -> bool:
 def _taken_over(ground: Ground, fault: Injected, old: RedisServer) -> Injected:
     """Wait for a new primary, and then until the old one and the third server follow it."""
     site = _sentinels(ground)
-    ground.wait(lambda: site.group.promoted(old) is not None, "a new primary", _PATIENCE)
+    ground.wait(lambda: site.group.promoted(old) is not None, "a new primary", PATIENCE)
     fault.ended = time.monotonic()
-    ground.wait(lambda: _agreed(site) not in (None, old), "all sentinels name it", _PATIENCE)
+    ground.wait(lambda: _agreed(site) not in (None, old), "all sentinels name it", PATIENCE)
     new = _agreed(site)
     assert new is not None
     if not old.running:
         old.start("--replicaof", "127.0.0.1", str(new.port))
-    ground.wait(lambda: _followers(new) == 2, "the others follow", _PATIENCE)
+    ground.wait(lambda: _followers(new) == 2, "the others follow", PATIENCE)
     return fault
 
 
@@ -104,7 +101,7 @@ def _writes_paused(ground: Ground, primary: RedisServer) -> Iterator[None]:
     """
     others = [each for each in _sentinels(ground).group.servers if each is not primary]
     with primary.client() as client:
-        client.execute_command("CLIENT", "PAUSE", str(int(_PATIENCE * 1000)), "WRITE")
+        client.execute_command("CLIENT", "PAUSE", str(int(PATIENCE * 1000)), "WRITE")
         last = client.info("replication")["master_repl_offset"]
         ground.wait(lambda: all(_has(each, last) for each in others), "the replicas are in step")
         yield
@@ -164,11 +161,11 @@ def _replaced(ground: Ground, fault: Injected, old: RedisServer) -> Injected:
         except redis.ConnectionError:
             return None
 
-    ground.wait(lambda: owner() not in (None, old), "another node has the slot", _PATIENCE)
+    ground.wait(lambda: owner() not in (None, old), "another node has the slot", PATIENCE)
     fault.ended = time.monotonic()
     if not old.running:
         old.start()
-    ground.wait(lambda: _follows(old), "the old one follows", _PATIENCE)
+    ground.wait(lambda: _follows(old), "the old one follows", PATIENCE)
     return fault
 
 

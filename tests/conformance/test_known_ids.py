@@ -71,8 +71,9 @@ async def test_orphan_is_known_by_the_id_under_which_it_began(
 async def test_orphan_keeps_its_id_where_the_field_was_changed(bench: Bench) -> None:
     bench.push(b'{"order_id":"A","number":"7"}')
     await Hand(bench.queue(), "before").take("A")
-    await bench.pass_time(LEASE_MS + 20)
     after = Hand(bench.queue(id_field="number"), "after")
+    await after.say()
+    await bench.pass_time(LEASE_MS + 20)
     await after.say()
     assert bench.status("A") == "retrying"
     (claimed,) = await after.claim()

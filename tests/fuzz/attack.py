@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import redis
 
 from tests.fuzz.entries import entries
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.redis_server import RedisServer
 from tests.support.worker import RunningWorker
 
@@ -38,7 +38,7 @@ def attack(server: RedisServer, folder: Path, *, seed: int, many: int) -> Findin
         with RunningWorker(folder, server.url, HANDLER, options) as worker:
             worker.wait_until_ready()
             _push(client, seed, many)
-            eventually(lambda: _ended(client) == many, deadline=60 + many / 1000)
+            eventually(lambda: _ended(client) == many, deadline=PATIENCE + many / 100)
             alive = worker.returncode is None
             assert worker.terminate() == 0
         return _audit(client, seed, many, restarts=0 if alive else 1)

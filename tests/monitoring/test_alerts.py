@@ -46,7 +46,6 @@ def test_the_table_of_the_docs_tells_of_each_fault() -> None:
     assert len(told) == len(ALERTS)
 
 
-@pytest.mark.timeout(1200)
 def test_faults_are_notified_of_until_they_are_mended(watch: Watch, tmp_path: Path) -> None:
     faults = [fault for fault in FAULTS if fault.name in SHORT]
     proven, failed = prove_all(faults, watch, tmp_path, at_once=len(SHORT))
@@ -55,7 +54,6 @@ def test_faults_are_notified_of_until_they_are_mended(watch: Watch, tmp_path: Pa
     assert prove_watchdog(watch).alert == WATCHDOG
 
 
-@pytest.mark.timeout(1200)
 def test_healthy_workers_set_off_nothing(watch: Watch, tmp_path: Path) -> None:
     assert stay_healthy(watch, tmp_path, 8) == []
 

@@ -173,7 +173,6 @@ class Watch:
                 abs((self.prometheus.value(f"process_start_time_seconds{instance}") or 0) - started)
                 < 0.5
             ),
-            deadline=20,
             what=f"the new worker of {job} is scraped",
         )
 

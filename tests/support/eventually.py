@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 _SHORTEST, _LONGEST = 0.01, 0.1
 """Seconds between two looks: a tenth of the time waited so far, within these."""
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds. Far more than a slow machine needs: it ends only a test that would hang for ever."""
 
 
