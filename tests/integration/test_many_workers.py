@@ -54,7 +54,7 @@ def test_four_workers_share_five_thousand_orders(
 def test_workers_that_come_and_go(redis_7: RedisServer, run_worker: Start, calls: Calls) -> None:
     orders = bodies(2000)
     place(redis_7, orders)
-    options = ("--concurrency", "20", "--lease", "1s")
+    options = ("--concurrency", "20", "--lease", "1h")
     workers = start_all(run_worker, redis_7, taking(0.02), 2, *options, calls=calls)
     for many in (300, 700, 1100):
         eventually(lambda many=many: calls.count() >= many, what=f"{many} calls")  # type: ignore[misc]
