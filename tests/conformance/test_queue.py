@@ -298,6 +298,28 @@ async def test_an_order_that_outlives_its_workers_is_quarantined(
     await Hand(queue, "auditor").survey()
 
 
+@pytest.mark.parametrize("released", [False, True], ids=["lease", "released"])
+async def test_orphaned_copy_of_a_fulfilled_order_is_a_duplicate_and_no_dead_letter(
+    bench: Bench, queue: Queue, released: bool
+) -> None:
+    """Invariant 3: however often its workers die before it asks to begin."""
+    hand = Hand(queue, "first")
+    bench.push(order("A"))
+    claimed = await hand.take("A")
+    await hand.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)])
+    bench.push(order("A"))
+    await Hand(queue, "gone").claim()
+    if released:
+        assert (await queue.release("gone")).recovered == 1
+    else:
+        await bench.pass_time(LEASE_MS + 10)
+    reply = await Hand(queue, "heir").say(claim=1)
+    assert (reply.recovered, reply.orphaned, reply.claimed) == (int(not released), 0, [])
+    assert (bench.dead(), bench.status("A")) == ([], "fulfilled")
+    survey = await Hand(queue, "auditor").survey()
+    assert (survey.fulfilled, survey.duplicates, survey.received) == (1, 1, 2)
+
+
 async def test_the_orders_of_a_worker_that_has_ended_are_put_back_at_once(
     bench: Bench, queue: Queue
 ) -> None:

@@ -78,10 +78,10 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     ],
     "an orphan removed, and then put back": [
         (
-            "    if put_back(orphan.entry, worker, orphan.delivery, together <= 1) then",
+            "    local became = put_back(orphan.entry, worker, orphan.delivery, together <= 1)\n",
             "    call('HDEL', policy.in_flight_prefix .. worker, orphan.delivery)\n"
             f"    {CRASH}"
-            "    if put_back(orphan.entry, worker, orphan.delivery, together <= 1) then",
+            "    local became = put_back(orphan.entry, worker, orphan.delivery, together <= 1)\n",
         )
     ],
     "a retry popped, and then pushed": [

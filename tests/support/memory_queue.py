@@ -383,6 +383,9 @@ class _Exchange:
         store = self.store
         entry = replace(entry, orphanings=entry.orphanings + 1)
         order = store.orders.setdefault(entry.order_id or store.id_of(entry.raw) or "", {})
+        if order.get("status") == "fulfilled":
+            store.duplicates += 1
+            return False
         if alone and entry.orphanings >= store.max_orphanings:
             store.dead.append(("orphaned", entry.raw))
             order["status"] = "dead"

@@ -39,6 +39,9 @@ RELEASE = scripts.load("release", "common", "entries", "clock", _RECOVERY)
 RIGHTS = scripts.load("rights", "common", "preflight")
 GREET = scripts.load("greet", "common", "preflight", "clock")
 
+_MEMORY = 1.25
+"""Seconds for which an answer is what a worker knows of Redis's clock: see clock.lua."""
+
 _pack = msgspec.msgpack.Encoder().encode
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 
@@ -96,13 +99,14 @@ class RedisQueue:
         reply = await self._talk.run(
             EXCHANGE, *args, patience=PATIENCE, meanwhile=meanwhile, heart=heart
         )
-        if reply[0] == 0:
+        if reply[0] == 0 and (not self._heard.steady or sent_at - self._heard.at > _MEMORY):
             self._heard = Heard(reply[-1], sent_at, time.monotonic())
         return self._read_reply(trip, reply, heart.beat_at)
 
     async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
         """See Queue."""
-        reply = await self._run(HOLDINGS, worker, _pack(list(known)), b"%d" % delay_ms)
+        clock = _pack(self._heard.told(time.monotonic()))
+        reply = await self._run(HOLDINGS, worker, _pack(list(known)), b"%d" % delay_ms, clock)
         if reply[0] != 0:
             return Holdings(reply[1], lease_lost=True)
         _, now, number, deliveries, parts, given_back, first_claims = reply

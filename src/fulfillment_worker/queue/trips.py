@@ -47,6 +47,14 @@ class Heard(NamedTuple):
     sent_at: float = 0.0
     at: float = 0.0
 
+    def told(self, now: float) -> dict[str, int]:
+        """As clock.lua reads it. now: monotonic seconds."""
+        return {
+            "heard": self.steady,
+            "since_sent": round((now - self.sent_at) * 1000),
+            "since_heard": round((now - self.at) * 1000),
+        }
+
 
 def told(trip: Trip, heard: Heard, now: float) -> Told:
     fulfilled: list[str] = []
@@ -74,9 +82,7 @@ def told(trip: Trip, heard: Heard, now: float) -> Told:
         breaker_open=trip.breaker_open,
         survey=trip.survey,
         leaving=trip.leaving,
-        heard=heard.steady,
-        since_sent=round((now - heard.sent_at) * 1000),
-        since_heard=round((now - heard.at) * 1000),
+        **heard.told(now),
     )
 
 

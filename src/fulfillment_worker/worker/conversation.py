@@ -149,6 +149,7 @@ class Conversation:
                         await self._talk()
                     await self._leave()
         finally:
+            self._patience = None  # there may be other conversations that go on
             await self._doorbell.close()
             await self._queue.close()
 

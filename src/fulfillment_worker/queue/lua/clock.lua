@@ -10,7 +10,8 @@
 --            answered, a late trip is a late trip. If nobody was answered meanwhile, it was a step,
 --            or Redis stood still, and neither is the fault of who holds a lease.
 -- A worker that has not been answered before knows nothing: where nobody was for a while, it puts
--- back no orphans until its second trip.
+-- back no orphans until it has been there for a second. Whoever holds orders, and knows more, makes
+-- a trip in that time.
 --
 -- Then leases end by as much later, or earlier, but none later than a whole term from now: what goes
 -- wrong here delays the recovery of orders, and never takes any from a worker that lives. The times
@@ -69,7 +70,7 @@ local function find_step(trip, steps, gap)
     and gap - back >= -UNNOTICED then return back end
   if gap < -UNNOTICED then return gap end
   if gap <= UNNOTICED then return 0 end
-  if not since then return nil end
+  if not since or (since < gap and since < UNNOTICED) then return nil end
   local ahead = math.min(gap, since - trip.since_sent)
   return ahead > UNNOTICED and ahead or 0
 end

@@ -58,8 +58,9 @@ local function add_groups(count, size)
   if #sizes > 0 then call('HSET', BOOKS, 'suspect_groups', table.concat(sizes, ' ')) end
 end
 
--- Bury an entry: it stays until an operator decides. Its number is its id among the dead.
-local function bury(entry, order_id, reason, err, worker)
+-- Bury an entry: it stays until an operator decides. Its number is its id among the dead. silent:
+-- where the order's status is another copy's.
+local function bury(entry, order_id, reason, err, worker, silent)
   local number = call('HINCRBY', BOOKS, 'buried', 1)
   local header = cjson.encode({
     order_id = order_id, reason = reason, error = err, at = NOW, worker = worker,
@@ -68,7 +69,7 @@ local function bury(entry, order_id, reason, err, worker)
   })
   call('HSET', DEAD, number, header .. '\n' .. entry.raw)
   call('HDEL', IDS, whole(entry.copy))
-  emit(order_id, 'dead', entry.failures)
+  if not silent then emit(order_id, 'dead', entry.failures) end
 end
 
 local status_ttl = whole(policy.status_ttl)

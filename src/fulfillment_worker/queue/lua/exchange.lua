@@ -114,8 +114,9 @@ if trip.leaving then recovery().forget(WORKER) end
 close_books()
 
 -- The soonest moment at which there is something to do that no new order tells of.
+local judges_at = may_judge and 0 or NOW + UNNOTICED
 for i = 1, #leases, 2 do
-  local lease = tonumber(leases[i + 1])
+  local lease = math.max(tonumber(leases[i + 1]), judges_at)
   if leases[i] ~= WORKER and (not next_due or lease < next_due) then next_due = lease + 1 end
 end
 

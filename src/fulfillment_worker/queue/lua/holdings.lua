@@ -5,6 +5,7 @@
 --
 -- ARGV     3 the deliveries that it knows of, MessagePack
 --          4 ms until what is given back is due, in digits; '0' keeps its place
+--          5 what it knows of Redis's clock, MessagePack: heard, since_sent, since_heard
 -- returns  {0, now, number of the last trip, all deliveries, {delivery, packed entry, order id ('' where
 --          not known), ...} for those that it doesn't know, how many were given back, those of them
 --          claimed for the first time}, or {1, now} where the lease has run out
@@ -12,7 +13,12 @@
 local MOST_UNKNOWN = 65536 -- bytes
 local delay = tonumber(ARGV[4])
 
-if tonumber(call('HGET', BOOKS, 'trips:' .. WORKER) or 0) >= REAPED then return {1, NOW} end
+local books = call('HMGET', BOOKS, 'trips:' .. WORKER, 'clock', 'steps', 'retry_steps')
+local function book(i) return tonumber(books[i] or 0) end
+
+if book(1) >= REAPED then return {1, NOW} end
+local _, may_judge = follow_clock(cmsgpack.unpack(ARGV[5]), book(2), book(3), book(4))
+if may_judge then call('HSET', BOOKS, 'clock', now) end
 local lease = call('ZSCORE', LEASES, WORKER)
 local held = call('HKEYS', IN_FLIGHT)
 -- One that is missing was lost by Redis: what is in flight was given to nobody else.

@@ -7,17 +7,13 @@ local PARTS = 16 -- into which suspects are divided when their worker is gone
 local MOST_ORPHANS = 1000
 local MOST_ORPHAN_BYTES = 262144
 
-local function mark_orphan(order_id, worker, delivery, status)
-  if order_id == '' then return end
+-- What the order's status says: 'begun' by this very delivery, 'others' while another copy is at
+-- work, 'fulfilled', or anything else.
+local function standing(order_id, worker, delivery)
+  if order_id == '' then return '' end
   local was = call('HMGET', policy.order_prefix .. order_id, 'status', 'worker', 'delivery')
-  local begun = was[1] == 'processing' and was[2] == worker and was[3] == delivery
-  local others = was[1] == 'fulfilled' or (was[1] == 'processing' and not begun)
-  if status == 'dead' and not others then
-    mark_dead(order_id, 'its worker died with it each time')
-  elseif status == 'retrying' and begun then
-    call('HSET', policy.order_prefix .. order_id, 'status', 'retrying', 'next_attempt_at', now)
-    emit(order_id, 'retrying', call('HGET', policy.order_prefix .. order_id, 'attempt'))
-  end
+  if was[1] ~= 'processing' then return was[1] end
+  return was[2] == worker and was[3] == delivery and 'begun' or 'others'
 end
 
 -- The id under which the order is known: as it was kept, else the one of those that its bytes may
@@ -36,23 +32,35 @@ local function id_of(entry, worker, delivery)
   return possible[1] or ''
 end
 
--- Whether the orphan is dead now. alone: whether no other order may be the one that ended the worker;
--- only then does max_orphanings apply.
+-- What becomes of the orphan: 'dead', 'suspect', or anything else. alone: whether no other order may
+-- be the one that ended the worker; only then does max_orphanings apply.
 local function put_back(entry, worker, delivery, alone)
   local order_id = id_of(entry, worker, delivery)
+  local stands = standing(order_id, worker, delivery)
+  if stands == 'fulfilled' then
+    -- A copy that did not come as far as to ask. It is no suspect, and never a dead letter.
+    call('HDEL', IDS, whole(entry.copy))
+    booked.duplicates = booked.duplicates + 1
+    return 'duplicate'
+  end
   entry.orphanings = entry.orphanings + 1
   if alone and entry.orphanings >= policy.max_orphanings then
-    bury(entry, order_id, 'orphaned', 'its worker died with it each time', worker)
-    mark_orphan(order_id, worker, delivery, 'dead')
-    return true
+    local err = 'its worker died with it each time'
+    bury(entry, order_id, 'orphaned', err, worker, stands == 'others')
+    if order_id ~= '' and stands ~= 'others' then mark_dead(order_id, err) end
+    return 'dead'
   end
-  if on_last_chance(entry) then
+  local suspect = on_last_chance(entry)
+  if suspect then
     call('LPUSH', SUSPECTS, pack_entry(entry))
   else
     call('ZADD', RETRY, due_since(entry.first_seen), pack_entry(entry))
   end
-  mark_orphan(order_id, worker, delivery, 'retrying')
-  return false
+  if stands == 'begun' then
+    call('HSET', policy.order_prefix .. order_id, 'status', 'retrying', 'next_attempt_at', now)
+    emit(order_id, 'retrying', call('HGET', policy.order_prefix .. order_id, 'attempt'))
+  end
+  return suspect and 'suspect' or 'waits'
 end
 
 -- A worker that holds orders, and whose lease Redis has lost, gets a new one. If the worker is gone,
@@ -88,11 +96,9 @@ end
 local function put_back_all(orphans, worker, together)
   local dead, suspects = 0, 0
   for _, orphan in ipairs(orphans) do
-    if put_back(orphan.entry, worker, orphan.delivery, together <= 1) then
-      dead = dead + 1
-    elseif on_last_chance(orphan.entry) then
-      suspects = suspects + 1
-    end
+    local became = put_back(orphan.entry, worker, orphan.delivery, together <= 1)
+    if became == 'dead' then dead = dead + 1 end
+    if became == 'suspect' then suspects = suspects + 1 end
     call('HDEL', policy.in_flight_prefix .. worker, orphan.delivery)
   end
   if suspects > 0 then add_groups(suspects, math.max(1, math.floor(together / PARTS))) end

@@ -7,4 +7,5 @@
 call('ZADD', WORKERS, 'NX', now, WORKER)
 read_shift()
 local recovered, orphaned = recovery().reap(WORKER)
+close_books()
 return {recovered, orphaned, call('HLEN', IN_FLIGHT)}
