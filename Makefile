@@ -11,6 +11,7 @@ ARGS ?=
 FAULTS ?= 100
 SEED ?= 1
 ENTRIES ?= 1000000
+SEEDS ?= 1000
 FOR ?= 3600
 PROCESSES ?= 1000
 TEST_PROCESSES ?= 2
@@ -20,7 +21,7 @@ bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos fuzz fuzz-decode replacements prove-books dist matrix bench bench-peers bench-more bench-docs prove-alerts prove-scaling panels monitoring kubernetes check-kubernetes format image prove-image lock lock-peers
+.PHONY: help setup demo test system-packages lint unit coverage chaos simulate hunt fuzz fuzz-decode replacements prove-books dist matrix bench bench-peers bench-more bench-docs prove-alerts prove-scaling panels monitoring kubernetes check-kubernetes format image prove-image lock lock-peers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +55,12 @@ coverage: setup ## All tests, with branch coverage; ARGS go to pytest
 
 chaos: setup system-packages ## FAULTS=100 faults by SEED=1 on a fleet under load, and an audit; ARGS="--json"
 	@$(bin)/python -m tests.chaos --faults $(FAULTS) --seed $(SEED) $(ARGS)
+
+simulate: setup ## SEEDS=1000 simulated worlds on all cores, or the one of SEED=1234; ARGS="--trace" tells its story
+	@$(bin)/python -m tests.simulation $(if $(filter command environment,$(firstword $(origin SEED))),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
+
+hunt: setup ## Plant bugs in the worker one by one, and see within how many worlds each is found
+	@$(bin)/python -m tests.simulation.hunt $(ARGS)
 
 fuzz: setup system-packages ## ENTRIES=1000000 hostile entries by SEED=1 through a worker
 	@$(bin)/python -m tests.fuzz $(ENTRIES) $(SEED)

@@ -79,7 +79,8 @@ class _Order:
     """The first fields are what Redis has, which a rollback undoes; the others stay.
 
     copies, unsure: how many entries were enqueued, for certain and perhaps. failures: as Redis must
-    have recorded, at the least. reset: the line from which failures and incidents count.
+    have recorded, at the least. reset: the line from which failures and incidents count. begun: by
+    whom, and as which attempt.
     """
 
     id: str
@@ -95,6 +96,7 @@ class _Order:
     running: list[_Call] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
     holds: dict[str | None, _Hold] = field(default_factory=dict)
+    begun: set[tuple[str | None, int | None]] = field(default_factory=set)
 
 
 @dataclass(slots=True, eq=False)
@@ -284,8 +286,8 @@ class Checker:
         if order is None:
             return
         self._set(queue, order, "retried", True)
+        self._set(queue, order, "failures", 0)
         if order.copies + order.unsure <= 1:
-            self._set(queue, order, "failures", 0)
             self._set(queue, order, "reset", self._line)
 
     def _on_dropped(self, event: Event) -> None:
@@ -370,7 +372,8 @@ class Checker:
         self._check_attempt(queue, order, attempt)
         self._check_running(queue, order, by)
         if hold and hold.worker == by and hold.attempt == attempt:
-            self._note_name(queue, hold, worker)  # Begun again, after a reply was lost.
+            # Begun again, after a reply was lost.
+            self._note_name(queue, hold, worker, event.get("name"))
             return
         # One that it has not started may have been given back without a word.
         started = hold and any(call.hold is hold for call in order.calls)
@@ -382,13 +385,18 @@ class Checker:
                 kept = other is hold and not started and not self._is_lost(queue, hold)
                 self._set(queue, other, "over", "own" if kept else "taken")
         new = _Hold(by, None, attempt, self._t)
+        order.begun.add((by, attempt))
         order.holds[by] = new
         self._set(queue, order, "hold", new)
-        self._note_name(queue, new, worker)
+        self._note_name(queue, new, worker, event.get("name"))
 
-    def _note_name(self, queue: _Queue, hold: _Hold, worker: _Worker | None) -> None:
+    def _note_name(
+        self, queue: _Queue, hold: _Hold, worker: _Worker | None, name: str | None
+    ) -> None:
         """Under which name the worker holds it, which its next heartbeat tells if none did now."""
-        if worker:
+        if name:
+            hold.name = name
+        elif worker:
             hold.name = worker.names.get(queue.name)
             if worker.heard.get((queue.name, hold.name)) != self._t:
                 worker.nameless.append((queue.name, hold))
@@ -618,7 +626,9 @@ class Checker:
             return self._late_start(queue, order, worker, said)
         if worker.names.get(queue.name, hold.name) != hold.name and hold.name is not None:
             self._break("owned once", f"{said}, which had lost it, and had a new name since", order)
-        if None not in (attempt, hold.attempt) and attempt != hold.attempt:
+        # A begin that was undone since still has its answer.
+        undone = queue.renewed > hold.t and (worker.name, attempt) in order.begun
+        if None not in (attempt, hold.attempt) and attempt != hold.attempt and not undone:
             self._break("blameless", f"{said} as attempt {attempt}, not {hold.attempt}", order)
         return hold
 

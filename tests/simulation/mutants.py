@@ -1,0 +1,440 @@
+"""Bugs planted in the worker by hand, and fixes of the past taken back: do the worlds find them?
+
+A bug is an exact text of one file, and what stands in its place. Those of the model test
+(tests/model) are tried as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.model.test_model import MUTANTS as MODEL_MUTANTS
+from tests.model.test_model import OPERATORS_MUTANTS, OTHER_MUTANTS
+
+SOURCE = Path(__file__).parents[2] / "src" / "fulfillment_worker"
+
+
+class Edit(NamedTuple):
+    """file: relative to the package; "lua" for whichever script has the text."""
+
+    file: str
+    was: str
+    becomes: str
+
+
+class Mutant(NamedTuple):
+    """kind: "planted", "model" or "past" (a fix of the past that is taken back)."""
+
+    name: str
+    kind: str
+    edits: tuple[Edit, ...]
+
+
+_LEDGER, _TALK = "worker/ledger.py", "worker/conversation.py"
+
+
+def _planted(name: str, file: str, was: str, becomes: str) -> Mutant:
+    return Mutant(name, "planted", (Edit(file, was, becomes),))
+
+
+def _past(name: str, *edits: tuple[str, str, str]) -> Mutant:
+    return Mutant(name, "past", tuple(Edit(*edit) for edit in edits))
+
+
+_PLANTED = (
+    # --- the ledger -------------------------------------------------------------------------------
+    _planted(
+        "an outcome is dropped when the reply to it is lost",
+        _LEDGER,
+        "self._ended = [held for held in self._ended if held.id in in_flight]",
+        "self._ended = []",
+    ),
+    _planted(
+        "what a lost trip has claimed is not taken up",
+        _LEDGER,
+        "        for claimed in holdings.unknown:\n            if claimed.last_chance:",
+        "        for claimed in ():\n            if claimed.last_chance:",
+    ),
+    _planted(
+        "deliveries of two trips get the same numbers",
+        _LEDGER,
+        "self._next_delivery, self._next_delivery + claim",
+        "self._next_delivery, self._next_delivery + max(0, claim - 1)",
+    ),
+    _planted(
+        "the name stays after a lost lease",
+        _LEDGER,
+        "        self.worker, self._trips = worker_name(), 0\n        return underway",
+        "        self._trips = 0\n        return underway",
+    ),
+    _planted(
+        "recorded outcomes are sent once more",
+        _LEDGER,
+        "recorded, self._ended = self._ended[:sent], self._ended[sent:]",
+        "recorded, self._ended = self._ended[:sent], self._ended[max(0, sent - 1):]",
+    ),
+    _planted(
+        "what asks to begin while a trip is under way is forgotten",
+        _LEDGER,
+        "answered, self._unbegun = self._unbegun[:asked], self._unbegun[asked:]",
+        "answered, self._unbegun = self._unbegun[:asked], []",
+    ),
+    _planted(
+        "the number of a trip is one ahead",
+        _LEDGER,
+        "        self._trips = trip.number\n",
+        "        self._trips = trip.number + len(trip.outcomes)\n",
+    ),
+    _planted(
+        "a duplicate starts all the same",
+        _LEDGER,
+        "            if verdict is Verdict.GO:\n                cleared.append(delivery)",
+        "            if verdict is not Verdict.BUSY:\n                cleared.append(delivery)",
+    ),
+    _planted(
+        "what Redis has forgotten goes on and is told",
+        _LEDGER,
+        "        for delivery in forgotten:\n            self._drop(delivery)\n",
+        "        for delivery in forgotten:\n",
+    ),
+    # --- the conversation -------------------------------------------------------------------------
+    _planted(
+        "a stale reply is no reason to ask",
+        _TALK,
+        "        if reply.stale:\n            self._unsure = True\n",
+        "        if reply.stale:\n            self._unsure = False\n",
+    ),
+    _planted(
+        "a ring wakes nobody",
+        _TALK,
+        "                self._ledger.expect(rung.raw)\n        self.nudge()\n",
+        "                self._ledger.expect(rung.raw)\n",
+    ),
+    _planted(
+        "a backlog is no reason for a trip",
+        _TALK,
+        "return self._last.backlog and self._room() > 0",
+        "return False",
+    ),
+    _planted(
+        "the end of an attempt frees no slot",
+        _TALK,
+        "        self._slots.release(self._rank)\n",
+        "",
+    ),
+    _planted(
+        "what ends makes no trip",
+        _TALK,
+        "        if self._urgent or self._unsure or self._ledger.has_news:\n",
+        "        if self._urgent or self._unsure or self._ledger._unbegun:\n",
+    ),
+    _planted(
+        "a busy worker is silent for longer than its lease",
+        _TALK,
+        "longest = min(_BUSY_SILENCE, self._terms.lease / 3)",
+        "longest = 1.3 * self._terms.lease",
+    ),
+    _planted(
+        "after a lost lease the old orders run on as if they were its own",
+        _TALK,
+        "self._terms.executor.discard(self._ledger.lose())",
+        "self._ledger.lose()",
+    ),
+    _planted(
+        "an outage is waited out for far too long",
+        "worker/outage.py",
+        "_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0",
+        "_FIRST_PAUSE, _LONGEST_PAUSE = 4.0, 30.0",
+    ),
+    _planted(
+        "a doorbell that failed never rings again",
+        "worker/doorbell.py",
+        "            await asyncio.sleep(_PAUSE_AFTER_FAULT)\n        self._ring(rung)",
+        "            return\n        self._ring(rung)",
+    ),
+    # --- attempts ---------------------------------------------------------------------------------
+    _planted(
+        "only the first attempt of a burst has a deadline",
+        "worker/executor.py",
+        "            if left > 0:\n                self._set_timer(left)\n                return",
+        "            if left > 0:\n                return",
+    ),
+    _planted(
+        "an end is reported twice",
+        "worker/executor.py",
+        "            ended(delivery, result)\n            self._carriers.go_on()",
+        "            ended(delivery, result)\n            ended(delivery, result)\n"
+        "            self._carriers.go_on()",
+    ),
+    _planted(
+        "what was cut short counts as done",
+        "worker/executor.py",
+        "        if result is SUCCEEDED and delivery.cut_short and "
+        "delivery.cut_short is not INTERRUPTED:\n            result = delivery.cut_short\n",
+        "        if delivery.cut_short:\n            result = SUCCEEDED\n",
+    ),
+    _planted(
+        "traces of one order are left to the next",
+        "worker/carriers.py",
+        "            if self._turn_number != turn or _left_traces(task, context):",
+        "            if self._turn_number != turn:",
+    ),
+    _planted(
+        "who waits for room waits for ever",
+        "worker/carriers.py",
+        "            self._turning = False\n            if self._waiting:\n",
+        "            if self._waiting:\n",
+    ),
+    _planted(
+        "an open breaker stays open",
+        "core/breaker.py",
+        "            self._close()\n",
+        "            pass\n",
+    ),
+    _planted(
+        "a failure counts no attempt",
+        "core/decide.py",
+        "if attempt >= policy.max_attempts:",
+        "if attempt > 2 * policy.max_attempts:",
+    ),
+    # --- lines ------------------------------------------------------------------------------------
+    _planted(
+        "a line is used on after a fault",
+        "queue/line.py",
+        "            sent = self._wire is not None or self.is_shared\n"
+        "            if not self._outlives(error):\n                await self.close()\n",
+        "            sent = self._wire is not None or self.is_shared\n",
+    ),
+    _planted(
+        "a broken wire is not replaced",
+        "queue/line.py",
+        "        if self._wire is not None and self._wire.broken:\n"
+        "            await self.close()\n",
+        "",
+    ),
+    _planted(
+        "nobody loses patience",
+        "queue/wire.py",
+        'answer.set_exception(TimeoutError(f"no answer within {patience:g} s"))',
+        "pass",
+    ),
+    _planted(
+        "an answer that was given up is not waited for",
+        "queue/wire.py",
+        "        if answer.done():  # given up\n            return\n",
+        "        while answer.done() and self._waiting:\n"
+        "            answer = self._waiting.popleft()\n        if answer.done():\n"
+        "            return\n",
+    ),
+    _planted(
+        "a refusal ends the shared line for all",
+        "queue/shared.py",
+        "return isinstance(error, ResponseError | asyncio.CancelledError)",
+        "return True",
+    ),
+    # --- scripts ----------------------------------------------------------------------------------
+    _planted(
+        "the wrong worker's orders are reaped",
+        "queue/lua/exchange.lua",
+        "recovered, orphaned = recovery().reap(leases[i])",
+        "recovered, orphaned = recovery().reap(leases[#leases - 1])",
+    ),
+    _planted(
+        "an event is told twice",
+        "queue/lua/outcomes.lua",
+        "    emit(order_id, 'fulfilled', fulfilled[i + 2])\n",
+        "    emit(order_id, 'fulfilled', fulfilled[i + 2])\n"
+        "    if #fulfilled > 6 then emit(order_id, 'fulfilled', fulfilled[i + 2]) end\n",
+    ),
+    _planted(
+        "a begin forgets whose the order is",
+        "queue/lua/begin.lua",
+        "  if holder == WORKER and held == delivery then return false end\n",
+        "  if holder ~= WORKER then return false end\n",
+    ),
+    _planted(
+        "a claim leaves the lease as it was",
+        "queue/lua/claim.lua",
+        "  if not leased then call('ZADD', LEASES, whole(NOW + policy.lease), WORKER) end\n",
+        "  if not leased then call('ZADD', LEASES, 'NX', whole(NOW + policy.lease), WORKER) end\n",
+    ),
+    _planted(
+        "one order too many is removed from the list",
+        "queue/lua/claim.lua",
+        "    call('LTRIM', list, '0', whole(-taken - 1))\n",
+        "    call('LTRIM', list, '0', whole(-taken - (taken > 4 and 2 or 1)))\n",
+    ),
+    _planted(
+        "a copy that is busy is thrown away",
+        "queue/lua/begin.lua",
+        "      call('ZADD', RETRY, due_at(NOW + BUSY_WAIT), call('HGET', IN_FLIGHT, delivery))\n",
+        "",
+    ),
+    _planted(
+        "a retry is due a thousand times later",
+        "queue/lua/outcomes.lua",
+        "  wait_until(due_at(NOW + delay), whole(NOW + delay), entry, order_id, attempt)\n",
+        "  wait_until(due_at(NOW + 1000 * delay), whole(NOW + delay), entry, order_id, attempt)\n",
+    ),
+    _planted(
+        "an idle worker is not told when a lease ends",
+        "queue/lua/exchange.lua",
+        "  if leases[i] ~= WORKER and (not next_due or lease < next_due) then "
+        "next_due = lease + 1 end\n",
+        "",
+    ),
+    _planted(
+        "what woke one worker is not handed on",
+        "queue/lua/claim.lua",
+        "  if call('LLEN', WOKEN) == 0 then return end\n",
+        "  if true then return end\n",
+    ),
+    _planted(
+        "orders that are given back vanish",
+        "queue/lua/outcomes.lua",
+        "  wait_until(due_since(entry.first_seen), whole(entry.first_seen), entry, order_id, "
+        "attempt)\n",
+        "  if attempt < 2 then wait_until(due_since(entry.first_seen), whole(entry.first_seen), "
+        "entry, order_id, attempt) end\n",
+    ),
+    _planted(
+        "suspects are taken, and stay",
+        "queue/lua/claim.lua",
+        "    call('RPOP', SUSPECTS)\n",
+        "",
+    ),
+    _planted(
+        "a released worker may go on",
+        "queue/lua/reap.lua",
+        "    call('HSET', BOOKS, 'trips:' .. worker, REAPED)\n",
+        "",
+    ),
+)
+
+_PAST = (
+    _past(
+        "a conversation that has ended is asked to lose patience",
+        (
+            _TALK,
+            "            self._patience = None  # there may be other conversations that go on\n",
+            "",
+        ),
+    ),
+    _past(
+        "a question what is held goes by a stepped clock",
+        (
+            "queue/lua/holdings.lua",
+            "local _, may_judge = follow_clock(cmsgpack.unpack(ARGV[5]), book(2), book(3), "
+            "book(4))\n"
+            "if may_judge then call('HSET', BOOKS, 'clock', now) end\n",
+            "",
+        ),
+    ),
+    _past(
+        "a new worker judges leases in its second trip",
+        (
+            "queue/lua/clock.lua",
+            "  if not since or (since < gap and since < UNNOTICED) then return nil end\n",
+            "  if not since then return nil end\n",
+        ),
+    ),
+    _past(
+        "a step of the clock costs leases",
+        ("queue/lua/clock.lua", "    shift_leases(step)\n", ""),
+    ),
+    _past(
+        "a worker that was stopped starts what a late reply gives it",
+        (
+            _TALK,
+            "            if time.monotonic() - (reply.renewed_at or sent_at) > "
+            "self._terms.lease:\n",
+            "            if False:\n",
+        ),
+    ),
+    _past(
+        "a worker that was stopped starts what a trip that stood by gives it",
+        (_TALK, "return is_last and late < self._terms.lease / 3", "return is_last"),
+    ),
+    _past(
+        "a trip that stood by is lost unnoticed",
+        (
+            _TALK,
+            "            self._unsure = self._unsure or (rung.trip is not None and "
+            "rung.reply is None)\n",
+            "",
+        ),
+    ),
+    _past(
+        "a stray cancellation is left to the next order",
+        (
+            "worker/carriers.py",
+            '    if task.cancelling() or getattr(task, "_must_cancel", False):\n',
+            "    if False:\n",
+        ),
+    ),
+    _past(
+        "what was noted is left untold at the end",
+        (
+            _TALK,
+            "        self._catch_up()\n        await self._doorbell.close()\n"
+            "        # Nothing is held",
+            "        await self._doorbell.close()\n        # Nothing is held",
+        ),
+    ),
+    _past(
+        "Redis's own silence costs leases",
+        (
+            "queue/lua/greet.lua",
+            "    call('ZADD', LEASES, whole(NOW + lease_of(worker)), worker)\n",
+            "",
+        ),
+    ),
+    _past(
+        "data that Redis has lost is a lost lease",
+        (
+            "queue/lua/exchange.lua",
+            "  if lease and tonumber(lease) < NOW then return {LEASE_LOST, NOW} end\n",
+            "  if not lease or tonumber(lease) < NOW then return {LEASE_LOST, NOW} end\n",
+        ),
+    ),
+    _past(
+        "an order left in flight without a lease is not found",
+        (
+            "queue/lua/exchange.lua",
+            "  if math.abs(NOW - (looked or 0)) >= LOOK_EVERY then "
+            "recovery().find_lost_leases(leases) end\n",
+            "",
+        ),
+    ),
+    _past(
+        "handlers that block are started side by side",
+        ("worker/carriers.py", "_SLOW_TURN = 0.05\n", "_SLOW_TURN = 500.0\n"),
+    ),
+)
+
+
+def mutants() -> list[Mutant]:
+    """All of them."""
+    model = [
+        Mutant(name, "model", tuple(Edit("lua", *edit) for edit in edits))
+        for name, edits in MODEL_MUTANTS.items()
+    ]
+    for name, (script, *edit) in (OTHER_MUTANTS | OPERATORS_MUTANTS).items():
+        file = f"queue/lua/{script.lower()}.lua"
+        model.append(Mutant(name, "model", (Edit(file, *edit),)))
+    return [*_PLANTED, *_PAST, *model]
+
+
+def plant(mutant: Mutant, package: Path) -> None:
+    """Change a copy of the package. Raises ValueError where the code is another by now."""
+    for edit in mutant.edits:
+        files = [package / edit.file]
+        if edit.file == "lua":
+            files = [each for each in sorted((package / "queue/lua").iterdir())]
+            files = [each for each in files if edit.was in each.read_text("utf-8")]
+        many = [each.read_text("utf-8").count(edit.was) for each in files]
+        if sum(many) != 1:
+            raise ValueError(f"{mutant.name}: the code has changed, plant it anew: {edit.was!r}")
+        text = files[0].read_text("utf-8")
+        files[0].write_text(text.replace(edit.was, edit.becomes), "utf-8")

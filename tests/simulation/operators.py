@@ -1,0 +1,175 @@
+"""Who uses the queues: producers and operators, each at random moments."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
+
+from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.queue.operator import Operator
+from tests.simulation.machine import Machine
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_RUBBISH = (b"", b"rubbish", b"{}", b"[1]", b'{"order_id": null}', b'{"order_id": {}}', b"\xff\xfe")
+
+
+class Operators:
+    """Producers, who place orders all the time, and operators, who act in storms."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._placed: list[tuple[str, bytes, str]] = []
+        self._rate = world.dice.skewed(2, 40, "rate")
+        self._machine: Machine | None = None
+        self._acts = 0
+
+    def begin(self) -> None:
+        """Start to place orders."""
+        self._next()
+
+    def _next(self) -> None:
+        world = self._world
+        number = len(self._placed)
+        dice = world.dice
+        gap = -math.log(1 - dice.roll(f"gap {number}")) / self._rate
+        rate_in_calm = 1.0 if world.faults.storm else 3.0
+        world.timeline.after(min(gap * rate_in_calm, 3.0), self._place)
+
+    def _place(self) -> None:
+        world = self._world
+        if not world.takes_orders:
+            return
+        dice, number = world.dice, len(self._placed)
+        queue = dice.pick(world.settings.queues, f"queue {number}")
+        many = (
+            dice.whole(2, 30, f"burst {number} size") if dice.roll(f"burst {number}") < 0.03 else 1
+        )
+        for _ in range(many):
+            self._place_one(queue, f"o{len(self._placed)}")
+        if self._placed and dice.roll(f"copy {number}") < 0.06:
+            queue, body, order = dice.pick(self._placed, f"copy {number} of")
+            world.enqueue(queue, body, order)
+        if dice.roll(f"rubbish {number}") < 0.02:
+            world.enqueue(queue, dice.pick(_RUBBISH, f"rubbish {number} is"), None)
+        if world.faults.storm and dice.roll(f"act {number}") < 0.05:
+            self._act(f"{number}", queue)
+        self._next()
+
+    def _place_one(self, queue: str, order: str) -> None:
+        dice = self._world.dice
+        body: dict[str, Any] = {"order_id": order}
+        if dice.roll(f"{order} is large") < 0.02:
+            body["note"] = "x" * int(dice.skewed(1000, 200_000, f"{order} size"))
+        if dice.roll(f"{order} says when") < 0.3:
+            body["enqueued_at"] = 4_102_444_800 + self._world.timeline.now
+        raw = json.dumps(body).encode()
+        self._placed.append((queue, raw, order))
+        self._world.enqueue(queue, raw, order)
+
+    # --- operators ----------------------------------------------------------------------------
+
+    def _act(self, act: str, queue: str) -> None:
+        world = self._world
+        kind = world.dice.pick(("pause", "retry", "retry", "drop", "delete"), f"act {act} is")
+        fault = f"act:{act}:{kind}"
+        if not world.faults.happens(fault, 1.1):
+            return
+        if kind == "delete":
+            world.delete(queue)
+        elif kind == "pause":
+            self._run(self._pause(queue, world.dice.skewed(0.05, 4, f"{fault}:for")))
+        else:
+            self._run(self._move(queue, kind, fault))
+
+    def _run(self, act: Any) -> None:
+        world = self._world
+        if self._machine is None:
+            self._machine = Machine(
+                "operator",
+                world.network,
+                world.dice,
+                latency=0.0,
+                trip=lambda: None,
+                fail=world.broken,
+            )
+            world.machines.append(self._machine)
+        self._machine.start(act)
+
+    async def _pause(self, queue: str, seconds: float) -> None:
+        operator = Operator(self._client(queue), queue, self._world.url)
+        if await self._done(operator.pause()):
+            self._world.history.add("paused", queue=queue)
+        await asyncio.sleep(seconds)
+        while not await self._done(operator.resume()):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.1)
+        self._world.history.add("resumed", queue=queue)
+
+    async def _move(self, queue: str, kind: str, fault: str) -> None:
+        """Retry or drop some dead letters."""
+        client = self._client(queue)
+        operator = Operator(client, queue, self._world.url)
+        try:
+            letters = [letter async for letter in operator.letters()]
+        except QueueUnavailable:
+            return
+        letters.sort(key=lambda letter: letter.number)
+        some = [each for each in letters if self._world.dice.roll(f"{fault}:{each.number}") < 0.7]
+        moved = {letter.number: letter.order_id for letter in some}
+
+        def told(numbers: list[int]) -> None:
+            event = "retried" if kind == "retry" else "dropped"
+            for number in numbers:
+                order = moved[number] or None
+                self._world.history.add(event, queue=queue, order=order)
+
+        client.is_quiet = True
+        move = operator.retry_dead if kind == "retry" else operator.drop_dead
+        await self._done(move(list(moved), told))
+        client.look()
+
+    async def _done(self, asked: Any) -> bool:
+        try:
+            await asked
+        except QueueUnavailable:
+            return False
+        return True
+
+    def _client(self, queue: str) -> Any:
+        return _Client(self._world, queue)
+
+
+class _Client:
+    """As much of a client as an Operator needs: it asks the server at once.
+
+    is_quiet: the world looks at the queue only when `look` is called.
+    """
+
+    def __init__(self, world: World, queue: str) -> None:
+        self._world = world
+        self._queue = queue
+        self.is_quiet = False
+
+    async def execute_command(self, *command: Any) -> Any:
+        """See redis.asyncio.Redis."""
+        network = self._world.network
+        if network.refuses:
+            raise ConnectionRefusedError(111, "Connection refused")
+        (reply,) = network.ask(command)
+        if self.is_quiet:
+            network.settle()
+            network.pump()
+        else:
+            self.look()
+        if isinstance(reply, Exception):
+            raise ResponseError(str(reply))
+        return reply
+
+    def look(self) -> None:
+        """See what has come of it."""
+        self._world.network.look_around("operator", self._queue)

@@ -1,0 +1,21 @@
+"""Worlds in which a fault of the worker was found. Each is run by the tests."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Regression(NamedTuple):
+    """seed: of the world. only: ids of the faults that happen; "" for all. was: the fault."""
+
+    seed: int
+    only: str
+    was: str
+
+
+REGRESSIONS = (
+    Regression(2, "", "a conversation that had ended was asked to lose patience"),
+    Regression(59, "", "a question what is held went by a stepped clock"),
+    Regression(65, "", "a new worker judged leases in its second trip"),
+    Regression(130, "", "an orphaned copy of a fulfilled order was buried"),
+)
