@@ -21,7 +21,7 @@ bin := .venv/bin
 stamp := .venv/.installed
 export PYTHON IMAGE
 
-.PHONY: help setup demo test system-packages lint unit coverage chaos simulate hunt fuzz fuzz-decode replacements prove-books dist matrix bench bench-peers bench-more bench-docs prove-alerts prove-scaling panels monitoring kubernetes check-kubernetes format image prove-image lock lock-peers
+.PHONY: help setup demo test system-packages lint unit coverage chaos simulate hunt fuzz fuzz-decode replacements prove-books dist matrix matrix-docs bench bench-peers bench-more bench-docs prove-alerts prove-scaling panels monitoring kubernetes check-kubernetes format image prove-image lock lock-peers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,9 @@ dist: ## Build the wheel, the sdist and a bill of materials into dist/, and run 
 
 matrix: ## The two commands on new Debians with other Pythons, servers and Prometheus (as root on Debian); ARGS="sid"
 	@scripts/matrix $(ARGS)
+
+matrix-docs: ## Write the last table of make matrix into docs/platforms.md
+	@scripts/matrix-docs
 
 image: ## Build the container image with docker, podman or buildah (BUILDER, IMAGE, BUILD_FLAGS)
 	@scripts/image
