@@ -95,6 +95,8 @@ class Network:
         # How far Redis's clock is ahead of the true one, in seconds.
         self.clock_off = 0.0
         self.storm_ends = 0.0
+        # How often the server came back with the data of before.
+        self.life = 0
         self._links: dict[int, Link] = {}
         self._half_open: list[Link] = []
         self._poll = select.epoll()
@@ -489,16 +491,20 @@ class Link(asyncio.Transport):
 
 
 class Ghost:
-    """A message that comes once more, by another way, and whose answer nobody hears."""
+    """A message that comes once more, by another way, and whose answer nobody hears.
+
+    Not to a Redis with data of before: there the message may be the one that is expected.
+    """
 
     def __init__(self, network: Network, host: Host) -> None:
         self._network = network
         self._host = host
+        self._life = network.life
 
     def run(self, commands: list[list[bytes]]) -> None:
         """Send them."""
         network = self._network
-        if network.refuses:
+        if network.refuses or network.life != self._life:
             return
         network.tell_time()
         real, _ = network.server.connect()

@@ -359,6 +359,7 @@ class World:
         """Redis restarts, or another takes its place, with the data that was saved."""
         then, enqueued = self._saved[name]
         self.network.cut_all("restart", told)
+        self.network.life += 1
         self.server.come_back(name)
         self.network.tell_time()
         self._enqueued = dict(enqueued)
