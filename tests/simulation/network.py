@@ -61,8 +61,8 @@ class Weather:
 
     def __init__(self, dice: Dice) -> None:
         self.chance = {
-            kind: dice.skewed(0.005, 0.25, f"chance of {kind}")
-            if dice.roll(f"has {kind}") < 0.55
+            kind: dice.skewed(0.01, 0.3, f"chance of {kind}")
+            if dice.roll(f"has {kind}") < 0.65
             else 0.0
             for kind in self.KINDS
         }

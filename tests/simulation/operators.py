@@ -47,10 +47,7 @@ class Operators:
             return
         dice, number = world.dice, len(self._placed)
         queue = dice.pick(world.settings.queues, f"queue {number}")
-        many = (
-            dice.whole(2, 30, f"burst {number} size") if dice.roll(f"burst {number}") < 0.03 else 1
-        )
-        for _ in range(many):
+        for _ in range(self._many(f"burst {number}")):
             self._place_one(queue, f"o{len(self._placed)}")
         if self._placed and dice.roll(f"copy {number}") < 0.06:
             queue, body, order = dice.pick(self._placed, f"copy {number} of")
@@ -60,6 +57,13 @@ class Operators:
         if world.faults.storm and dice.roll(f"act {number}") < 0.05:
             self._act(f"{number}", queue)
         self._next()
+
+    def _many(self, burst: str) -> int:
+        """How many orders come at once: one, nearly always."""
+        dice = self._world.dice
+        if dice.roll(burst) >= 0.03:
+            return 1
+        return dice.whole(2, 30, f"{burst} size") if dice.roll(f"{burst} is small") < 0.8 else 150
 
     def _place_one(self, queue: str, order: str) -> None:
         dice = self._world.dice

@@ -9,8 +9,9 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from itertools import islice
-from multiprocessing import get_context, util
+from multiprocessing import get_context, parent_process, util
 from pathlib import Path
+from threading import Thread
 
 from tests.simulation.server import Server
 from tests.simulation.world import Outcome, run_world
@@ -52,11 +53,20 @@ def _drop(running: set[Future[Outcome]]) -> None:
 
 
 def _begin() -> None:
-    """In a new process: start its server, which ends with it."""
+    """In a new process: start its server, which ends with it; and it ends with its parent."""
     logging.disable(logging.CRITICAL)
     stack = ExitStack()
     _server.append(stack.enter_context(servers()))
     util.Finalize(None, stack.close, exitpriority=1)
+    Thread(target=_end_with_parent, args=(stack,), daemon=True).start()
+
+
+def _end_with_parent(stack: ExitStack) -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    stack.close()
+    os._exit(1)
 
 
 def _run(seed: int) -> Outcome:

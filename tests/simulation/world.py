@@ -87,7 +87,7 @@ class Process:
         dice = world.dice
         self.latency = dice.skewed(0.00005, 0.02, f"place {place} latency")
         self.supervised = dice.roll(f"place {place} supervised") < 0.3
-        self.concurrency = dice.pick((1, 2, 4, 10, 50), f"place {place} concurrency")
+        self.concurrency = dice.pick((1, 2, 4, 10, 50, 300), f"place {place} concurrency")
         self.machine: Machine | None = None
         self.worker: Worker | None = None
         self._asked = self._demanded = asyncio.Event()
