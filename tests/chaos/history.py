@@ -69,6 +69,7 @@ class History:
                 max_attempts=MAX_ATTEMPTS,
                 max_orphanings=MAX_ORPHANINGS,
                 order_timeout=TIMEOUT,
+                merged=True,
             ),
             *lines,
             self._places(last),

@@ -469,6 +469,16 @@ class QueueMachine(RuleBasedStateMachine):
             if b'"orphaned"' in header:
                 assert self.fates[raw].orphanings == MAX_ORPHANINGS, "invariant 4: the cap"
                 self.fates[raw].ended = "dead"
+        # An orphaned copy of a fulfilled order is a duplicate when it is put back.
+        copies = [
+            raw
+            for raw, fate in self.fates.items()
+            if fate.orphanings and not fate.ended and fate.order_id in self.fulfilled
+        ]
+        places = self.places() if copies else {}
+        for raw in copies:
+            if not places[raw]:
+                self.fates[raw].ended = "duplicate"
 
     # --- what must be true after every step ---------------------------------------------------
 

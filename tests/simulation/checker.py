@@ -176,7 +176,9 @@ class Checker:
         self._max_attempts: int | None = None
         self._max_orphanings: int | None = None
         self._order_timeout = float("inf")
-        self._tells_renewals = False
+        self._tells_renewals = self._is_merged = False
+        # What was fulfilled before the end of its call was told, where that may be.
+        self._unjustified: list[tuple[_Order, str]] = []
         self._t = 0.0
         self._line = 0
         self._queues: dict[str, _Queue] = {}
@@ -210,6 +212,10 @@ class Checker:
     def finish(self) -> list[Violation]:
         """All violations, once nothing more comes."""
         self._check_idle()
+        for order, what in self._unjustified:
+            if all(call.how != "success" for call in order.calls):
+                self._break("justified", what, order)
+        self._unjustified.clear()
         return self.violations
 
     def _break(self, rule: str, what: str, order: _Order | None = None) -> None:
@@ -253,6 +259,7 @@ class Checker:
         self._max_orphanings = event.get("max_orphanings")
         self._order_timeout = event.get("order_timeout") or float("inf")
         self._tells_renewals = event.get("renewals", False)
+        self._is_merged = event.get("merged", False)
 
     # --- the places ---------------------------------------------------------------------------
 
@@ -444,7 +451,11 @@ class Checker:
         ]
         if not good:
             what = f"{self._name(queue, order)} is fulfilled by {by} at attempt {attempt}"
-            self._break("justified", f"{what}, and no such call of its handler succeeded", order)
+            what += ", and no such call of its handler succeeded"
+            if self._is_merged:
+                self._unjustified.append((order, what))
+            else:
+                self._break("justified", what, order)
         self._end_hold(queue, order, "own")
 
     def _check_own(

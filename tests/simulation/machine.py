@@ -27,7 +27,7 @@ _turning: list[Machine] = []
 class Machine:
     """name: of the process. latency: seconds to Redis, each way. skew: of its wall clock, seconds.
 
-    tripped: called for each message that it sends. failed: told what nobody caught.
+    trip: called for each message that it sends. fail: told what nobody caught.
     """
 
     def __init__(
@@ -57,7 +57,9 @@ class Machine:
         self._steps_left: int | None = None
         # Called when it has ended by itself, or was killed.
         self.on_end: Callable[[], None] | None = None
-        self.tripped = trip
+        self._trip = trip
+        # Called once, when it sends something next.
+        self.on_trip: Callable[[], None] | None = None
         self._fail = fail
         self.loop = VirtualLoop(self)
         self._main: asyncio.Task[Any] | None = None
@@ -110,6 +112,13 @@ class Machine:
         """Have its loop call this in its next turn."""
         if self._alive:
             self.loop.call_soon(call, *args)
+
+    def tripped(self) -> None:
+        """It has sent something."""
+        self._trip()
+        hook, self.on_trip = self.on_trip, None
+        if hook:
+            hook()
 
     def failed(self, context: dict[str, Any]) -> None:
         """Something raised, and nobody caught it."""

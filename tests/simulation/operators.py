@@ -25,7 +25,7 @@ class Operators:
     def __init__(self, world: World) -> None:
         self._world = world
         self._placed: list[tuple[str, bytes, str]] = []
-        self._rate = world.dice.skewed(2, 40, "rate")
+        self._rate = world.dice.skewed(0.5, 40, "rate")
         self._machine: Machine | None = None
         self._acts = 0
 

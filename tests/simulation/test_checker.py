@@ -511,3 +511,24 @@ def test_violation_names_the_order_the_workers_and_the_times(
     path.write_text(told[0])
     assert main([str(path)]) == 0
     assert main([]) == 2
+
+
+def test_justified_is_judged_at_the_end_of_a_merged_history() -> None:
+    """Clocks of two machines may tell that the end of a call came after its record."""
+    rules = {"lease": 1.0, "max_attempts": 2, "max_orphanings": 3, "order_timeout": 1.0}
+    told = {"queue": "q", "order": "A", "attempt": 1, "worker": "w"}
+    lines = [
+        {"t": 0.0, "event": "rules", **rules, "merged": True},
+        {"t": 0.0, "event": "up", "worker": "w"},
+        {"t": 0.1, "event": "enqueued", "queue": "q", "order": "A"},
+        {"t": 0.2, "event": "status", **told, "status": "processing"},
+        {"t": 0.3, "event": "started", **told},
+        {"t": 0.4, "event": "status", **told, "status": "fulfilled"},
+        {"t": 0.401, "event": "ended", **told, "how": "success"},
+        {"t": 0.5, "event": "end"},
+    ]
+    assert not check(map(json.dumps, lines))
+    lines[-2] = lines[-2] | {"how": "error"}
+    assert [each.rule for each in check(map(json.dumps, lines))] == ["justified"]
+    lines[0] = lines[0] | {"merged": False}
+    assert [each.rule for each in check(map(json.dumps, lines))][:1] == ["justified"]

@@ -22,7 +22,7 @@ SEEDS = range(1, 17)
 FOUND_SOON = (
     "an event is told twice",
     "a ring wakes nobody",
-    "a question what is held goes by a stepped clock",
+    "deliveries of two trips get the same numbers",
 )
 
 

@@ -77,10 +77,12 @@ class Storm:
 
     # --- how long -----------------------------------------------------------------------------
 
-    def _for_a_while(self, fault: str, longest: float, mend: Callable[[], None]) -> float:
+    def _for_a_while(
+        self, fault: str, longest: float, mend: Callable[[], None], shortest: float = 0.01
+    ) -> float:
         """Mend it after some seconds, at the end of the storm at the latest; returns how many."""
         world = self._world
-        seconds = world.dice.skewed(0.01, longest, f"{fault}:for")
+        seconds = world.dice.skewed(shortest, longest, f"{fault}:for")
         mended = [False]
 
         def once() -> None:
@@ -109,14 +111,25 @@ class Storm:
         if machine is None or machine.is_stopped or not machine.alive:
             return
         world, name = self._world, process.name
-        world.history.add("stopped", worker=name)
-        machine.is_stopped = True
 
         def go_on() -> None:
             machine.is_stopped = False
             world.history.add("continued", worker=name)
 
-        self._for_a_while(fault, 3 * world.lease, go_on)
+        def stop() -> None:
+            if self._is_over or machine.is_stopped or not machine.alive:
+                return
+            world.history.add("stopped", worker=name)
+            machine.is_stopped = True
+            is_long = world.dice.roll(f"{fault}:is long") < 0.5
+            shortest = 1.05 * world.lease if is_long else 0.01
+            self._for_a_while(fault, 3 * world.lease, go_on, shortest)
+
+        if world.dice.roll(f"{fault}:in a trip") < 0.6:
+            # What it has asked for is answered while it is stopped.
+            machine.on_trip = stop
+        else:
+            stop()
 
     def _quit(self, fault: str) -> None:
         process = self._process(fault)
@@ -188,6 +201,12 @@ class Storm:
         step = self._world.dice.skewed(1.5, 60, f"{fault}:by")
         forward = self._world.dice.roll(f"{fault}:forward") < 0.5
         self._world.network.clock_off += step if forward else -step
+        # Who starts right then knows nothing of the time before.
+        process = self._process(fault)
+        if self._world.dice.roll(f"{fault}:starts") < 0.6:
+            if process.machine:
+                process.machine.kill(0)
+            self._world.timeline.after(0.05, process.start)
 
     def _hang_up_on_one(self, fault: str) -> None:
         links = self._world.network.links_of()
