@@ -382,8 +382,12 @@ class Checker:
             # Begun again, after a reply was lost.
             self._note_name(queue, hold, worker, event.get("name"))
             return
-        # One that it has not started may have been given back without a word.
-        started = hold and any(call.hold is hold for call in order.calls)
+        # One that it has not started may have been given back without a word; so may one that had
+        # ended before Redis forgot that.
+        started = hold and any(
+            call.hold is hold and (call.end is None or call.end > queue.renewed)
+            for call in order.calls
+        )
         if hold and started and not self._is_lost(queue, hold):
             what = f"{self._name(queue, order)} is begun by {by}"
             self._break("owned once", f"{what}, though {self._holder(queue, hold)}", order)
