@@ -177,7 +177,8 @@ class Process:
             self._is_limited = event.state is not BreakerState.CLOSED
         if isinstance(event, ShortageChanged):
             self._is_limited = event.room is not None
-        if isinstance(event, LeaseLost):
+        # One that was never answered knows nothing of Redis's clock, and of no order.
+        if isinstance(event, LeaseLost) and event.orders:
             self.world.lost_lease(event.queue, event.worker)
         if isinstance(event, _TOLD):
             said = msgspec.to_builtins(event)
