@@ -136,7 +136,9 @@ class RedisBench:
         for queue in self.queues:
             heard = queue._heard
             queue._heard = heard._replace(
-                at=heard.at - ms / 1000, sent_at=heard.sent_at - ms / 1000
+                at=heard.at - ms / 1000,
+                sent_at=heard.sent_at - ms / 1000,
+                first_at=heard.first_at - ms / 1000 if heard.first_at else 0.0,
             )
 
     def _set_back(self, field: str, ms: int) -> None:

@@ -39,9 +39,6 @@ RELEASE = scripts.load("release", "common", "entries", "clock", _RECOVERY)
 RIGHTS = scripts.load("rights", "common", "preflight")
 GREET = scripts.load("greet", "common", "preflight", "clock")
 
-_MEMORY = 1.25
-"""Seconds for which an answer is what a worker knows of Redis's clock: see clock.lua."""
-
 _pack = msgspec.msgpack.Encoder().encode
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 
@@ -99,8 +96,9 @@ class RedisQueue:
         reply = await self._talk.run(
             EXCHANGE, *args, patience=PATIENCE, meanwhile=meanwhile, heart=heart
         )
-        if reply[0] == 0 and (not self._heard.steady or sent_at - self._heard.at > _MEMORY):
-            self._heard = Heard(reply[-1], sent_at, time.monotonic())
+        if reply[0] == 0:
+            at = time.monotonic()
+            self._heard = Heard(reply[-1], sent_at, at, self._heard.first_at or at)
         return self._read_reply(trip, reply, heart.beat_at)
 
     async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:

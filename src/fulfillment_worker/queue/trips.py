@@ -35,17 +35,20 @@ class Told(msgspec.Struct):
     heard: int
     since_sent: int
     since_heard: int
+    known_for: int
 
 
 class Heard(NamedTuple):
     """What Redis's clock showed, without its steps, in the last reply; 0 before the first.
 
-    sent_at, at: monotonic seconds at which that trip was sent, and answered.
+    sent_at, at: monotonic seconds at which that trip was sent, and answered. first_at: at which the
+    first trip ever was answered; 0 before.
     """
 
     steady: int = 0
     sent_at: float = 0.0
     at: float = 0.0
+    first_at: float = 0.0
 
     def told(self, now: float) -> dict[str, int]:
         """As clock.lua reads it. now: monotonic seconds."""
@@ -53,6 +56,7 @@ class Heard(NamedTuple):
             "heard": self.steady,
             "since_sent": round((now - self.sent_at) * 1000),
             "since_heard": round((now - self.at) * 1000),
+            "known_for": round((now - self.first_at) * 1000) if self.first_at else 0,
         }
 
 

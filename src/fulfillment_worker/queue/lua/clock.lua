@@ -70,7 +70,7 @@ local function find_step(trip, steps, gap)
     and gap - back >= -UNNOTICED then return back end
   if gap < -UNNOTICED then return gap end
   if gap <= UNNOTICED then return 0 end
-  if not since or (since < gap and since < UNNOTICED) then return nil end
+  if not since or (since < gap and trip.known_for < UNNOTICED) then return nil end
   local ahead = math.min(gap, since - trip.since_sent)
   return ahead > UNNOTICED and ahead or 0
 end

@@ -5,7 +5,7 @@
 --
 -- ARGV     3 the deliveries that it knows of, MessagePack
 --          4 ms until what is given back is due, in digits; '0' keeps its place
---          5 what it knows of Redis's clock, MessagePack: heard, since_sent, since_heard
+--          5 what it knows of Redis's clock, MessagePack, as in a trip
 -- returns  {0, now, number of the last trip, all deliveries, {delivery, packed entry, order id ('' where
 --          not known), ...} for those that it doesn't know, how many were given back, those of them
 --          claimed for the first time}, or {1, now} where the lease has run out
