@@ -431,8 +431,8 @@ def plant(mutant: Mutant, package: Path) -> None:
     for edit in mutant.edits:
         files = [package / edit.file]
         if edit.file == "lua":
-            files = [each for each in sorted((package / "queue/lua").iterdir())]
-            files = [each for each in files if edit.was in each.read_text("utf-8")]
+            scripts = sorted((package / "queue/lua").iterdir())
+            files = [each for each in scripts if edit.was in each.read_text("utf-8")]
         many = [each.read_text("utf-8").count(edit.was) for each in files]
         if sum(many) != 1:
             raise ValueError(f"{mutant.name}: the code has changed, plant it anew: {edit.was!r}")

@@ -11,7 +11,6 @@ from redis.exceptions import ResponseError
 
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.queue.operator import Operator
-from tests.simulation.machine import Machine
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -26,8 +25,6 @@ class Operators:
         self._world = world
         self._placed: list[tuple[str, bytes, str]] = []
         self._rate = world.dice.skewed(0.5, 40, "rate")
-        self._machine: Machine | None = None
-        self._acts = 0
 
     def begin(self) -> None:
         """Start to place orders."""
@@ -87,23 +84,11 @@ class Operators:
         if kind == "delete":
             world.delete(queue)
         elif kind == "pause":
-            self._run(self._pause(queue, world.dice.skewed(0.05, 4, f"{fault}:for")))
-        else:
-            self._run(self._move(queue, kind, fault))
-
-    def _run(self, act: Any) -> None:
-        world = self._world
-        if self._machine is None:
-            self._machine = Machine(
-                "operator",
-                world.network,
-                world.dice,
-                latency=0.0,
-                trip=lambda: None,
-                fail=world.broken,
+            world.run_apart(
+                "operator", self._pause(queue, world.dice.skewed(0.05, 4, f"{fault}:for"))
             )
-            world.machines.append(self._machine)
-        self._machine.start(act)
+        else:
+            world.run_apart("operator", self._move(queue, kind, fault))
 
     async def _pause(self, queue: str, seconds: float) -> None:
         operator = Operator(self._client(queue), queue, self._world.url)

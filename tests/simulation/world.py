@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -249,7 +248,8 @@ class World:
         self._heard_at: dict[tuple[str, str], float] = {}
         self._saved: dict[str, tuple[float, dict[str, int]]] = {}
         self._last_order_at = float("inf")
-        self._supervisor: Machine | None = None
+        # What runs beside the workers, by its name.
+        self._apart: dict[str, Machine] = {}
 
     def run(self) -> Outcome:
         """See run_world."""
@@ -323,17 +323,6 @@ class World:
 
     def release(self, name: str, names: dict[str, str]) -> None:
         """As a supervisor does when its child has died."""
-        machine = self._supervisor
-        if machine is None:
-            machine = self._supervisor = Machine(
-                "supervisor",
-                self.network,
-                self.dice,
-                latency=0.0002,
-                trip=lambda: None,
-                fail=self.broken,
-            )
-            self.machines.append(machine)
 
         async def give_back() -> None:
             releaser = Releaser(
@@ -345,7 +334,24 @@ class World:
                     process.machine.enter(process.worker.look)
 
         self.history.add("released", worker=name)
-        machine.start(give_back())
+        self.run_apart("supervisor", give_back(), latency=0.0002)
+
+    def run_apart(
+        self, name: str, program: Coroutine[Any, Any, None], *, latency: float = 0.0
+    ) -> None:
+        """Run it on a machine of this name, which nothing happens to. latency: seconds."""
+        machine = self._apart.get(name)
+        if machine is None:
+            machine = self._apart[name] = Machine(
+                name,
+                self.network,
+                self.dice,
+                latency=latency,
+                trip=lambda: None,
+                fail=self.broken,
+            )
+            self.machines.append(machine)
+        machine.start(program)
 
     def save(self, name: str) -> None:
         """Keep Redis's data as it is now, and what is known of it."""
@@ -528,10 +534,3 @@ def _id_in(entry: bytes) -> str | None:
     except (ValueError, KeyError, TypeError):
         return None
     return order
-
-
-@contextmanager
-def worlds(server: Server) -> Iterator[Callable[..., Outcome]]:
-    """Runs many worlds."""
-    with scripts_ask_the_world(), machines_of_the_world():
-        yield lambda seed, only=None, keep=False: World(server, seed, only, keep=keep).run()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -36,12 +37,12 @@ def level_name(number: int) -> str:
     return "info" if number >= logging.INFO else "debug"
 
 
-class LineFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter, ABC):
     """Makes a line of a record. `format` is what `logging` calls."""
 
+    @abstractmethod
     def line(self, record: logging.LogRecord, added: Mapping[str, object]) -> str:
         """The record's line, without its end. added: further fields."""
-        raise NotImplementedError
 
     def format(self, record: logging.LogRecord) -> str:
         """The same, without further fields."""
