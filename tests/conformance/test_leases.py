@@ -80,3 +80,63 @@ async def test_step_of_the_clock_moves_no_retry(bench: Bench, hand: Hand, ms: in
     await bench.pass_time(300_020)
     (again,) = await hand.claim()
     assert again.order_id == "A"
+
+
+@pytest.mark.parametrize("ms", STEPS)
+async def test_step_of_the_clock_before_a_worker_starts_costs_nobody_a_lease(
+    bench: Bench, queue: Queue, ms: int
+) -> None:
+    """A new worker knows nothing of the time before it: those who do have a second to say so."""
+    bench.push(order("A"))
+    holder = Hand(queue, "holder")
+    await holder.take("A")
+    bench.step_clock(ms)
+    new = Hand(bench.queue(), "new")
+    for _ in range(3):
+        assert (await new.say()).recovered == 0
+    assert not (await holder.say()).lease_lost
+    assert (await new.say()).recovered == 0
+
+
+async def test_new_worker_recovers_the_orders_of_a_fleet_that_is_gone(
+    bench: Bench, queue: Queue
+) -> None:
+    bench.push(order("A"))
+    await Hand(queue, "gone").take("A")
+    await bench.pass_time(LEASE_MS + 20)
+    new = Hand(bench.queue(), "new")
+    first = await new.say()
+    await bench.pass_time(1100)
+    assert first.recovered + (await new.say()).recovered == 1
+
+
+@pytest.mark.parametrize("ms", STEPS)
+async def test_step_of_the_clock_costs_no_lease_of_who_asks_what_it_holds(
+    bench: Bench, hand: Hand, ms: int
+) -> None:
+    """After a lost reply, the question comes before any trip could tell of the step."""
+    bench.push(order("A"))
+    claimed = await hand.take("A")
+    bench.step_clock(ms)
+    holdings = await hand.queue.holdings(hand.name, hand.held)
+    assert not holdings.lease_lost
+    hand.trips = holdings.number
+    reply = await hand.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)])
+    assert not reply.lease_lost
+
+
+@pytest.mark.parametrize("ms", STEPS)
+async def test_step_of_the_clock_in_the_first_second_of_a_worker_moves_no_retry(
+    bench: Bench, queue: Queue, ms: int
+) -> None:
+    """Nobody had been heard for a while when it started."""
+    await Hand(queue, "gone").say()
+    await bench.pass_time(5000)
+    bench.push(order("A"))
+    new = Hand(bench.queue(), "new")
+    claimed = await new.take("A")
+    await new.say(outcomes=[Retried(claimed.delivery, "A", 1, "oh", 300_000)])
+    bench.step_clock(ms)
+    assert not (await new.say(claim=1)).claimed, "not before its time"
+    await bench.pass_time(300_020)
+    assert len(await new.claim()) == 1

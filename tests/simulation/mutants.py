@@ -335,8 +335,8 @@ _PAST = (
         "a new worker judges leases in its second trip",
         (
             "queue/lua/clock.lua",
-            "  if not since or (since < gap and trip.known_for < UNNOTICED) then return nil end\n",
-            "  if not since then return nil end\n",
+            "  if since < gap and trip.known_for < UNNOTICED then return nil end\n",
+            "",
         ),
     ),
     _past(

@@ -110,6 +110,7 @@ class MemoryQueue:
         held = store.in_flight.get(worker, {})
         if worker in store.reaped:
             return Holdings(store.now, lease_lost=True)
+        _Exchange(store, Trip(worker=worker)).follow_clock()
         if held and store.leases.get(worker, store.now) < store.now:
             return Holdings(store.now, lease_lost=True)
         unknown, given_back = _part_by_size(held, known)

@@ -65,14 +65,20 @@ end
 local function find_step(trip, steps, gap)
   local since = trip.heard > 0 and NOW - steps - trip.heard
   local back = since and since - trip.since_heard
-  -- What has truly passed since the last trip of anybody is no more than since the worker's own.
-  if back and back < -UNNOTICED and gap - back <= trip.since_heard + UNNOTICED
-    and gap - back >= -UNNOTICED then return back end
+  -- What has truly passed since the last trip of anybody is no more than since the worker's own,
+  -- unless that was none that could judge.
+  local most = since and trip.heard + steps > NOW - gap and math.huge or trip.since_heard + UNNOTICED
+  if back and back < -UNNOTICED and gap - back <= most and gap - back >= -UNNOTICED then
+    return back
+  end
   if gap < -UNNOTICED then return gap end
   if gap <= UNNOTICED then return 0 end
-  if not since or (since < gap and trip.known_for < UNNOTICED) then return nil end
+  if not since then return nil end
   local ahead = math.min(gap, since - trip.since_sent)
-  return ahead > UNNOTICED and ahead or 0
+  if ahead > UNNOTICED then return ahead end
+  -- What was before its first answer, only those know who were there.
+  if since < gap and trip.known_for < UNNOTICED then return nil end
+  return 0
 end
 
 -- last: the time of the last trip of anybody (0 for none). steps: their sum so far. retry_steps: what
