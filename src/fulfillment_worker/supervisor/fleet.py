@@ -40,7 +40,7 @@ class Fleet:
         self._settings = settings
         self._board = board
         self._tell = tell
-        self._silences = Silences[Child](settings.lease)
+        self._silences = Silences[Child](settings.lease, lambda child: stopped(child.pid))
         self._oom = OomKills()
         self._looking: asyncio.TimerHandle | None = None
         self._limits = Limits(settings.max_orders_per_process, settings.max_rss_per_process)
@@ -162,9 +162,7 @@ class Fleet:
             if child.exit_code is None and child.report and child.report.turned is not None
         }
         for child in self._silences.look(heard):
-            # One that was stopped on purpose goes on where it was; others have its orders.
-            if not stopped(child.pid):
-                self._end_hung(child)
+            self._end_hung(child)
 
     def _end_hung(self, child: Child) -> None:
         log(

@@ -25,10 +25,19 @@ class Silences(Generic[C]):
     """For how long each child has been silent while the supervisor itself ran.
 
     A supervisor that was stopped, as with its virtual machine, has heard nobody meanwhile: of the
-    time since the last look no more counts than such a look takes. lease: seconds.
+    time since the last look no more counts than such a look takes. Nor does that in which a child
+    is stopped on purpose count: it goes on where it was, and others have its orders by then.
+
+    lease: seconds. is_stopped: tells whether a child is stopped; asked of silent ones.
     """
 
-    def __init__(self, lease: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        lease: float,
+        is_stopped: Callable[[C], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._is_stopped = is_stopped
         self.limit = max(_LEAST, lease + _SLACK)
         self._clock = clock
         self._looked = clock()
@@ -49,7 +58,8 @@ class Silences(Generic[C]):
 
     def _after(self, child: C, turned: float, step: float) -> tuple[float, float]:
         before, silent = self._silent.get(child, (turned, 0.0))
-        return (turned, silent + step) if turned == before else (turned, 0.0)
+        is_silent = turned == before and not self._is_stopped(child)
+        return (turned, silent + step) if is_silent else (turned, 0.0)
 
 
 def stopped(pid: int, proc: Path = Path("/proc")) -> bool:

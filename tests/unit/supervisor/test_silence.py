@@ -15,7 +15,8 @@ class Watched:
     def __init__(self, lease: float = 10.0) -> None:
         self.now = 1000.0
         self.turned = self.now
-        self.silences = Silences[str](lease, lambda: self.now)
+        self.is_stopped = False
+        self.silences = Silences[str](lease, lambda _: self.is_stopped, lambda: self.now)
 
     def look(self, after: float = LOOK, *, turns: bool = False) -> list[str]:
         self.now += after
@@ -45,6 +46,16 @@ def test_silence_is_measured_while_the_supervisor_itself_runs() -> None:
     watched = Watched()
     assert watched.silent_for(9) == []
     assert watched.look(3600.0) == [], "both were stopped for an hour"
+    assert watched.silent_for(2) == ["a"]
+
+
+def test_silence_while_stopped_on_purpose_counts_for_nothing() -> None:
+    """Also in the moment after it goes on, when it has not reported yet."""
+    watched = Watched()
+    watched.is_stopped = True
+    assert watched.silent_for(3600) == []
+    watched.is_stopped = False
+    assert watched.silent_for(10) == []
     assert watched.silent_for(2) == ["a"]
 
 
