@@ -22,7 +22,7 @@ from benchmarks.kit.runs import arguments, as_json, drains
 from benchmarks.kit.subject import Ours, Work
 
 NAME = "the scripts alone (Redis's limit)"
-_TRIPS = (b"EVALSHA", b"EVAL", b"FCALL")
+_TRIPS = (b"FCALL",)
 
 
 def main(given: Sequence[str] | None = None) -> None:

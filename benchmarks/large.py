@@ -32,7 +32,7 @@ _BATCH = 4 << 20
 """Bytes that are pushed at once."""
 _PING_EVERY = 0.002
 _PATIENCE = 120.0
-_SCRIPTS = (b"EVALSHA", b"EVAL", b"FCALL")
+_SCRIPTS = (b"FCALL",)
 
 
 class Found(NamedTuple):

@@ -13,8 +13,8 @@ from benchmarks.kit.progress import booked
 from tests.support.eventually import eventually
 from tests.support.worker import RunningWorker
 
-_SENT_BY_WORKERS = {"eval", "evalsha", "fcall", "blmove", "blpop", "brpop", "ping", "info"}
-"""Redis counts what scripts do as if it had been sent, so what workers send has to be named."""
+_SENT_BY_WORKERS = {"fcall", "blmove", "blpop", "brpop", "ping", "info"}
+"""Redis counts what functions do as if it had been sent, so what workers send has to be named."""
 
 
 def scrape_times(worker: RunningWorker, many: int, pause: float = 0.01) -> list[float]:

@@ -43,7 +43,7 @@ FAULTS: tuple[Fault, ...] = (
     redis_faults.shut_down,
     redis_faults.connections_killed,
     redis_faults.paused,
-    redis_faults.scripts_flushed,
+    redis_faults.functions_flushed,
     redis_faults.full,
     redis_faults.disk_full,
     redis_faults.read_only,

@@ -150,7 +150,7 @@ class Proxy:
 
     def _pass_on(self, pair: _Pair, sink: socket.socket, data: bytes, forth: bool) -> bool:
         """Whether the connection goes on."""
-        if forth and b"EVALSHA" in data:
+        if forth and b"FCALL" in data:
             pair.exchanging = True
         if pair.exchanging and self._takes(Cut.REQUEST if forth else Cut.REPLY):
             sink.sendall(data[: len(data) // 2])

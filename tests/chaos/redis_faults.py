@@ -43,11 +43,11 @@ def paused(ground: Ground, rng: random.Random) -> Injected:
     return _end(fault)
 
 
-def scripts_flushed(ground: Ground, rng: random.Random) -> Injected:
-    """SCRIPT FLUSH."""
-    fault = _begin(ground, "Redis: SCRIPT FLUSH")
+def functions_flushed(ground: Ground, rng: random.Random) -> Injected:
+    """FUNCTION FLUSH."""
+    fault = _begin(ground, "Redis: FUNCTION FLUSH")
     with ground.server.client() as client:
-        client.script_flush()
+        client.function_flush("SYNC")
     return _end(fault)
 
 

@@ -185,7 +185,7 @@ async def fulfil(order):
     assert denied <= {"client|setinfo", "client"}
 
 
-def test_the_documented_rights_cover_all_scripts() -> None:
+def test_documented_rights_cover_all_functions() -> None:
     lua = (ROOT / "src" / "fulfillment_worker" / "queue" / "lua").glob("*.lua")
     called = {name for file in lua for name in re.findall(r"call\('([A-Z]+)'", file.read_text())}
     assert {f"+{name.lower()}" for name in called} <= set(documented_rights())
@@ -202,7 +202,7 @@ def test_the_documented_rights_are_no_more(redis_7: RedisServer) -> None:
     forget_users(redis_7)
 
 
-@pytest.mark.parametrize("command", ["evalsha", "blmove", "hset", "xadd"])
+@pytest.mark.parametrize("command", ["fcall", "blmove", "hset", "xadd"])
 def test_a_right_that_is_missing_is_named(
     limited: RedisServer, run_worker: Start, command: str
 ) -> None:

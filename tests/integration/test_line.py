@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from hashlib import sha1
 
 import pytest
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.events import CommandSent
 from fulfillment_worker.core.exchange import QueueUnavailable, Trip
+from fulfillment_worker.queue import library
+from fulfillment_worker.queue.library import Function, Library
 from fulfillment_worker.queue.line import Command, Line
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
-from fulfillment_worker.queue.scripts import Script
 from tests.support.eventually import aeventually
 from tests.support.redis_server import RedisServer
 
-_TEXT = "return ARGV[1]"
-ECHO = Script("echo", _TEXT, sha1(_TEXT.encode()).hexdigest())
+ECHO = Function.KNOWN
+ECHOES = Library(
+    "echoes",
+    "#!lua name=echoes\nredis.register_function('echo', function(_, args) return args[1] end)\n",
+    {ECHO: "echo"},
+)
 POLICY = QueuePolicy(lease=10_000, status_ttl=60_000, max_orphanings=3, id_field="order_id")
 
 
@@ -157,22 +161,27 @@ async def test_where_nothing_was_sent_it_says_so() -> None:
     bench = Bench(RedisUrl.parse("unix:///nowhere/redis.sock"))
     called: list[str] = []
     with pytest.raises(QueueUnavailable) as error:
-        await bench.line.run(ECHO, 0, "x", patience=1, meanwhile=lambda: called.append("x"))
+        await bench.line.call(ECHO, 0, "x", patience=1, meanwhile=lambda: called.append("x"))
     assert not error.value.sent
     assert called == []
 
 
-async def test_a_script_that_redis_forgot_is_sent_again(bench: Bench, redis_7: RedisServer) -> None:
+async def test_function_that_redis_forgot_is_loaded_again(
+    bench: Bench, redis_7: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What there is to do meanwhile is done once."""
+    monkeypatch.setattr(library, "LIBRARY", ECHOES)
     called: list[str] = []
     for text in ("1", "2", "3"):
         with redis_7.client() as client:
-            client.script_flush()
+            client.function_flush("SYNC")
 
         def meanwhile(text: str = text) -> None:
             called.append(text)
 
-        assert await bench.line.run(ECHO, 0, text, patience=5, meanwhile=meanwhile) == text.encode()
+        assert (
+            await bench.line.call(ECHO, 0, text, patience=5, meanwhile=meanwhile) == text.encode()
+        )
     assert called == ["1", "2", "3"]
     assert bench.met == 1
 
@@ -180,7 +189,7 @@ async def test_a_script_that_redis_forgot_is_sent_again(bench: Bench, redis_7: R
 async def test_what_is_sent_behind_a_command_that_waits_is_answered_after_it(
     bench: Bench, redis_7: RedisServer
 ) -> None:
-    behind = [("ECHO", "1"), ("EVALSHA", "0" * 40, 0)]
+    behind = [("ECHO", "1"), ("FCALL", "none", 0)]
     wait = bench.line.block("wait", "BLPOP", "list", 5, behind=behind, patience=6)
     waiting = asyncio.create_task(wait)
     await aeventually(lambda: bench.line.waits, what="the command waits")

@@ -82,7 +82,7 @@ def test_one_order_wakes_one_of_twenty_idle_workers(
     assert total(workers, "orders_received_total") == 1
     assert total(workers, "orders_processed_total", status="success") == 1
     # No stampede: the trips of the one that was woken, and the odd heartbeat of another.
-    assert sent["evalsha"] <= 8, sent
+    assert sent["fcall"] <= 8, sent
     assert sent.get("blmove", 0) <= 4, sent
 
 

@@ -221,13 +221,13 @@ def repeatedly(
     return times
 
 
-def test_a_script_cache_that_is_flushed(
+def test_functions_that_are_flushed_are_loaded_again(
     redis_server: RedisServer, run_worker: Start, calls: Calls
 ) -> None:
     orders = bodies(1000)
     place(redis_server, orders)
     worker = run_worker(redis_server.url, taking(0.01), *TWENTY, env=calls.env)
-    assert repeatedly(redis_server, calls, 900, lambda client: client.script_flush()) > 10
+    assert repeatedly(redis_server, calls, 900, lambda client: client.function_flush("SYNC")) > 10
     wait_until_all(redis_server, orders)
     check_each_once(redis_server, calls, 1000)
     assert worker.events("redis_lost") == []
@@ -389,7 +389,7 @@ def test_protected_mode_is_named_by_all_and_logged_once(run_worker: Start) -> No
 def test_a_user_without_the_permissions(new_redis: NewRedis, run_worker: Start) -> None:
     server = new_redis()
     with server.client() as client:
-        client.execute_command("ACL", "SETUSER", "shop", "on", ">pw", "~*", "+@all", "-evalsha")
+        client.execute_command("ACL", "SETUSER", "shop", "on", ">pw", "~*", "+@all", "-fcall")
     worker = run_worker(f"redis://shop:pw@127.0.0.1:{server.port}/0")
     wait_for_readyz(worker, 503, "permit")
     place(server, bodies(1))

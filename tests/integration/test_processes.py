@@ -82,7 +82,7 @@ def kill(pid: int) -> None:
 def trips(server: RedisServer) -> int:
     """How often the server was asked anything by a worker."""
     commands = server.commands()
-    return sum(commands.get(name, 0) for name in ("eval", "evalsha", "blmove", "blpop", "info"))
+    return sum(commands.get(name, 0) for name in ("fcall", "blmove", "blpop", "info"))
 
 
 def counters(page: Samples) -> dict[str, float]:

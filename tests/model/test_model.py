@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
-from fulfillment_worker.queue import operator, redis_queue, scripts
+from fulfillment_worker.queue import library
 from tests.model.machine import IDS, WORKERS, QueueMachine, ScriptFailed
 from tests.support.redis_server import VERSIONS, RedisServer
 
@@ -127,15 +127,30 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
 }
 
 
+def plant(monkeypatch: pytest.MonkeyPatch, *edits: tuple[str, str]) -> None:
+    """Change the library that is loaded from here on."""
+
+    def edited(text: str) -> str:
+        for was, becomes in edits:
+            assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
+            text = text.replace(was, becomes)
+        return text
+
+    monkeypatch.setattr(library, "LIBRARY", library.assemble(edited))
+
+
+def plant_in(monkeypatch: pytest.MonkeyPatch, part: str, was: str, becomes: str) -> None:
+    """The same, where the text stands in other parts, too."""
+    text = library.read(part)
+    assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
+    plant(monkeypatch, (text, text.replace(was, becomes)))
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_bug_is_caught(
     redis_servers: Callable[[str], RedisServer], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    text = redis_queue.EXCHANGE.text
-    for was, becomes in MUTANTS[name]:
-        assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
-        text = text.replace(was, becomes)
-    monkeypatch.setattr(redis_queue, "EXCHANGE", scripts.named("exchange", text))
+    plant(monkeypatch, *MUTANTS[name])
     machine = machine_on(redis_servers("redis-7"))
     hunt(RARE[name](machine) if name in RARE else machine)
 
@@ -170,49 +185,49 @@ RARE = {
 }
 
 
-# What else a worker says, by its name in queue/redis_queue.py, and a bug for it.
+# A part of the library in which a bug is planted that only what else a worker says can show.
 OTHER_MUTANTS: dict[str, tuple[str, str, str]] = {
     "a question that is no trip": (
-        "HOLDINGS",
+        "holdings",
         "call('HINCRBY', BOOKS, 'trips:' .. WORKER, 1)",
         "tonumber(call('HGET', BOOKS, 'trips:' .. WORKER) or 0)",
     ),
-    "a greeting that is skipped": ("GREET", "if not life then return 0 end\n", "do return 0 end\n"),
-    "a life that is not kept": ("GREET", "call('HSET', BOOKS, 'life', life)\n", ""),
-    "a greeting that gives no time": ("GREET", "whole(NOW + lease_of(worker))", "whole(NOW - 1)"),
+    "a greeting that is skipped": ("greet", "if not life then return 0 end\n", "do return 0 end\n"),
+    "a life that is not kept": ("greet", "call('HSET', BOOKS, 'life', life)\n", ""),
+    "a greeting that gives no time": ("greet", "whole(NOW + lease_of(worker))", "whole(NOW - 1)"),
     "a trip that stands by, and isn't stale": (
-        "STAND_BY",
+        "stand_by",
         "if made ~= ARGV[3] - 1 then return {2, NOW} end\n",
         "",
     ),
     "a trip that stands by, and has no lease": (
-        "STAND_BY",
+        "stand_by",
         "  call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)\n",
         "",
     ),
     "a trip that stands by, and isn't booked": (
-        "STAND_BY",
+        "stand_by",
         ", 'received', whole(received + 1))",
         ")",
     ),
-    "a trip that stands by, and takes a copy": ("STAND_BY", "  call('RPOP', WOKEN)\n", ""),
+    "a trip that stands by, and takes a copy": ("stand_by", "  call('RPOP', WOKEN)\n", ""),
     "a trip that stands by, and removes what it hasn't stored": (
-        "STAND_BY",
+        "stand_by",
         "local raw = not paused and call('LINDEX', WOKEN, -1)\n",
         f"local raw = not paused and call('RPOP', WOKEN)\n  {CRASH}"
         "if raw then call('RPUSH', WOKEN, raw) end\n",
     ),
     "a trip that stands by, and begins whatever it is": (
-        "STAND_BY",
+        "stand_by",
         "  if call('HGET', key, 'status') then return '' end\n",
         "",
     ),
     "a trip that stands by at a paused queue": (
-        "STAND_BY",
+        "stand_by",
         "local raw = not paused and call(",
         "local raw = call(",
     ),
-    "a greeting in each life": ("GREET", "if known == life then return 0 end\n", ""),
+    "a greeting in each life": ("greet", "if known == life then return 0 end\n", ""),
 }
 
 
@@ -220,12 +235,10 @@ OTHER_MUTANTS: dict[str, tuple[str, str, str]] = {
 def test_a_bug_planted_in_what_else_is_said_is_caught(
     redis_servers: Callable[[str], RedisServer], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    script, was, becomes = OTHER_MUTANTS[name]
-    text = getattr(redis_queue, script).text
-    assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
-    monkeypatch.setattr(redis_queue, script, scripts.named(script, text.replace(was, becomes)))
+    part, *edit = OTHER_MUTANTS[name]
+    plant_in(monkeypatch, part, *edit)
     machine = machine_on(redis_servers("redis-7"))
-    hunt(standing_by(machine) if script == "STAND_BY" else machine)
+    hunt(standing_by(machine) if part == "stand_by" else machine)
 
 
 def standing_by(machine: type[QueueMachine]) -> type[QueueMachine]:
@@ -240,27 +253,27 @@ def standing_by(machine: type[QueueMachine]) -> type[QueueMachine]:
     return StandingBy
 
 
-# The name of a script in queue/operator.py, and a bug for it.
+# A part of the library that operators use, and a bug for it.
 OPERATORS_MUTANTS: dict[str, tuple[str, str, str]] = {
     "a letter retried, and not removed": (
-        "RETRY_DEAD",
+        "dead_letters",
         "  call('HDEL', DEAD, number)\n",
         "",
     ),
     "a letter removed, and then retried": (
-        "RETRY_DEAD",
+        "dead_letters",
         "  call('ZADD', RETRY, due_at(NOW), pack_entry(entry))\n",
         # It ends there each time: letters are too rare here for every second time.
         "  call('HDEL', DEAD, number)\n  error('crashed')\n"
         "  call('ZADD', RETRY, due_at(NOW), pack_entry(entry))\n",
     ),
     "a retry that forgives nothing": (
-        "RETRY_DEAD",
+        "dead_letters",
         "failures = 0, orphanings = 0",
         "failures = letter.failures, orphanings = letter.orphanings",
     ),
     "letters dropped, and not booked": (
-        "DROP_DEAD",
+        "dead_letters",
         "if #dropped > 0 then call('HINCRBY', BOOKS, 'dropped', #dropped) end\n",
         "",
     ),
@@ -268,13 +281,10 @@ OPERATORS_MUTANTS: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", OPERATORS_MUTANTS)
-def test_a_bug_planted_in_an_operators_script_is_caught(
+def test_a_bug_planted_in_an_operators_function_is_caught(
     redis_servers: Callable[[str], RedisServer], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    script, was, becomes = OPERATORS_MUTANTS[name]
-    text = getattr(operator, script).text
-    assert text.count(was) == 1, f"the code has changed: plant the bug anew ({was!r})"
-    monkeypatch.setattr(operator, script, scripts.named(script, text.replace(was, becomes)))
+    plant_in(monkeypatch, *OPERATORS_MUTANTS[name])
 
     class WithLetters(machine_on(redis_servers("redis-7"))):  # type: ignore[misc]
         """Letters are rare otherwise."""

@@ -690,6 +690,8 @@ class Checker:
         self._gone(event)
 
     def _on_drained(self, event: Event) -> None:
+        if self._is_silent(self._worker(event["worker"])):
+            self._incidents.append(self._line)  # It lost its orders, and never came back for them.
         self._gone(event)
 
     def _gone(self, event: Event) -> None:

@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "fulfillment_worker"
 
 
 class Edit(NamedTuple):
-    """file: relative to the package; "lua" for whichever script has the text."""
+    """file: relative to the package; "lua" for whichever part of the library has the text."""
 
     file: str
     was: str
@@ -233,12 +233,12 @@ _PLANTED = (
         "return isinstance(error, ResponseError | asyncio.CancelledError)",
         "return True",
     ),
-    # --- scripts ----------------------------------------------------------------------------------
+    # --- Lua --------------------------------------------------------------------------------------
     _planted(
         "the wrong worker's orders are reaped",
         "queue/lua/exchange.lua",
-        "recovered, orphaned = recovery().reap(leases[i])",
-        "recovered, orphaned = recovery().reap(leases[#leases - 1])",
+        "recovered, orphaned = reap(leases[i])",
+        "recovered, orphaned = reap(leases[#leases - 1])",
     ),
     _planted(
         "an event is told twice",
@@ -325,9 +325,9 @@ _PAST = (
         "a question what is held goes by a stepped clock",
         (
             "queue/lua/holdings.lua",
-            "local _, may_judge = follow_clock(cmsgpack.unpack(ARGV[5]), book(2), book(3), "
+            "  local _, may_judge = follow_clock(cmsgpack.unpack(ARGV[5]), book(2), book(3), "
             "book(4))\n"
-            "if may_judge then call('HSET', BOOKS, 'clock', now) end\n",
+            "  if may_judge then call('HSET', BOOKS, 'clock', now) end\n",
             "",
         ),
     ),
@@ -402,8 +402,7 @@ _PAST = (
         "an order left in flight without a lease is not found",
         (
             "queue/lua/exchange.lua",
-            "  if math.abs(NOW - (looked or 0)) >= LOOK_EVERY then "
-            "recovery().find_lost_leases(leases) end\n",
+            "  if math.abs(NOW - (looked or 0)) >= LOOK_EVERY then find_lost_leases(leases) end\n",
             "",
         ),
     ),
@@ -420,8 +419,8 @@ def mutants() -> list[Mutant]:
         Mutant(name, "model", tuple(Edit("lua", *edit) for edit in edits))
         for name, edits in MODEL_MUTANTS.items()
     ]
-    for name, (script, *edit) in (OTHER_MUTANTS | OPERATORS_MUTANTS).items():
-        file = f"queue/lua/{script.lower()}.lua"
+    for name, (part, *edit) in (OTHER_MUTANTS | OPERATORS_MUTANTS).items():
+        file = f"queue/lua/{part}.lua"
         model.append(Mutant(name, "model", (Edit(file, *edit),)))
     return [*_PLANTED, *_PAST, *model]
 
@@ -431,8 +430,8 @@ def plant(mutant: Mutant, package: Path) -> None:
     for edit in mutant.edits:
         files = [package / edit.file]
         if edit.file == "lua":
-            scripts = sorted((package / "queue/lua").iterdir())
-            files = [each for each in scripts if edit.was in each.read_text("utf-8")]
+            parts = sorted((package / "queue/lua").iterdir())
+            files = [each for each in parts if edit.was in each.read_text("utf-8")]
         many = [each.read_text("utf-8").count(edit.was) for each in files]
         if sum(many) != 1:
             raise ValueError(f"{mutant.name}: the code has changed, plant it anew: {edit.was!r}")

@@ -22,7 +22,7 @@ from tests.simulation.server import CLOCK, Replies, Server
 from tests.simulation.timeline import EPOCH, Timeline
 
 _BLOCKING = b"BLMOVE"
-_SCRIPTS = (b"EVAL", b"EVALSHA")
+_CALL = b"FCALL"
 _TRACKING = [b"CLIENT", b"TRACKING"]
 _COST = 25e-6
 """Seconds that a command takes Redis."""
@@ -374,7 +374,7 @@ class Link(asyncio.Transport):
             commands.append(command)
         if commands:
             self.run_later(commands)
-            if commands[-1][0] in _SCRIPTS and not self._outstanding:
+            if commands[-1][0] == _CALL and not self._outstanding:
                 self._maybe_twice(commands)
 
     def _maybe_twice(self, commands: list[list[bytes]]) -> None:
@@ -417,7 +417,7 @@ class Link(asyncio.Transport):
             self.read()
             self._let_go_in_time()
             network.pump()
-        if any(command[0] in _SCRIPTS for command in commands):
+        if any(command[0] == _CALL for command in commands):
             network.look_around(self.host.name, _queue_of(commands))
 
     def read(self) -> None:
@@ -539,8 +539,8 @@ def _begin(command: list[bytes]) -> list[bytes]:
 
 
 def _queue_of(commands: list[list[bytes]]) -> str:
-    """The queue that a script works on: its first key."""
+    """The queue that a function works on: its first key."""
     for command in commands:
-        if command[0] in _SCRIPTS and len(command) > 3:
+        if command[0] == _CALL and len(command) > 3:
             return command[3].decode()
     return ""

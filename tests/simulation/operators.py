@@ -149,7 +149,8 @@ class _Client:
         network = self._world.network
         if network.refuses:
             raise ConnectionRefusedError(111, "Connection refused")
-        (reply,) = network.ask(command)
+        # redis-py takes both words of such a command as one.
+        (reply,) = network.ask((*str(command[0]).split(), *command[1:]))
         if self.is_quiet:
             network.settle()
             network.pump()

@@ -1,24 +1,25 @@
 """The real server of a world. It is asked one command at a time, in the order of virtual time.
 
-Its own clock is replaced where our scripts ask for it: a key's expiry time is the world's time. Its
-own time-outs are replaced too: a command that blocks is let go by the world, when its time is up.
+Its own clock is replaced where our functions ask for it: a key's expiry time is the world's time.
+Its own time-outs are replaced too: a command that blocks is let go by the world, when its time is
+up.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 from unittest import mock
 
 import hiredis
 
-from fulfillment_worker.queue import inspector, letters, operator, redis_queue, scripts
+from fulfillment_worker.queue import library
 from tests.support.redis_server import RedisServer
 
 CLOCK = b"simulation:clock"
+_TIME = "call('TIME')"
 _WORLDS_TIME = (
     "(function() local ms = redis.call('PEXPIRETIME', 'simulation:clock') "
     "return {math.floor(ms / 1000), ms % 1000 * 1000} end)()"
@@ -37,17 +38,14 @@ _NOTHING_YET = object()
 _LOOK = Path(__file__).with_name("look.lua").read_text()
 
 
-@contextmanager
-def scripts_ask_the_world() -> Iterator[None]:
-    """Within it, our scripts go by the world's clock."""
-    with ExitStack() as stack:
-        for module in (redis_queue, operator, letters, inspector):
-            for name, script in vars(module).items():
-                if isinstance(script, scripts.Script):
-                    text = script.text.replace("call('TIME')", _WORLDS_TIME)
-                    other = scripts.named(script.name, text)
-                    stack.enter_context(mock.patch.object(module, name, other))
-        yield
+def functions_ask_the_world() -> AbstractContextManager[object]:
+    """Within it, our functions go by the world's clock."""
+
+    def edited(text: str) -> str:
+        assert text.count(_TIME) > 0
+        return text.replace(_TIME, _WORLDS_TIME)
+
+    return mock.patch.object(library, "LIBRARY", library.assemble(edited))
 
 
 class Replies:
@@ -109,7 +107,7 @@ class Server:
             ("REPLICAOF", "NO", "ONE"),
             ("CONFIG", "SET", "maxmemory", "0"),
             ("FLUSHALL",),
-            ("SCRIPT", "FLUSH"),
+            ("FUNCTION", "FLUSH"),
             ("SET", CLOCK, "", "PXAT", ms),
         )
 
@@ -139,7 +137,6 @@ class Server:
             ("CONFIG", "SET", "dbfilename", f"{name}.rdb"),
             ("DEBUG", "RELOAD", "NOSAVE"),
             ("DEBUG", "CHANGE-REPL-ID"),
-            ("SCRIPT", "FLUSH"),
         )
         failed = [each for each in replies if isinstance(each, Exception)]
         assert not failed, failed

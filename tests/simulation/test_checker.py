@@ -400,6 +400,15 @@ def test_blameless_is_broken_by_an_orphan_whose_workers_lived() -> None:
     assert told(enqueued(2.9), last, dead) == ["blameless"]
 
 
+def test_blameless_counts_a_worker_that_ended_after_it_was_silent_for_a_lease() -> None:
+    lost = [*begun(0.2), status(0.3 + LEASE, "retrying", "reaper")]
+    last = [*begun(3.0, "b"), of(3.1, "b", "died")]
+    dead = status(3.2, "dead", "c", reason="orphaned")
+    silent = of(2.9, "a", "drained", how="aborted")
+    assert not found(enqueued(0.1), lost, silent, last, dead, end(3.5))
+    assert found(enqueued(0.1), failed(0.2), silent, last, dead) == ["blameless"]
+
+
 def test_blameless_is_broken_by_a_good_order_that_is_called_invalid() -> None:
     dead = status(0.3, "dead", reason="invalid")
     assert found(enqueued(0.1), begun(0.2), dead) == ["blameless"]

@@ -190,8 +190,8 @@ class Storm:
         self._ask("REPLICAOF", "127.0.0.1", "1")
         self._for_a_while(fault, 4, lambda: self._ask("REPLICAOF", "NO", "ONE"))
 
-    def _forget_scripts(self, _fault: str) -> None:
-        self._ask("SCRIPT", "FLUSH")
+    def _forget_functions(self, _fault: str) -> None:
+        self._ask("FUNCTION", "FLUSH")
 
     def _hang_up(self, fault: str) -> None:
         self._world.network.cut_all("killed", self._tells(fault))
@@ -227,7 +227,7 @@ KINDS: dict[str, Callable[[Storm, str], None]] = {
     "stands still": Storm._stand_still,
     "full": Storm._fill,
     "replica": Storm._make_a_replica,
-    "scripts gone": Storm._forget_scripts,
+    "functions gone": Storm._forget_functions,
     "hangs up": Storm._hang_up,
     "hangs up on one": Storm._hang_up_on_one,
     "clock": Storm._step_clock,

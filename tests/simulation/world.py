@@ -40,7 +40,7 @@ from tests.simulation.history import History
 from tests.simulation.machine import Machine, machines_of_the_world
 from tests.simulation.network import Network
 from tests.simulation.operators import Operators
-from tests.simulation.server import Server, scripts_ask_the_world
+from tests.simulation.server import Server, functions_ask_the_world
 from tests.simulation.shop import Shop
 from tests.simulation.timeline import EPOCH, Timeline
 from tests.simulation.weather import Storm
@@ -73,7 +73,7 @@ def run_world(
 
     only: ids of the faults that may happen; None for all. keep: its history, in the outcome.
     """
-    with scripts_ask_the_world(), machines_of_the_world():
+    with functions_ask_the_world(), machines_of_the_world():
         return World(server, seed, only, keep=keep).run()
 
 

@@ -72,10 +72,10 @@ class RedisServer:
         return redis.Redis.from_url(self.url, **options)
 
     def flush(self) -> None:
-        """Forget all keys, scripts and statistics."""
+        """Forget all keys, functions and statistics."""
         with self.client() as client:
             client.flushall()
-            client.script_flush()
+            client.function_flush("SYNC")
             client.config_resetstat()
 
     def commands(self) -> dict[str, int]:

@@ -24,6 +24,7 @@ from fulfillment_worker.core.facts import Facts
 from fulfillment_worker.core.findings import Finding, Severity
 from fulfillment_worker.observability.listening import listen
 from fulfillment_worker.queue.doctor import gather
+from fulfillment_worker.queue.library import LIBRARY
 from fulfillment_worker.queue.redis_queue import QueuePolicy
 
 _HANDLER_PATIENCE = 8.0
@@ -39,6 +40,12 @@ _PASSED = ("✓", "+", "green")
 Examined = list[tuple[Check, list[Finding] | None]]
 
 
+def _print_functions(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(LIBRARY.text, nl=False)
+        context.exit()
+
+
 @click.command()
 @own_option(
     "--orchestrator-grace",
@@ -47,6 +54,14 @@ Examined = list[tuple[Check, list[Finding] | None]]
     "how long what stops the worker waits before it kills it; Kubernetes waits 30s by itself",
 )
 @click.option("--json", "as_json", is_flag=True, help="print the findings as JSON")
+@click.option(
+    "--print-functions",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_functions,
+    help="print the library of functions that workers load into Redis, and check nothing",
+)
 @settings_options(*SPECS)
 def doctor(settings: Settings, orchestrator_grace: float | None, as_json: bool) -> int:
     """Check Redis, permissions, clocks and settings, and say what to do.
@@ -59,6 +74,7 @@ def doctor(settings: Settings, orchestrator_grace: float | None, as_json: bool) 
       fulfillment-worker doctor
       fulfillment-worker doctor --handler shop:fulfil --orchestrator-grace 40s
       fulfillment-worker doctor --redis-url rediss://redis.example:6380/0 --json
+      fulfillment-worker doctor --print-functions | redis-cli -x FUNCTION LOAD
     """
     examined = examine(_facts(settings, orchestrator_grace))
     if as_json:

@@ -23,11 +23,11 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.facts import Misplaced, RedisFacts, Server
-from fulfillment_worker.queue import keys
+from fulfillment_worker.queue import keys, library
 from fulfillment_worker.queue.connection import connect, open_client
 from fulfillment_worker.queue.errors import code_of, explain
 from fulfillment_worker.queue.login import NAME
-from fulfillment_worker.queue.redis_queue import RIGHTS, QueuePolicy, RedisQueue
+from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from fulfillment_worker.queue.session import reachable, telling
 
 _PATIENCE = 2.5
@@ -41,6 +41,7 @@ _Info = dict[str, Any]
 _T = TypeVar("_T")
 
 _FAULTS = (RedisError, OSError, TimeoutError)
+_PREFLIGHT = library.read("preflight")
 _TYPES: dict[Callable[[str], str], str] = {
     keys.public: "list",
     keys.events: "stream",
@@ -204,11 +205,21 @@ class _Rights:
 
     async def _try(self, queue: str) -> None:
         worker = RedisQueue(queue, self._address, self._policy, lambda _: None)
-        refused = _first_error(await _all(self._client, worker.rights()))
+        replies = await _all(self._client, worker.rights())
+        if library.is_missing(replies[0]):
+            await self._load(queue)
+            replies = await _all(self._client, worker.rights())
+        refused = _first_error(replies)
         if refused is not None:
             await self._try_each(queue)
             if not (self.lacking or self.missing or self.keys_denied):
                 self.refused = explain(refused, self._url)
+
+    async def _load(self, queue: str) -> None:
+        try:
+            await self._client.execute_command("FUNCTION LOAD", "REPLACE", library.LIBRARY.text)
+        except ResponseError as error:
+            self._note("FUNCTION|LOAD", queue, error)
 
     async def _try_each(self, queue: str) -> None:
         remove, *others = _commands(queue)
@@ -245,20 +256,20 @@ def _first_error(replies: Iterable[Any]) -> Exception | None:
 
 
 def _commands(queue: str) -> list[list[str]]:
-    """The commands of the preflight script, to be sent one by one, and those around it."""
+    """The commands that functions use (preflight.lua), one by one, and those around them."""
     scratch = keys.scratch(queue)
     words = {"SCRATCH": scratch, "OTHER": f"{scratch}:other"}
-    called = re.findall(r"^call\('([A-Z]+)'(?:, (.+))?\)$", RIGHTS.text, re.MULTILINE)
-    script = [
+    called = re.findall(r"^  call\('([A-Z]+)'(?:, (.+))?\)$", _PREFLIGHT, re.MULTILINE)
+    used = [
         [name, *(words.get(arg, arg.strip("'")) for arg in args.split(", "))]
         for name, args in called
     ]
     every = [key(queue) for key in _TYPES]
     return [
-        *script,
+        *used,
         ["TIME"],
-        ["EVAL", "return 1", str(len(every)), *every],
-        ["EVALSHA", RIGHTS.sha, "0"],
+        # Whether it may be called, and with these keys, is asked before whether it is there.
+        ["FCALL", "none", str(len(every)), *every],
         ["LPUSH", scratch, "x"],
         ["BLMOVE", scratch, scratch, "RIGHT", "LEFT", "0.2"],
         ["DEL", scratch],

@@ -14,13 +14,12 @@ from redis.asyncio import Redis
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.causes import Letter
 from fulfillment_worker.core.decode import Decoded, decode
-from fulfillment_worker.queue import keys, scripts
-from fulfillment_worker.queue.letters import ScriptRunner, read_letters
+from fulfillment_worker.queue import keys
+from fulfillment_worker.queue.letters import read_letters
+from fulfillment_worker.queue.library import Function
 from fulfillment_worker.queue.presence import is_known
-from fulfillment_worker.queue.session import answered
+from fulfillment_worker.queue.session import answered, call
 from fulfillment_worker.queue.stride import Stride
-
-OVERVIEW = scripts.load("overview")
 
 _HEARD_WITHIN_MS = 60_000
 _ANY_SIZE = 2**40
@@ -102,7 +101,6 @@ class Inspector:
         self._client: Any = client
         self._url = url
         self._id_field = id_field
-        self._run = ScriptRunner(client, queue, url)
 
     async def is_known(self) -> bool:
         """Whether an order was ever placed on the queue, or a worker has served it."""
@@ -158,10 +156,8 @@ class Inspector:
             *(keys.public, keys.woken, keys.retry, keys.suspects, keys.dead),
             *(keys.books, keys.leases, keys.workers),
         )
-        async with answered(self._url):
-            answers: list[Any] = await self._client.execute_command(
-                "EVAL", OVERVIEW.text, len(parts), *(key(self.queue) for key in parts)
-            )
+        said = len(parts), *(key(self.queue) for key in parts)
+        answers: list[Any] = await call(self._client, self._url, Function.OVERVIEW, *said)
         return answers
 
     async def _workers(
@@ -227,7 +223,7 @@ class Inspector:
         found: dict[str, Letter] = {}
         if not order_ids:
             return {}
-        async for letter in read_letters(self._run, self.queue, order_ids):
+        async for letter in read_letters(self._client, self.queue, self._url, order_ids):
             last = found.get(letter.order_id)
             if last is None or last.number < letter.number:
                 found[letter.order_id] = letter

@@ -1,4 +1,4 @@
-"""Scripts for people who hold no orders, and what is known of dead letters."""
+"""What is known of dead letters."""
 
 from __future__ import annotations
 
@@ -9,35 +9,11 @@ import msgspec
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.causes import Letter
-from fulfillment_worker.queue import keys, scripts
-from fulfillment_worker.queue.redis_queue import SCRIPT_KEYS, QueuePolicy
-from fulfillment_worker.queue.session import answered
-
-LETTERS = scripts.load("letters", "common")
-
-# Only what isn't of interest to the scripts of an operator is made up here.
-_POLICY = QueuePolicy(lease=0, status_ttl=0, max_orphanings=1, id_field="")
+from fulfillment_worker.queue import keys
+from fulfillment_worker.queue.library import Function
+from fulfillment_worker.queue.session import call
 
 _pack = msgspec.msgpack.Encoder().encode
-
-
-class ScriptRunner:
-    """Runs scripts on one queue, for who is no worker. Raises QueueUnavailable."""
-
-    def __init__(self, client: Any, queue: str, url: RedisUrl) -> None:
-        self._client = client
-        self._url = url
-        self._keys = [key(queue) for key in SCRIPT_KEYS]
-        self._policy = _pack(
-            msgspec.to_builtins(_POLICY)
-            | {"order_prefix": keys.order_prefix(queue), "scratch": keys.scratch(queue)}
-        )
-
-    async def __call__(self, script: scripts.Script, *args: bytes) -> Any:
-        async with answered(self._url):
-            return await self._client.execute_command(
-                "EVAL", script.text, len(self._keys), *self._keys, self._policy, "", *args
-            )
 
 
 class _Header(msgspec.Struct):
@@ -52,15 +28,18 @@ class _Header(msgspec.Struct):
 
 
 async def read_letters(
-    run: ScriptRunner, queue: str, order_ids: Collection[str] = ()
+    client: Any, queue: str, url: RedisUrl, order_ids: Collection[str] = ()
 ) -> AsyncIterator[Letter]:
     """All dead letters, in no order; one that comes or goes meanwhile may be left out.
 
     order_ids: only the letters of these orders; Redis picks them, and sends no others.
+    Raises QueueUnavailable.
     """
     cursor, seen = b"0", set[int]()
+    wanted = _pack(list(order_ids))
     while True:
-        cursor, told = await run(LETTERS, cursor, _pack(list(order_ids)))
+        said = 1, keys.dead(queue), cursor, wanted
+        cursor, told = await call(client, url, Function.LETTERS, *said)
         for number, header, size in zip(*[iter(told)] * 3, strict=True):
             if int(number) not in seen:
                 letter = read_letter(queue, int(number), header, size)

@@ -7,19 +7,23 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.events import CommandSent
 from fulfillment_worker.core.exchange import QueueUnavailable, nothing
+from fulfillment_worker.queue import library
 from fulfillment_worker.queue.errors import explain
+from fulfillment_worker.queue.library import Function
 from fulfillment_worker.queue.locate import open_wire
-from fulfillment_worker.queue.scripts import Script
 from fulfillment_worker.queue.wire import PATIENCE, Answer, Wire, by
 
 Listener = Callable[[CommandSent], None]
 Command = tuple[Any, ...]
 
+_UNUSED_FOR = 3_600_000
+"""ms after which a library of another version is taken for unused. Idle workers call theirs every
+12 s at most."""
 _LONGEST_TRANSFER = 60.0
 """Seconds for which heartbeats go on behind an answer that is arriving: then others may have it."""
 
@@ -81,8 +85,6 @@ class Line:
         self._key = key
         self._first = first
         self._wire: Wire | None = None
-        # Those that Redis was shown over this connection, so that it knows them by their names.
-        self._shown: set[str] = set()
         self._calls = 0
         # What was sent behind the command that waits; None where none does.
         self._behind: list[Answer] | None = None
@@ -111,40 +113,34 @@ class Line:
         assert self._behind is not None
         self._behind += self._wire.send(command)
 
-    async def run(
+    async def call(
         self,
-        script: Script,
+        function: Function,
         *args: Any,
         patience: float,
         meanwhile: Callable[[], None] = nothing,
         heart: Heart | None = None,
     ) -> Any:
-        """Run a script, loading it where Redis has forgotten it. Raises QueueUnavailable.
+        """Call a function, loading it where Redis has forgotten it. Raises QueueUnavailable.
 
-        args: the number of keys, the keys, the arguments. meanwhile: called while the script is on
+        args: the number of keys, the keys, the arguments. meanwhile: called while the call is on
         its way. heart: beats while the answer is arriving.
         """
-        asking = self._evaluate(script, args, meanwhile, heart or Heart(), patience)
-        return await self._guarded(script.name, asking)
+        command = library.LIBRARY.call(function, *args)
+        asking = self._call(command, meanwhile, heart or Heart(), patience)
+        return await self._guarded(function, asking)
 
-    async def _evaluate(
-        self,
-        script: Script,
-        args: tuple[Any, ...],
-        meanwhile: Callable[[], None],
-        heart: Heart,
-        patience: float,
+    async def _call(
+        self, command: Command, meanwhile: Callable[[], None], heart: Heart, patience: float
     ) -> Any:
-        wire = await self._connected()
-        heart.wire = wire
-        if script.sha not in self._shown:
-            # Its text costs less than the round trip to learn that Redis does not know it yet.
-            self._shown.add(script.sha)
-            return await _ask(heart, ("EVAL", script.text, *args), meanwhile, patience)
+        heart.wire = await self._connected()
         try:
-            return await _ask(heart, ("EVALSHA", script.sha, *args), meanwhile, patience)
-        except NoScriptError:
-            return await _ask(heart, ("EVAL", script.text, *args), nothing, patience)
+            return await _ask(heart, command, meanwhile, patience)
+        except ResponseError as error:
+            if not library.is_missing(error):
+                raise
+        await load(heart.wire)
+        return await _ask(heart, command, nothing, patience)
 
     async def _ask_and_wait(
         self, command: Command, behind: Iterable[Command], patience: float
@@ -167,9 +163,7 @@ class Line:
         if self._wire is None:
             wire = await open_wire(self._url, self._key)
             try:
-                for reply in await wire.ask(self._first()):
-                    if isinstance(reply, Exception):
-                        raise reply
+                await begin(wire, self._first())
             except BaseException:
                 wire.close()
                 raise
@@ -218,9 +212,39 @@ class Line:
     async def close(self) -> None:
         """Drop the connection. Idempotent."""
         wire, self._wire = self._wire, None
-        self._shown.clear()
         if wire is not None:
             wire.close()
+
+
+async def begin(wire: Wire, commands: Iterable[Command]) -> None:
+    """Ask what a connection begins with; raises the first refusal."""
+    asked = list(commands)
+    replies = await wire.ask(asked)
+    if any(map(library.is_missing, replies)):
+        await load(wire)
+        replies = await wire.ask(asked)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+
+
+async def load(wire: Wire) -> None:
+    """Load the library. Raises what Redis says where it refuses."""
+    reply, listed = await wire.ask([library.LIBRARY.loading, library.libraries()])
+    if isinstance(reply, Exception):
+        raise reply
+    await _remove_unused(wire, set(library.names_in(listed)) - {library.LIBRARY.name})
+
+
+async def _remove_unused(wire: Wire, names: Iterable[str]) -> None:
+    """Remove the libraries of earlier versions. A worker that needs one after all loads it again.
+
+    Where that isn't permitted, they stay: they cost some memory, and nothing else.
+    """
+    for name in names:
+        (idle,) = await wire.ask([library.idle_in(name)])
+        if isinstance(idle, int) and idle > _UNUSED_FOR:
+            await wire.ask([("FUNCTION", "DELETE", name)])
 
 
 async def _ask(

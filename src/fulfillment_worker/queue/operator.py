@@ -10,19 +10,20 @@ from redis.asyncio import Redis
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.causes import Letter
-from fulfillment_worker.queue import keys, scripts
+from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.inspector import Failure, failures
-from fulfillment_worker.queue.letters import ScriptRunner, read_letter, read_letters
+from fulfillment_worker.queue.letters import read_letter, read_letters
+from fulfillment_worker.queue.library import Function
 from fulfillment_worker.queue.presence import is_known
-from fulfillment_worker.queue.redis_queue import RIGHTS
-from fulfillment_worker.queue.session import answered
-
-RETRY_DEAD = scripts.load("retry_dead", "common", "entries", "clock")
-DROP_DEAD = scripts.load("drop_dead", "common")
-PAUSE = scripts.load("pause", "common")
+from fulfillment_worker.queue.redis_queue import FUNCTION_KEYS, QueuePolicy
+from fulfillment_worker.queue.session import answered, call
 
 MOST_LETTERS = 500
-"""As many as one script may touch, so that Redis is never busy for long."""
+"""As many as one function may touch, so that Redis is never busy for long."""
+
+# Only what the functions that an operator calls don't use is made up here.
+_POLICY = QueuePolicy(lease=0, status_ttl=0, max_orphanings=1, id_field="")
+
 
 _pack = msgspec.msgpack.Encoder().encode
 Advance = Callable[[list[int]], object]
@@ -35,7 +36,11 @@ class Operator:
         self.queue = queue
         self._client: Any = client
         self._url = url
-        self._run = ScriptRunner(client, queue, url)
+        self._keys = [key(queue) for key in FUNCTION_KEYS]
+        self._policy = _pack(
+            msgspec.to_builtins(_POLICY)
+            | {"order_prefix": keys.order_prefix(queue), "scratch": keys.scratch(queue)}
+        )
 
     async def is_known(self) -> bool:
         """Whether an order was ever placed on the queue, or a worker has served it."""
@@ -52,7 +57,7 @@ class Operator:
 
     def letters(self, order_ids: Collection[str] = ()) -> AsyncIterator[Letter]:
         """See `read_letters`."""
-        return read_letters(self._run, self.queue, order_ids)
+        return read_letters(self._client, self.queue, self._url, order_ids)
 
     async def read(self, number: int) -> bytes | None:
         """The exact bytes of the letter, or None where it isn't there."""
@@ -76,28 +81,32 @@ class Operator:
 
         advance: told the numbers of those that Redis confirmed, after each batch.
         """
-        await self._in_batches(RETRY_DEAD, numbers, advance)
+        await self._in_batches(Function.RETRY_DEAD, numbers, advance)
 
     async def drop_dead(self, numbers: Sequence[int], advance: Advance) -> None:
         """Remove letters for ever, and count them as dropped. advance: as for `retry_dead`."""
-        await self._in_batches(DROP_DEAD, numbers, advance)
+        await self._in_batches(Function.DROP_DEAD, numbers, advance)
 
     async def pause(self) -> bool:
         """Forbid all workers to claim. Returns whether they were allowed to before."""
-        return bool(await self._run(PAUSE, b"1") != b"1")
+        return bool(await self._call(Function.PAUSE, b"1") != b"1")
 
     async def resume(self) -> bool:
         """Allow claiming. Returns whether it was forbidden before."""
-        return bool(await self._run(PAUSE, b"0") == b"1")
+        return bool(await self._call(Function.PAUSE, b"0") == b"1")
 
     async def _in_batches(
-        self, script: scripts.Script, numbers: Sequence[int], advance: Advance
+        self, function: Function, numbers: Sequence[int], advance: Advance
     ) -> None:
-        # A script isn't undone when it ends midway: a right that is lacking shows here, at once.
-        await self._run(RIGHTS)
+        # A function isn't undone when it ends midway: a right that is lacking shows here, at once.
+        await self._call(Function.RIGHTS)
         start = 0
         while start < len(numbers):
             batch = list(numbers[start : start + MOST_LETTERS])
-            seen, done = await self._run(script, _pack(batch))
+            seen, done = await self._call(function, _pack(batch))
             start += seen
             advance([int(number) for number in done])
+
+    async def _call(self, function: Function, *args: bytes) -> Any:
+        said = len(self._keys), *self._keys, self._policy, "", *args
+        return await call(self._client, self._url, function, *said)

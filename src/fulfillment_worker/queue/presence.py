@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.queue import keys, scripts
-from fulfillment_worker.queue.session import answered
-
-KNOWN = scripts.load("known")
+from fulfillment_worker.queue import keys
+from fulfillment_worker.queue.library import Function
+from fulfillment_worker.queue.session import call
 
 
 async def is_known(client: Any, queue: str, url: RedisUrl) -> bool:
@@ -17,5 +16,4 @@ async def is_known(client: Any, queue: str, url: RedisUrl) -> bool:
     Raises QueueUnavailable.
     """
     names = keys.public(queue), keys.books(queue)
-    async with answered(url):
-        return bool(await client.execute_command("EVAL", KNOWN.text, len(names), *names))
+    return bool(await call(client, url, Function.KNOWN, len(names), *names))

@@ -1,4 +1,4 @@
-"""A queue of orders in Redis: each of its methods is one command or one script."""
+"""A queue of orders in Redis: each of its methods is one command or one function."""
 
 from __future__ import annotations
 
@@ -22,29 +22,19 @@ from fulfillment_worker.core.exchange import (
     Verdict,
     nothing,
 )
-from fulfillment_worker.queue import keys, scripts
+from fulfillment_worker.queue import keys, library
+from fulfillment_worker.queue.library import Function
 from fulfillment_worker.queue.line import Command, Heart, Line, Listener
 from fulfillment_worker.queue.shared import QueueLine, Shared
 from fulfillment_worker.queue.trips import Heard, told
 from fulfillment_worker.queue.wire import PATIENCE
-
-# Most trips find no orphans: then its functions aren't made.
-_RECOVERY = scripts.Seldom("recovery", ("reading", "ids", "reap"))
-_PARTS = ("common", "entries", "clock", "outcomes", "start", "begin", _RECOVERY, "claim", "survey")
-EXCHANGE = scripts.load("exchange", *_PARTS)
-STAND_BY = scripts.load("stand_by", "common", "start", "reading")
-HOLDINGS = scripts.load("holdings", "common", "clock")
-HEARTBEAT = scripts.load("heartbeat", "common")
-RELEASE = scripts.load("release", "common", "entries", "clock", _RECOVERY)
-RIGHTS = scripts.load("rights", "common", "preflight")
-GREET = scripts.load("greet", "common", "preflight", "clock")
 
 _pack = msgspec.msgpack.Encoder().encode
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 
 
 class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scripts need to know. Times in milliseconds."""
+    """What the functions need to know. Times in milliseconds."""
 
     lease: int
     status_ttl: int
@@ -76,14 +66,14 @@ class RedisQueue:
             | {"in_flight_prefix": keys.in_flight_prefix(name)}
             | {"scratch": keys.scratch(name)}
         )
-        self._keys = [key(name) for key in SCRIPT_KEYS]
+        self._keys = [key(name) for key in FUNCTION_KEYS]
         self._heard = Heard()
         public = keys.public(name)
         self._talk: Line | QueueLine = Line(url, listener, key=public, first=self._meeting)
         if shared:
             self._talk = shared.line(self._meeting)
         self._watch = shared.watch if shared else None
-        self._bell = Line(url, listener, key=public, first=self._teaching)
+        self._bell = Line(url, listener, key=public)
         # Those on the bell's line, in this order (all but the last are stale), and the next one.
         self._standing: list[Trip] = []
         self._to_stand_by: list[Trip] = []
@@ -92,9 +82,9 @@ class RedisQueue:
         """See Queue."""
         sent_at = time.monotonic()
         args = self._arguments(trip.worker, _pack(told(trip, self._heard, sent_at)))
-        heart = Heart(("EVAL", HEARTBEAT.text, *args[:-1]))
-        reply = await self._talk.run(
-            EXCHANGE, *args, patience=PATIENCE, meanwhile=meanwhile, heart=heart
+        heart = Heart(library.LIBRARY.call(Function.HEARTBEAT, *args[:-1]))
+        reply = await self._talk.call(
+            Function.EXCHANGE, *args, patience=PATIENCE, meanwhile=meanwhile, heart=heart
         )
         if reply[0] == 0:
             at = time.monotonic()
@@ -104,7 +94,8 @@ class RedisQueue:
     async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
         """See Queue."""
         clock = _pack(self._heard.told(time.monotonic()))
-        reply = await self._run(HOLDINGS, worker, _pack(list(known)), b"%d" % delay_ms, clock)
+        said = _pack(list(known)), b"%d" % delay_ms, clock
+        reply = await self._call(Function.HOLDINGS, worker, *said)
         if reply[0] != 0:
             return Holdings(reply[1], lease_lost=True)
         _, now, number, deliveries, parts, given_back, first_claims = reply
@@ -125,7 +116,7 @@ class RedisQueue:
         """See Queue."""
         recovered, orphaned, left = 0, 0, 1
         while left:
-            moved, dead, left = await self._run(RELEASE, worker)
+            moved, dead, left = await self._call(Function.RELEASE, worker)
             recovered, orphaned = recovered + moved, orphaned + dead
         return Released(recovered, orphaned)
 
@@ -151,7 +142,7 @@ class RedisQueue:
             raise
         for trip, reply in zip(self._standing, replies, strict=False):
             if reply is None:
-                # Redis may have forgotten the script, say: a new connection finds out.
+                # Redis may have forgotten the library, say: who asks what happened finds out.
                 await self._bell.close()
                 return Rung(moved, trip)
             if reply[0] == 0:
@@ -175,37 +166,28 @@ class RedisQueue:
 
     def rights(self) -> list[Command]:
         """Commands that try what the user may do; each is refused where a right is missing."""
-        return self._trying(RIGHTS)
+        return self._trying(Function.RIGHTS)
 
     def _meeting(self) -> list[Command]:
         # Rights are tried before an order is touched, and not in the middle.
-        return self._trying(GREET)
+        return self._trying(Function.GREET)
 
-    def _trying(self, script: scripts.Script) -> list[Command]:
+    def _trying(self, function: Function) -> list[Command]:
         scratch = keys.scratch(self.name)
         return [
-            ("EVAL", script.text, len(self._keys), *self._keys, self._policy, ""),
-            # Not allowed in a script; something is there, so it returns at once.
+            library.LIBRARY.call(function, len(self._keys), *self._keys, self._policy, ""),
+            # Not allowed in a function; something is there, so it returns at once.
             ("LPUSH", scratch, "x"),
             ("BLMOVE", scratch, scratch, "RIGHT", "LEFT", 1),
             ("DEL", scratch),
         ]
 
-    async def _run(
-        self,
-        script: scripts.Script,
-        worker: str,
-        *said: bytes,
-    ) -> Any:
-        return await self._talk.run(script, *self._arguments(worker, *said), patience=PATIENCE)
-
-    def _teaching(self) -> list[Command]:
-        """Show Redis the script of trips that stand by. One without a worker does nothing."""
-        return [("EVAL", STAND_BY.text, *self._arguments("", b"0", b"0"))]
+    async def _call(self, function: Function, worker: str, *said: bytes) -> Any:
+        return await self._talk.call(function, *self._arguments(worker, *said), patience=PATIENCE)
 
     def _stand_by(self, trip: Trip) -> tuple[Any, ...]:
         said = b"%d" % trip.number, b"%d" % trip.first_delivery
-        return "EVALSHA", STAND_BY.sha, *self._arguments(trip.worker, *said)
+        return library.LIBRARY.call(Function.STAND_BY, *self._arguments(trip.worker, *said))
 
     def _arguments(self, worker: str, *said: bytes) -> tuple[Any, ...]:
         names = [*self._keys, keys.in_flight(self.name, worker)]
@@ -282,7 +264,7 @@ class RedisQueue:
 
 _NO_SKEW = 1000  # ms
 
-SCRIPT_KEYS = (
+FUNCTION_KEYS = (
     keys.public,
     keys.events,
     keys.woken,

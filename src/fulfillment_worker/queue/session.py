@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.queue import library
 from fulfillment_worker.queue.connection import connect, open_client
 from fulfillment_worker.queue.embedded import EmbeddedRedis, EmbeddedRedisError
 from fulfillment_worker.queue.errors import code_of, explain
+from fulfillment_worker.queue.library import Function
 from fulfillment_worker.queue.locate import open_wire
 
 PATIENCE = 10.0
@@ -35,6 +38,23 @@ async def answered(url: RedisUrl) -> AsyncIterator[None]:
             yield
     except _FAULTS as error:
         raise QueueUnavailable(explain(error, url)) from error
+
+
+async def call(client: Any, url: RedisUrl, function: Function, *args: Any) -> Any:
+    """Call a function of the library, loading it where Redis doesn't have it.
+
+    args: the number of keys, the keys, the arguments. Raises QueueUnavailable.
+    """
+    command = library.LIBRARY.call(function, *args)
+    async with answered(url):
+        try:
+            return await client.execute_command(*command)
+        except ResponseError as error:
+            if not library.is_missing(error):
+                raise
+        # On a cluster, redis-py loads it on each primary.
+        await client.execute_command("FUNCTION LOAD", "REPLACE", library.LIBRARY.text)
+        return await client.execute_command(*command)
 
 
 @asynccontextmanager

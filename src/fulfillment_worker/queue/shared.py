@@ -14,8 +14,8 @@ from redis.exceptions import ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import nothing
-from fulfillment_worker.queue.line import Command, Heart, Line, Listener
-from fulfillment_worker.queue.scripts import Script
+from fulfillment_worker.queue.library import Function
+from fulfillment_worker.queue.line import Command, Heart, Line, Listener, begin
 from fulfillment_worker.queue.watch import Watch
 from fulfillment_worker.queue.wire import Wire
 
@@ -54,29 +54,27 @@ class _SharedLine(Line):
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._connecting = asyncio.Lock()
 
-    async def run_for(
+    async def call_for(
         self,
         user: QueueLine,
-        script: Script,
+        function: Function,
         args: tuple[Any, ...],
         patience: float,
         meanwhile: Callable[[], None],
         heart: Heart | None,
     ) -> Any:
-        """As `run`, when it is the exchange's turn; what the queue says first is said before."""
+        """As `call`, when it is the exchange's turn; what the queue says first is said before."""
         self.users.add(user)
         async with self._turns:
             if self._wire is None or self._wire.broken or user.known_to is not self._wire:
                 await self._guarded("other", self._introduce(user))
-            return await self.run(
-                script, *args, patience=patience, meanwhile=meanwhile, heart=heart
+            return await self.call(
+                function, *args, patience=patience, meanwhile=meanwhile, heart=heart
             )
 
     async def _introduce(self, user: QueueLine) -> None:
         wire = await self._connected()
-        for reply in await wire.ask(user.first()):
-            if isinstance(reply, Exception):
-                raise reply
+        await begin(wire, user.first())
         user.known_to = wire
 
     async def _connected(self) -> Wire:
@@ -95,16 +93,16 @@ class QueueLine:
         self.first = first
         self.known_to: Wire | None = None
 
-    async def run(
+    async def call(
         self,
-        script: Script,
+        function: Function,
         *args: Any,
         patience: float,
         meanwhile: Callable[[], None] = nothing,
         heart: Heart | None = None,
     ) -> Any:
         """See Line."""
-        return await self._shared.run_for(self, script, args, patience, meanwhile, heart)
+        return await self._shared.call_for(self, function, args, patience, meanwhile, heart)
 
     async def close_if_idle(self) -> None:
         """Nothing: the other queues' exchanges tell whether the connection is broken."""

@@ -14,11 +14,10 @@ from redis.exceptions import ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import QueueUnavailable
-from fulfillment_worker.queue import scripts
-from fulfillment_worker.queue.line import Line, Listener
+from fulfillment_worker.queue import library
+from fulfillment_worker.queue.library import Function
+from fulfillment_worker.queue.line import Line, Listener, load
 from fulfillment_worker.queue.wire import Hear
-
-_FILLED = scripts.load("filled")
 
 _MOST_KEYS = 500
 """Of one command, so that Redis is never busy for long."""
@@ -130,8 +129,12 @@ class _WatchLine(Line):
             wire.hear = self._hear
             wire.send(("CLIENT", "TRACKING", "ON", "OPTIN"))
         # The first takes effect on the next command alone, so both are sent together.
-        asking = ("CLIENT", "CACHING", "YES"), ("EVAL", _FILLED.text, len(names), *names)
+        looking = library.LIBRARY.call(Function.FILLED, len(names), *names)
+        asking = ("CLIENT", "CACHING", "YES"), looking
         caching, filled = await wire.ask(asking)
+        if library.is_missing(filled):
+            await load(wire)
+            caching, filled = await wire.ask(asking)
         self.is_deaf = isinstance(caching, ResponseError)
         if isinstance(filled, Exception):
             raise filled

@@ -6,9 +6,7 @@ from typing import Any
 
 from redis.exceptions import ConnectionError as NoConnection
 
-from fulfillment_worker.queue.inspector import OVERVIEW
-from fulfillment_worker.queue.letters import LETTERS
-from fulfillment_worker.queue.presence import KNOWN
+from fulfillment_worker.queue.library import LIBRARY, Function
 
 
 class FakeRedis:
@@ -35,15 +33,15 @@ class FakeRedis:
         assert not transaction, "a Redis that is full refuses it"
         return FakePipeline(self)
 
-    async def execute_command(self, command: str, script: str, *args: Any) -> Any:
+    async def execute_command(self, command: str, name: str, *args: Any) -> Any:
         """Known here: how the queue stands, its dead letters, and whether it was ever used."""
-        assert command == "EVAL"
-        if script == KNOWN.text:
+        assert command == "FCALL"
+        if name == LIBRARY.names[Function.KNOWN]:
             _, *names = args
             return int(names[0] in self.lists or names[1] in self.hashes)
-        if script == OVERVIEW.text:
+        if name == LIBRARY.names[Function.OVERVIEW]:
             return self._overview(*args[1:])
-        assert script == LETTERS.text
+        assert name == LIBRARY.names[Function.LETTERS]
         letters = self.hashes.get("{orders}:dead", {}).items()
         parts = [(number, *letter.split(b"\n", 1)) for number, letter in letters]
         return [b"0", [part for n, header, raw in parts for part in (n, header, len(raw))]]

@@ -1,6 +1,13 @@
 -- May an attempt start? The one gate that keeps two copies of an order apart.
 -- Verdicts: 1 go, 2 duplicate, 3 busy (core/exchange.py, Verdict).
 
+-- delivery, attempt: in digits. queued_at: ms in digits, '0' where not known.
+local function start(key, delivery, order_id, attempt, queued_at)
+  call('HSET', key, 'status', 'processing', 'attempt', attempt, 'worker', WORKER,
+    'delivery', delivery, 'queued_at', queued_at == '0' and now or queued_at, 'started_at', now)
+  emit(order_id, 'processing', attempt)
+end
+
 local GO, DUPLICATE, BUSY = 1, 2, 3
 local BUSY_WAIT = 500 -- ms until a copy asks again whether the other one has ended
 

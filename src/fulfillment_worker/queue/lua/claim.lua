@@ -4,26 +4,32 @@
 -- Each order is stored in flight before it is removed from where it was: should the script end in
 -- between (a command not permitted, say), it is there twice rather than lost.
 
--- A trip claims until these bytes are reached, so that large orders can't keep Redis or the line busy
--- for long. Redis tells the length of an order only with its bytes. So one order is read first, then
+-- A trip claims until so many bytes are reached (MOST_BYTES, or what the worker asks for if it is
+-- less). Redis tells the length of an order only with its bytes. So one order is read first, then
 -- as many as fit by the sizes seen so far: at most READ at once, since the next ones may be larger.
--- A worker may ask for less (`most_bytes`, set by exchange.lua).
-local MOST_BYTES = 524288
 local READ = 8
 local CHUNK = 64 -- orders that are stored and removed with one command each
 
--- How many the queue had received before this trip, and the bytes of the order that rang; set by
--- exchange.lua. Where among the claimed that order is; set here.
+-- How many the queue had received before this trip, and the bytes of the order that rang. Where among
+-- the claimed that order is, once it is claimed.
 local received_before, rang, rang_at
-local most_bytes = MOST_BYTES
+local most_bytes
 -- The entries so far, and those of them that are yet to be stored (HSET's arguments).
-local claimed, unstored = {}, {}
+local claimed, unstored
 -- The sizes of the orders that were too large and are dead letters now.
-local oversized = {}
+local oversized
 -- How many were moved, the claimed and all others, and their bytes.
-local moved, bytes = 0, 0
--- Whether the list of suspects is known to be empty.
-local no_suspects = false
+local moved, bytes
+-- Whether the list of suspects is known to be empty, and whether the lease was renewed.
+local no_suspects, leased
+
+local function start_claiming(received, wanted_bytes, ringing)
+  received_before, rang, rang_at = received, ringing, nil
+  most_bytes = math.min(wanted_bytes, MOST_BYTES)
+  claimed, unstored, oversized = {}, {}, {}
+  moved, bytes = 0, 0
+  no_suspects, leased = false, false
+end
 
 local function has_room(room)
   return #claimed + #oversized < room and bytes < most_bytes
@@ -46,8 +52,6 @@ local function take(first_delivery, packed)
   claimed[#claimed + 1] = packed
   moved, bytes = moved + 1, bytes + #packed -- as `count` does, once for each order
 end
-
-local leased = false
 
 local function renew_lease()
   if not leased then call('ZADD', LEASES, whole(NOW + policy.lease), WORKER) end

@@ -1,5 +1,7 @@
--- What every script starts with: its keys, its clock and the form of events. Redis makes all of a
--- script's functions anew each time that it runs, so there are few here.
+-- What all functions of the library share: the queue's keys, Redis's clock and the form of events.
+--
+-- Redis makes the functions of a library once, when it is loaded. What one run needs is in the
+-- locals that `start_run` sets; whatever an earlier run left in them is of no use.
 --
 -- KEYS    1 public  2 events  3 woken  4 retry  5 suspects  6 leases  7 workers
 --         8 dead    9 books   10 arrivals  11 ids
@@ -7,14 +9,24 @@
 -- ARGV    1 policy, MessagePack: order_prefix, in_flight_prefix, id_field, lease, status_ttl,
 --           max_orphanings, max_events (times in ms)
 --         2 the calling worker
-
-local PUBLIC, EVENTS, WOKEN, RETRY, SUSPECTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local LEASES, WORKERS, DEAD, BOOKS, ARRIVALS = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local IDS, IN_FLIGHT, WORKER = KEYS[11], KEYS[12], ARGV[2]
+--         The functions say what follows.
 
 local REAPED = 1000000000000000 -- the trip number of a worker whose orders were given to others
-local call = redis.call
-local policy = cmsgpack.unpack(ARGV[1])
+
+local PUBLIC, EVENTS, WOKEN, RETRY, SUSPECTS, LEASES, WORKERS, DEAD, BOOKS, ARRIVALS, IDS, IN_FLIGHT
+local WORKER
+local call -- redis.call, which a library can't reach while it is loaded
+-- The policy, as it was sent and as it reads: nearly always that of the run before.
+local packed_policy, policy, status_ttl
+-- Only Redis's clock counts here, so the hosts' clocks may be wrong.
+local NOW, now
+-- The first event of a run makes room for all of them: to look for some each time costs more than
+-- the event.
+local has_trimmed
+-- How this run changes the counters; written once, by `close_books`.
+local booked
+-- When a worker last called this library; see idle.lua.
+local used_at
 
 -- A whole number in digits. Redis would make them itself where a number is an argument, but takes
 -- thrice as long for it.
@@ -22,14 +34,42 @@ local function whole(number)
   return string.format('%d', number)
 end
 
--- Only Redis's clock counts here, so the hosts' clocks may be wrong.
-local clock = call('TIME')
-local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local now = whole(NOW)
+local function start_run(keys, args)
+  call = redis.call
+  PUBLIC, EVENTS, WOKEN, RETRY, SUSPECTS = keys[1], keys[2], keys[3], keys[4], keys[5]
+  LEASES, WORKERS, DEAD, BOOKS, ARRIVALS = keys[6], keys[7], keys[8], keys[9], keys[10]
+  IDS, IN_FLIGHT, WORKER = keys[11], keys[12], args[2]
+  if args[1] ~= packed_policy then
+    packed_policy, policy = args[1], cmsgpack.unpack(args[1])
+    status_ttl = whole(policy.status_ttl)
+  end
+  local clock = call('TIME')
+  NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  now, used_at = whole(NOW), NOW
+  has_trimmed = false
+  booked = {received = 0, fulfilled = 0, duplicates = 0}
+end
 
--- The first event of a script makes room for all of them: to look for some each time costs more
--- than the event.
-local has_trimmed = false
+-- Registers a function. Its name ends in the library's version, so that workers of two versions can
+-- serve one queue. body: called with ARGV. flags: see redis.io, "Script flags".
+local function define(name, body, flags)
+  redis.register_function({
+    function_name = name .. '_' .. VERSION,
+    callback = function(keys, args)
+      start_run(keys, args)
+      return body(args)
+    end,
+    flags = flags or {},
+  })
+end
+
+-- Registers a function that only reads, and has keys and arguments of its own. It runs where Redis is
+-- full, too.
+local function define_reading(name, body)
+  redis.register_function({
+    function_name = name .. '_' .. VERSION, callback = body, flags = {'no-writes'},
+  })
+end
 
 local function emit(order_id, status, attempt)
   if has_trimmed then

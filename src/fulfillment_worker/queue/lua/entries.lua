@@ -7,9 +7,9 @@
 
 -- From this size on, an order's bytes are not read more often than they must be.
 local LARGE = 65536
-
--- How this script changes the counters; written once, by `close_books`.
-local booked = {received = 0, fulfilled = 0, duplicates = 0}
+-- No more is moved in one run than these bytes, so that large orders can't keep Redis or the line
+-- busy for long.
+local MOST_BYTES = 524288
 
 local function close_books()
   for name, count in pairs(booked) do
@@ -71,8 +71,6 @@ local function bury(entry, order_id, reason, err, worker, silent)
   call('HDEL', IDS, whole(entry.copy))
   if not silent then emit(order_id, 'dead', entry.failures) end
 end
-
-local status_ttl = whole(policy.status_ttl)
 
 local function mark_dead(order_id, err, traceback)
   local key = policy.order_prefix .. order_id

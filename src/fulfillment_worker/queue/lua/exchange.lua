@@ -13,119 +13,120 @@
 local OK, LEASE_LOST, STALE = 0, 1, 2
 local SILENT_FOR = 3600000 -- ms after which a worker that holds nothing is forgotten
 local LOOK_EVERY = 10000 -- ms between two looks for workers whose lease is lost
-local trip = cmsgpack.unpack(ARGV[3])
 
-local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
-  'trips:' .. WORKER, 'breaker:' .. WORKER, 'id_fields', 'next_due',
-  'clock', 'steps', 'retry_steps')
-local function book(i) return tonumber(books[i] or 0) end
+define('exchange', function(ARGV)
+  local trip = cmsgpack.unpack(ARGV[3])
 
-if book(6) >= REAPED then return {LEASE_LOST, NOW} end
-if book(6) ~= trip.number - 1 then return {STALE, NOW} end
-local steps, may_judge = follow_clock(trip, book(10), book(11), book(12))
-if trip.holding > 0 then
-  -- One that is missing was lost by Redis: what is in flight was given to nobody else.
-  local lease = call('ZSCORE', LEASES, WORKER)
-  if lease and tonumber(lease) < NOW then return {LEASE_LOST, NOW} end
-end
--- Redis may have come back with an older state, or a reply was lost without the worker's notice.
-if trip.holding > 0 and call('HLEN', IN_FLIGHT) ~= trip.holding then
-  return {STALE, NOW}
-end
--- Asked before anything is changed: a key of the wrong type ends the script here.
-local listed = call('LLEN', PUBLIC)
+  local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
+    'trips:' .. WORKER, 'breaker:' .. WORKER, 'id_fields', 'next_due',
+    'clock', 'steps', 'retry_steps')
+  local function book(i) return tonumber(books[i] or 0) end
 
-received_before = book(1)
-rang = trip.expected and trip.expected[1]
-most_bytes = math.min(trip.most_bytes, MOST_BYTES)
-local paused = books[5] == '1'
-
-if books[8] ~= policy.id_field then recovery().note_id_field(books[8]) end
-forget_ids(trip.forget)
-fulfil_all(trip.fulfilled)
-apply_outcomes(trip.outcomes)
-local verdicts = begin_all(trip.begins)
-
--- One worker's orphans a trip; the rest of the expired come with the next.
-local leases = call('ZRANGE', LEASES, 0, trip.survey and -1 or 1, 'WITHSCORES')
-local recovered, orphaned = 0, 0
-for i = 1, #leases, 2 do
-  if may_judge and leases[i] ~= WORKER and tonumber(leases[i + 1]) < NOW then
-    recovered, orphaned = recovery().reap(leases[i])
-    break
+  if book(6) >= REAPED then return {LEASE_LOST, NOW} end
+  if book(6) ~= trip.number - 1 then return {STALE, NOW} end
+  local steps, may_judge = follow_clock(trip, book(10), book(11), book(12))
+  if trip.holding > 0 then
+    -- One that is missing was lost by Redis: what is in flight was given to nobody else.
+    local lease = call('ZSCORE', LEASES, WORKER)
+    if lease and tonumber(lease) < NOW then return {LEASE_LOST, NOW} end
   end
-end
-
-local retry_due, next_due = next_retry(books[9])
-local suspect, empty, begun = trip.suspects > 0, false, {}
-local room = paused and 0 or trip.claim
-if room > 0 then
-  suspect, empty = claim(room, trip.suspects, trip.first_delivery, retry_due, listed)
-  if retry_due then retry_due, next_due = next_retry() end
-  if rang_at then
-    local delivery = whole(trip.first_delivery + rang_at - 1)
-    begun = {delivery, begin(delivery, unpack(trip.expected, 2)), trip.expected[2]}
+  -- Redis may have come back with an older state, or a reply was lost without the worker's notice.
+  if trip.holding > 0 and call('HLEN', IN_FLIGHT) ~= trip.holding then
+    return {STALE, NOW}
   end
-else
-  hand_on()
-end
+  -- Asked before anything is changed: a key of the wrong type ends the script here.
+  local listed = call('LLEN', PUBLIC)
 
-local own = 0
-if trip.holding > 0 or #claimed > 0 then
-  own = call('HLEN', IN_FLIGHT)
-  if own > 0 then
-    renew_lease()
-  else
-    call('ZREM', LEASES, WORKER)
-  end
-end
+  start_claiming(book(1), trip.most_bytes, trip.expected and trip.expected[1])
+  local paused = books[5] == '1'
 
-local surveyed = {}
-if trip.survey then
-  local received = received_before + booked.received
-  local nothing_waits = empty and not next_due and no_suspects
-  local looked, noted_head = unpack(call('HMGET', BOOKS, 'looked', 'head'))
-  if math.abs(NOW - (looked or 0)) >= LOOK_EVERY then recovery().find_lost_leases(leases) end
-  local in_flight = sum_in_flight(leases, own)
-  local waiting, retrying, dead, since, head = survey(received, nothing_waits, in_flight, noted_head)
-  if retry_due then since = math.min(since, next_due) end
-  surveyed = {
-    waiting, in_flight, retrying, dead, since,
-    received, book(2) + booked.fulfilled, book(3) + booked.duplicates, book(4), head,
-  }
-  if call('ZADD', WORKERS, now, WORKER) == 1 then
-    for _, silent in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', NOW - SILENT_FOR)) do
-      recovery().forget(silent)
+  if books[8] ~= policy.id_field then note_id_field(books[8]) end
+  forget_ids(trip.forget)
+  fulfil_all(trip.fulfilled)
+  apply_outcomes(trip.outcomes)
+  local verdicts = begin_all(trip.begins)
+
+  -- One worker's orphans a trip; the rest of the expired come with the next.
+  local leases = call('ZRANGE', LEASES, 0, trip.survey and -1 or 1, 'WITHSCORES')
+  local recovered, orphaned = 0, 0
+  for i = 1, #leases, 2 do
+    if may_judge and leases[i] ~= WORKER and tonumber(leases[i + 1]) < NOW then
+      recovered, orphaned = reap(leases[i])
+      break
     end
   end
-end
-if trip.breaker_open ~= (books[7] == '1') then
-  if trip.breaker_open then
-    call('HSET', BOOKS, 'breaker:' .. WORKER, 1)
+
+  local retry_due, next_due = next_retry(books[9])
+  local suspect, empty, begun = trip.suspects > 0, false, {}
+  local room = paused and 0 or trip.claim
+  if room > 0 then
+    suspect, empty = claim(room, trip.suspects, trip.first_delivery, retry_due, listed)
+    if retry_due then retry_due, next_due = next_retry() end
+    if rang_at then
+      local delivery = whole(trip.first_delivery + rang_at - 1)
+      begun = {delivery, begin(delivery, unpack(trip.expected, 2)), trip.expected[2]}
+    end
   else
-    call('HDEL', BOOKS, 'breaker:' .. WORKER)
+    hand_on()
   end
-end
-call('HSET', BOOKS, 'trips:' .. WORKER, whole(trip.number), 'clock', may_judge and now or books[10])
-if trip.number == 1 then call('HSET', BOOKS, 'lease:' .. WORKER, whole(policy.lease)) end
-if not next_due and book(12) ~= steps then call('HSET', BOOKS, 'retry_steps', whole(steps)) end
-if trip.leaving then recovery().forget(WORKER) end
 
-close_books()
+  local own = 0
+  if trip.holding > 0 or #claimed > 0 then
+    own = call('HLEN', IN_FLIGHT)
+    if own > 0 then
+      renew_lease()
+    else
+      call('ZREM', LEASES, WORKER)
+    end
+  end
 
--- The soonest moment at which there is something to do that no new order tells of.
-local judges_at = may_judge and 0 or NOW + UNNOTICED
-for i = 1, #leases, 2 do
-  local lease = math.max(tonumber(leases[i + 1]), judges_at)
-  if leases[i] ~= WORKER and (not next_due or lease < next_due) then next_due = lease + 1 end
-end
+  local surveyed = {}
+  if trip.survey then
+    local received = received_before + booked.received
+    local nothing_waits = empty and not next_due and no_suspects
+    local looked, noted_head = unpack(call('HMGET', BOOKS, 'looked', 'head'))
+    if math.abs(NOW - (looked or 0)) >= LOOK_EVERY then find_lost_leases(leases) end
+    local in_flight = sum_in_flight(leases, own)
+    local waiting, retrying, dead, since, head = survey(received, nothing_waits, in_flight, noted_head)
+    if retry_due then since = math.min(since, next_due) end
+    surveyed = {
+      waiting, in_flight, retrying, dead, since,
+      received, book(2) + booked.fulfilled, book(3) + booked.duplicates, book(4), head,
+    }
+    if call('ZADD', WORKERS, now, WORKER) == 1 then
+      for _, silent in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', NOW - SILENT_FOR)) do
+        forget(silent)
+      end
+    end
+  end
+  if trip.breaker_open ~= (books[7] == '1') then
+    if trip.breaker_open then
+      call('HSET', BOOKS, 'breaker:' .. WORKER, 1)
+    else
+      call('HDEL', BOOKS, 'breaker:' .. WORKER)
+    end
+  end
+  call('HSET', BOOKS, 'trips:' .. WORKER, whole(trip.number), 'clock', may_judge and now or books[10])
+  if trip.number == 1 then call('HSET', BOOKS, 'lease:' .. WORKER, whole(policy.lease)) end
+  if not next_due and book(12) ~= steps then call('HSET', BOOKS, 'retry_steps', whole(steps)) end
+  if trip.leaving then forget(WORKER) end
 
-local backlog = retry_due
-  or (not empty and call('LLEN', PUBLIC) + call('LLEN', WOKEN) > 0)
-  or (not suspect and not no_suspects and call('LLEN', SUSPECTS) > 0)
-local first_claims = booked.received - #oversized
-return {
-  OK, NOW, verdicts, claimed, first_claims, recovered, orphaned,
-  backlog and 1 or 0, paused and 1 or 0, next_due or -1, surveyed, begun,
-  #claimed > first_claims and known_ids(trip.first_delivery) or {}, oversized, NOW - steps,
-}
+  close_books()
+
+  -- The soonest moment at which there is something to do that no new order tells of.
+  local judges_at = may_judge and 0 or NOW + UNNOTICED
+  for i = 1, #leases, 2 do
+    local lease = math.max(tonumber(leases[i + 1]), judges_at)
+    if leases[i] ~= WORKER and (not next_due or lease < next_due) then next_due = lease + 1 end
+  end
+
+  local backlog = retry_due
+    or (not empty and call('LLEN', PUBLIC) + call('LLEN', WOKEN) > 0)
+    or (not suspect and not no_suspects and call('LLEN', SUSPECTS) > 0)
+  local first_claims = booked.received - #oversized
+  return {
+    OK, NOW, verdicts, claimed, first_claims, recovered, orphaned,
+    backlog and 1 or 0, paused and 1 or 0, next_due or -1, surveyed, begun,
+    #claimed > first_claims and known_ids(trip.first_delivery) or {}, oversized, NOW - steps,
+  }
+end)

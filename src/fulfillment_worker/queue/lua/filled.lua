@@ -3,8 +3,10 @@
 -- KEYS     public lists
 -- returns  the numbers of those that are not empty, from 1
 
-local filled = {}
-for number, list in ipairs(KEYS) do
-  if redis.call('LLEN', list) > 0 then filled[#filled + 1] = number end
-end
-return filled
+define_reading('filled', function(KEYS)
+  local filled = {}
+  for number, list in ipairs(KEYS) do
+    if redis.call('LLEN', list) > 0 then filled[#filled + 1] = number end
+  end
+  return filled
+end)

@@ -2,7 +2,9 @@
 --
 -- returns  1, or 0 where the lease had run out: nothing was done
 
-local lease = call('ZSCORE', LEASES, WORKER)
-if not lease or tonumber(lease) < NOW then return 0 end
-call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)
-return 1
+define('heartbeat', function()
+  local lease = call('ZSCORE', LEASES, WORKER)
+  if not lease or tonumber(lease) < NOW then return 0 end
+  call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)
+  return 1
+end)

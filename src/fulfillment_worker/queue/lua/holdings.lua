@@ -11,55 +11,58 @@
 --          claimed for the first time}, or {1, now} where the lease has run out
 
 local MOST_UNKNOWN = 65536 -- bytes
-local delay = tonumber(ARGV[4])
 
-local books = call('HMGET', BOOKS, 'trips:' .. WORKER, 'clock', 'steps', 'retry_steps')
-local function book(i) return tonumber(books[i] or 0) end
+define('holdings', function(ARGV)
+  local delay = tonumber(ARGV[4])
 
-if book(1) >= REAPED then return {1, NOW} end
-local _, may_judge = follow_clock(cmsgpack.unpack(ARGV[5]), book(2), book(3), book(4))
-if may_judge then call('HSET', BOOKS, 'clock', now) end
-local lease = call('ZSCORE', LEASES, WORKER)
-local held = call('HKEYS', IN_FLIGHT)
--- One that is missing was lost by Redis: what is in flight was given to nobody else.
-if #held > 0 and lease and tonumber(lease) < NOW then return {1, NOW} end
+  local books = call('HMGET', BOOKS, 'trips:' .. WORKER, 'clock', 'steps', 'retry_steps')
+  local function book(i) return tonumber(books[i] or 0) end
 
-local given_back, first_claims = 0, 0
+  if book(1) >= REAPED then return {1, NOW} end
+  local _, may_judge = follow_clock(cmsgpack.unpack(ARGV[5]), book(2), book(3), book(4))
+  if may_judge then call('HSET', BOOKS, 'clock', now) end
+  local lease = call('ZSCORE', LEASES, WORKER)
+  local held = call('HKEYS', IN_FLIGHT)
+  -- One that is missing was lost by Redis: what is in flight was given to nobody else.
+  if #held > 0 and lease and tonumber(lease) < NOW then return {1, NOW} end
 
--- Stored before it is removed: should the script end in between, it is there twice.
-local function give_back(delivery)
-  if given_back == 0 then read_shift() end
-  local packed = call('HGET', IN_FLIGHT, delivery)
-  local failures, orphanings, first_seen = string.match(packed, '^%d+ (%d+) (%d+) (%d+)')
-  call('ZADD', RETRY, delay == 0 and due_since(tonumber(first_seen)) or due_at(NOW + delay), packed)
-  call('HDEL', IN_FLIGHT, delivery)
-  given_back = given_back + 1
-  if failures == '0' and orphanings == '0' then first_claims = first_claims + 1 end
-end
+  local given_back, first_claims = 0, 0
 
-local known, deliveries, unknown, bytes = {}, {}, {}, 0
-for _, delivery in ipairs(cmsgpack.unpack(ARGV[3])) do known[tostring(delivery)] = true end
-table.sort(held, function(a, b) return tonumber(a) < tonumber(b) end)
-for _, delivery in ipairs(held) do
-  local size = known[delivery] and 0 or call('HSTRLEN', IN_FLIGHT, delivery)
-  if bytes + size > MOST_UNKNOWN then
-    give_back(delivery)
-  else
-    bytes = bytes + size
-    deliveries[#deliveries + 1] = delivery
-    if not known[delivery] then
-      local packed = call('HGET', IN_FLIGHT, delivery)
-      unknown[#unknown + 1] = delivery
-      unknown[#unknown + 1] = packed
-      unknown[#unknown + 1] = call('HGET', IDS, string.match(packed, '^%d+')) or ''
+  -- Stored before it is removed: should the script end in between, it is there twice.
+  local function give_back(delivery)
+    if given_back == 0 then read_shift() end
+    local packed = call('HGET', IN_FLIGHT, delivery)
+    local failures, orphanings, first_seen = string.match(packed, '^%d+ (%d+) (%d+) (%d+)')
+    call('ZADD', RETRY, delay == 0 and due_since(tonumber(first_seen)) or due_at(NOW + delay), packed)
+    call('HDEL', IN_FLIGHT, delivery)
+    given_back = given_back + 1
+    if failures == '0' and orphanings == '0' then first_claims = first_claims + 1 end
+  end
+
+  local known, deliveries, unknown, bytes = {}, {}, {}, 0
+  for _, delivery in ipairs(cmsgpack.unpack(ARGV[3])) do known[tostring(delivery)] = true end
+  table.sort(held, function(a, b) return tonumber(a) < tonumber(b) end)
+  for _, delivery in ipairs(held) do
+    local size = known[delivery] and 0 or call('HSTRLEN', IN_FLIGHT, delivery)
+    if bytes + size > MOST_UNKNOWN then
+      give_back(delivery)
+    else
+      bytes = bytes + size
+      deliveries[#deliveries + 1] = delivery
+      if not known[delivery] then
+        local packed = call('HGET', IN_FLIGHT, delivery)
+        unknown[#unknown + 1] = delivery
+        unknown[#unknown + 1] = packed
+        unknown[#unknown + 1] = call('HGET', IDS, string.match(packed, '^%d+')) or ''
+      end
     end
   end
-end
 
-if #deliveries > 0 then
-  call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)
-else
-  call('ZREM', LEASES, WORKER)
-end
-local number = call('HINCRBY', BOOKS, 'trips:' .. WORKER, 1)
-return {0, NOW, number, deliveries, unknown, given_back, first_claims}
+  if #deliveries > 0 then
+    call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)
+  else
+    call('ZREM', LEASES, WORKER)
+  end
+  local number = call('HINCRBY', BOOKS, 'trips:' .. WORKER, 1)
+  return {0, NOW, number, deliveries, unknown, given_back, first_claims}
+end)

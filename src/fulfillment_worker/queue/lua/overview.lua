@@ -5,14 +5,16 @@
 -- returns  {the time, the sizes of the first five, the bytes of the order at the head, for its age
 --          (nil where none waits, '' for a large one), books, leases, workers with their times}
 
-local call = redis.call
-local head = call('LINDEX', KEYS[2], -1) or call('LINDEX', KEYS[1], -1)
-return {
-  call('TIME'),
-  call('LLEN', KEYS[1]), call('LLEN', KEYS[2]), call('ZCARD', KEYS[3]), call('LLEN', KEYS[4]),
-  call('HLEN', KEYS[5]),
-  head and (#head <= 65536 and head or ''),
-  call('HGETALL', KEYS[6]),
-  call('ZRANGE', KEYS[7], 0, -1),
-  call('ZRANGE', KEYS[8], 0, -1, 'WITHSCORES'),
-}
+define_reading('overview', function(KEYS)
+  call = redis.call
+  local head = call('LINDEX', KEYS[2], -1) or call('LINDEX', KEYS[1], -1)
+  return {
+    call('TIME'),
+    call('LLEN', KEYS[1]), call('LLEN', KEYS[2]), call('ZCARD', KEYS[3]), call('LLEN', KEYS[4]),
+    call('HLEN', KEYS[5]),
+    head and (#head <= 65536 and head or ''),
+    call('HGETALL', KEYS[6]),
+    call('ZRANGE', KEYS[7], 0, -1),
+    call('ZRANGE', KEYS[8], 0, -1, 'WITHSCORES'),
+  }
+end)

@@ -3,8 +3,10 @@
 -- ARGV     3 '1' to forbid it
 -- returns  '1' where it was forbidden before
 
-local was = call('HGET', BOOKS, 'paused')
--- A script that has removed something may add, also where Redis is full.
-call('HDEL', BOOKS, 'paused')
-if ARGV[3] == '1' then call('HSET', BOOKS, 'paused', 1) end
-return was
+define('pause', function(ARGV)
+  local was = call('HGET', BOOKS, 'paused')
+  -- A script that has removed something may add, also where Redis is full.
+  call('HDEL', BOOKS, 'paused')
+  if ARGV[3] == '1' then call('HSET', BOOKS, 'paused', 1) end
+  return was
+end, {'allow-oom'})

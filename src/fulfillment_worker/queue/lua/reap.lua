@@ -1,5 +1,4 @@
 -- Orders whose worker's lease ran out go back to the queue, or, after max_orphanings, to the dead.
--- What scripts call of this is returned at the end, by `recovery` (see redis_queue.py).
 
 local PARTS = 16 -- into which suspects are divided when their worker is gone
 
@@ -132,7 +131,3 @@ local function reap(worker)
   end
   return moved, dead
 end
-
-return {
-  reap = reap, find_lost_leases = find_lost_leases, forget = forget, note_id_field = note_id_field,
-}

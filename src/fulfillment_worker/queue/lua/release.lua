@@ -3,9 +3,11 @@
 -- ARGV     2 the worker that is gone
 -- returns  {orders put back, those of them that are dead now, orders left for the next call}
 
--- What remembers that it was reaped is forgotten with it in time.
-call('ZADD', WORKERS, 'NX', now, WORKER)
-read_shift()
-local recovered, orphaned = recovery().reap(WORKER)
-close_books()
-return {recovered, orphaned, call('HLEN', IN_FLIGHT)}
+define('release', function()
+  -- What remembers that it was reaped is forgotten with it in time.
+  call('ZADD', WORKERS, 'NX', now, WORKER)
+  read_shift()
+  local recovered, orphaned = reap(WORKER)
+  close_books()
+  return {recovered, orphaned, call('HLEN', IN_FLIGHT)}
+end)

@@ -16,7 +16,6 @@
 --          {0, now, packed entry ('' where none could be had), its id ('' where it didn't begin),
 --           backlog (of the public list), paused}
 
-local DELIVERY = ARGV[4]
 local MOST_PLAIN = 8192
 local YEAR_2000, YEAR_10000 = 946684800, 253402300800
 local MOST_STANDING = 65536 -- a larger one has been sent once already, by the command that blocked
@@ -64,37 +63,40 @@ local function is_exact(id, order_id)
 end
 
 -- The id of an order that was never claimed before and has begun now, else ''.
-local function begin_unread(raw)
+local function begin_unread(raw, delivery)
   if not is_plain(raw) then return '' end
   local order_id, body = read_order_id(raw)
   local queued_at = order_id ~= '' and #order_id <= 128 and told_time(body)
   if not queued_at or not is_exact(body[policy.id_field], order_id) then return '' end
   local key = policy.order_prefix .. order_id
   if call('HGET', key, 'status') then return '' end
-  start(key, DELIVERY, order_id, '1', whole(queued_at))
+  start(key, delivery, order_id, '1', whole(queued_at))
   return order_id
 end
 
-local books = call('HMGET', BOOKS, 'received', 'paused', 'trips:' .. WORKER)
-local received, made = tonumber(books[1] or 0), tonumber(books[3] or 0)
-if made >= REAPED then return {1, NOW} end
-if made ~= ARGV[3] - 1 then return {2, NOW} end
+define('stand_by', function(ARGV)
+  local delivery = ARGV[4]
+  local books = call('HMGET', BOOKS, 'received', 'paused', 'trips:' .. WORKER)
+  local received, made = tonumber(books[1] or 0), tonumber(books[3] or 0)
+  if made >= REAPED then return {1, NOW} end
+  if made ~= ARGV[3] - 1 then return {2, NOW} end
 
-local paused = books[2] == '1'
-local raw = not paused and call('LINDEX', WOKEN, -1)
-local packed, order_id, backlog = '', '', false
-if raw and #raw <= MOST_STANDING then
-  -- As entries.lua packs one that has been through nothing yet.
-  packed = string.format('%d 0 0 %s\n', received + 1, now) .. raw
-  -- The lease first, and the order last: should the script end in between, it is found.
-  call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)
-  call('HSET', IN_FLIGHT, DELIVERY, packed)
-  call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[3], 'received', whole(received + 1))
-  call('RPOP', WOKEN)
-  order_id = begin_unread(raw)
-  backlog = call('LLEN', PUBLIC) > 0
-else
-  call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[3])
-  backlog = raw and true
-end
-return {0, NOW, packed, order_id, backlog and 1 or 0, paused and 1 or 0}
+  local paused = books[2] == '1'
+  local raw = not paused and call('LINDEX', WOKEN, -1)
+  local packed, order_id, backlog = '', '', false
+  if raw and #raw <= MOST_STANDING then
+    -- As entries.lua packs one that has been through nothing yet.
+    packed = string.format('%d 0 0 %s\n', received + 1, now) .. raw
+    -- The lease first, and the order last: should the script end in between, it is found.
+    call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)
+    call('HSET', IN_FLIGHT, delivery, packed)
+    call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[3], 'received', whole(received + 1))
+    call('RPOP', WOKEN)
+    order_id = begin_unread(raw, delivery)
+    backlog = call('LLEN', PUBLIC) > 0
+  else
+    call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[3])
+    backlog = raw and true
+  end
+  return {0, NOW, packed, order_id, backlog and 1 or 0, paused and 1 or 0}
+end)

@@ -1,3 +1,5 @@
+-- What an operator does to dead letters.
+
 -- Puts dead letters back: due at once, with no failures and no orphanings. Each is stored among
 -- the retries before it is removed from the dead.
 --
@@ -5,7 +7,6 @@
 -- returns  {how many of the numbers were looked at, the numbers of those that were put back}
 --          The rest (beyond 512 KiB) is for the next call; a letter that isn't there is passed over.
 
-local MOST_BYTES = 524288
 -- Letters of earlier versions don't tell their copy; no count of orders comes near this.
 local UNTOLD_COPIES = 10000000000000
 
@@ -42,15 +43,35 @@ local function revive(number, letter)
   call('HDEL', DEAD, number)
 end
 
-read_shift()
-local seen, bytes, revived = 0, 0, {}
-for _, number in ipairs(cmsgpack.unpack(ARGV[3])) do
-  if bytes >= MOST_BYTES then break end
-  local letter, size = read_letter(number)
-  if letter then
-    revive(number, letter)
-    revived[#revived + 1] = number
+define('retry_dead', function(ARGV)
+  read_shift()
+  local seen, bytes, revived = 0, 0, {}
+  for _, number in ipairs(cmsgpack.unpack(ARGV[3])) do
+    if bytes >= MOST_BYTES then break end
+    local letter, size = read_letter(number)
+    if letter then
+      revive(number, letter)
+      revived[#revived + 1] = number
+    end
+    seen, bytes = seen + 1, bytes + size
   end
-  seen, bytes = seen + 1, bytes + size
-end
-return {seen, revived}
+  return {seen, revived}
+end)
+
+-- Removes dead letters for ever, and counts them, so that the books balance.
+--
+-- ARGV     3 numbers of letters, MessagePack
+-- returns  {how many of the numbers were looked at, the numbers of those that were removed}
+--          The rest (beyond 512 KiB) is for the next call; a letter that isn't there is passed over.
+
+define('drop_dead', function(ARGV)
+  local seen, bytes, dropped = 0, 0, {}
+  for _, number in ipairs(cmsgpack.unpack(ARGV[3])) do
+    if bytes >= MOST_BYTES then break end
+    bytes = bytes + call('HSTRLEN', DEAD, number)
+    if call('HDEL', DEAD, number) == 1 then dropped[#dropped + 1] = number end
+    seen = seen + 1
+  end
+  if #dropped > 0 then call('HINCRBY', BOOKS, 'dropped', #dropped) end
+  return {seen, dropped}
+end, {'allow-oom'})
