@@ -218,12 +218,12 @@ def test_many_and_large_letters_go_in_bounded_batches(
     orders = bodies(1200)
     orders += [{**order, "x": "x" * 600_000} for order in bodies(5, "L")]
     bury(redis_server, orders)
-    before = redis_server.commands().get("eval", 0)
+    before = redis_server.commands().get("fcall", 0)
     assert cli("dead", "list").exit_code == 0
-    listed = redis_server.commands()["eval"]
+    listed = redis_server.commands()["fcall"]
     assert cli("dead", verb, "--all").stdout == f"{past} 1205 dead letters\n"
     # The same list; one preflight; 500, 500, 200 and a large one; the other large ones one by one.
-    assert redis_server.commands()["eval"] - listed == (listed - before) + 1 + 3 + 4
+    assert redis_server.commands()["fcall"] - listed == (listed - before) + 1 + 3 + 4
     assert len(dead_letters(redis_server)) == 0
 
 
@@ -243,12 +243,12 @@ def test_list_of_large_letters_reads_a_few_at_a_time_and_sends_no_orders(
     bury(redis_server, [{**order, "x": "x" * 100_000} for order in bodies(50)])
     with redis_server.client() as client:
         sent = client.info()["total_net_output_bytes"]
-        before = redis_server.commands().get("eval", 0)
+        before = redis_server.commands().get("fcall", 0)
         letters = json.loads(cli("dead", "list", "--all", "--json").stdout)
         assert all(100_000 < letter["size"] < 100_100 for letter in letters)
         assert client.info()["total_net_output_bytes"] - sent < 1_000_000
     # Each call ends at half a megabyte, and with the letters that share a bucket of the hash.
-    assert redis_server.commands()["eval"] - before >= 3
+    assert redis_server.commands()["fcall"] - before >= 3
 
 
 def test_a_letter_is_shown_with_its_history_and_bytes(

@@ -409,8 +409,11 @@ class Link(asyncio.Transport):
         for command in commands:
             blocks = command[0] == _BLOCKING
             self._outstanding.append(float(command[-1]) if blocks else 0.0)
+        data = b""
         while self._outstanding and not any(self._outstanding):
-            self._hear(self.real.recv(1 << 20))
+            data += self._counted(self.real.recv(1 << 20))
+        # As one, in however many pieces the server wrote it.
+        self._hear(data)
         self.real.setblocking(False)
         if self._outstanding:
             network.settle()
@@ -430,15 +433,18 @@ class Link(asyncio.Transport):
             if not data:
                 self.hang_up("the server hung up", tell=True)
                 return
-            self._hear(data)
+            self._hear(self._counted(data))
 
-    def _hear(self, data: bytes) -> None:
+    def _counted(self, data: bytes) -> bytes:
         if not data:
             raise ConnectionError("the server has ended")
         for _ in self._replies.read(data):
             self._outstanding.popleft()
             self._blocked += 1
-        if self._to_skip:
+        return data
+
+    def _hear(self, data: bytes) -> None:
+        if data and self._to_skip:
             self._to_skip -= 1
             data = data[data.index(b"\r\n") + 2 :]
         if data:

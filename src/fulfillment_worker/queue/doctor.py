@@ -207,19 +207,22 @@ class _Rights:
         worker = RedisQueue(queue, self._address, self._policy, lambda _: None)
         replies = await _all(self._client, worker.rights())
         if library.is_missing(replies[0]):
-            await self._load(queue)
-            replies = await _all(self._client, worker.rights())
+            replies = [await self._load(), *await _all(self._client, worker.rights())]
         refused = _first_error(replies)
         if refused is not None:
             await self._try_each(queue)
             if not (self.lacking or self.missing or self.keys_denied):
                 self.refused = explain(refused, self._url)
 
-    async def _load(self, queue: str) -> None:
+    async def _load(self) -> Any:
         try:
-            await self._client.execute_command("FUNCTION LOAD", "REPLACE", library.LIBRARY.text)
+            return await self._client.execute_command(
+                "FUNCTION LOAD", "REPLACE", library.LIBRARY.text
+            )
         except ResponseError as error:
-            self._note("FUNCTION|LOAD", queue, error)
+            if code_of(error) == "NOPERM":
+                self.lacking.append("FUNCTION|LOAD")
+            return error
 
     async def _try_each(self, queue: str) -> None:
         remove, *others = _commands(queue)

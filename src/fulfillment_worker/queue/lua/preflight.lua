@@ -57,4 +57,4 @@ local function find_refusal()
 end
 
 -- returns  nothing, or the first refusal
-define('rights', find_refusal)
+define('rights', find_refusal, {'allow-oom'})
