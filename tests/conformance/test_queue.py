@@ -9,7 +9,6 @@ import pytest
 from fulfillment_worker.core.exchange import (
     Begin,
     Claimed,
-    Expected,
     Queue,
     Reply,
     Rung,
@@ -532,7 +531,7 @@ async def test_waiting_ends_when_an_order_arrives_and_takes_nothing(
     await hand.say()
     assert not waiting.done()
     bench.push(order("A"))
-    assert await asyncio.wait_for(waiting, 5) == Rung(order("A"))
+    assert await asyncio.wait_for(waiting, 5) == Rung(came=True)
     assert (await hand.survey()).waiting == 1
     assert len(await hand.claim()) == 1
 
@@ -567,8 +566,8 @@ async def test_a_trip_that_stands_by_claims_an_order_and_begins_it(
     found = await rung(bench, hand, order("A"))
     assert found.reply is not None
     (claimed,) = found.reply.claimed
-    assert found.raw == claimed.raw == order("A")
-    assert found.reply.begun == (claimed.delivery, Verdict.GO, "A")
+    assert found.came
+    assert (claimed.raw, claimed.begun) == (order("A"), "A")
     assert bench.status("A") == "processing"
     await hand.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)])
     assert bench.status("A") == "fulfilled"
@@ -584,7 +583,7 @@ async def test_what_is_said_meanwhile_makes_a_trip_that_stands_by_stale(
     waiting = asyncio.create_task(hand.queue.wait(30))
     await hand.say(claim=3)
     bench.push(order("A"))
-    assert await asyncio.wait_for(waiting, 5) == Rung(order("A"))
+    assert await asyncio.wait_for(waiting, 5) == Rung(came=True)
     assert (await hand.survey()).waiting == 1
 
 
@@ -615,8 +614,7 @@ async def test_what_only_the_worker_can_read_is_claimed_and_asks_to_begin(
 ) -> None:
     found = await rung(bench, hand, raw)
     assert found.reply is not None
-    assert [claimed.raw for claimed in found.reply.claimed] == [raw]
-    assert found.reply.begun is None
+    assert [(claimed.raw, claimed.begun) for claimed in found.reply.claimed] == [(raw, "")]
     assert bench.status("A") is None
 
 
@@ -626,8 +624,8 @@ async def test_an_order_that_has_a_status_asks_to_begin(bench: Bench, hand: Hand
     await hand.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)])
     found = await rung(bench, hand, order("A"))
     assert found.reply is not None
-    assert found.reply.begun is None
     (copy,) = found.reply.claimed
+    assert not copy.begun
     assert await hand.begin(copy, "A") is Verdict.DUPLICATE
 
 
@@ -654,29 +652,33 @@ async def test_a_trip_that_stands_by_tells_of_the_orders_that_came_with_its_own(
     assert [claimed.raw for claimed in await hand.claim(5)] == [order("B")]
 
 
-async def test_the_order_that_rang_begins_in_the_trip_that_claims_it(
-    bench: Bench, hand: Hand
-) -> None:
-    bench.push(order("A"), order("B"))
-    expected = Expected(order("B").decode(), "B", 1, 0)
-    reply = await hand.say(claim=5, expected=expected)
-    assert reply.begun == (reply.claimed[1].delivery, Verdict.GO, "B")
-    assert bench.status("B") == "processing"
-    assert bench.status("A") is None
+async def test_a_claim_of_few_orders_begins_them(bench: Bench, hand: Hand) -> None:
+    bench.push(order("A"), b"rubbish", order("B"))
+    reply = await hand.say(claim=5)
+    assert [claimed.begun for claimed in reply.claimed] == ["A", "", "B"]
+    assert (bench.status("A"), bench.status("B")) == ("processing", "processing")
 
 
-async def test_an_order_that_is_expected_may_have_gone_elsewhere(
-    bench: Bench, queue: Queue
-) -> None:
-    one, other = Hand(queue, "w1"), Hand(queue, "w2")
+async def test_a_claim_of_many_orders_begins_none(bench: Bench, hand: Hand) -> None:
+    bench.push(*[order(n) for n in range(9)])
+    reply = await hand.say(claim=20)
+    assert [claimed.begun for claimed in reply.claimed] == [""] * 9
+    assert bench.status("0") is None
+
+
+async def test_a_claim_of_two_copies_begins_one(bench: Bench, hand: Hand) -> None:
+    bench.push(order("A"), order("A"))
+    reply = await hand.say(claim=5)
+    assert [claimed.begun for claimed in reply.claimed] == ["A", ""]
+    assert await hand.begin(reply.claimed[1], "A") is Verdict.BUSY
+
+
+async def test_a_claim_of_an_order_given_back_does_not_begin_it(bench: Bench, hand: Hand) -> None:
     bench.push(order("A"))
-    await other.take("A")
-    expected = Expected(order("A").decode(), "A", 1, 0)
-    assert (await one.say(claim=5, expected=expected)).begun is None
-    bench.push(order("A"))
-    reply = await one.say(claim=5, expected=expected)
-    assert reply.begun is not None
-    assert reply.begun[1] is Verdict.BUSY
+    (claimed,) = await hand.claim()
+    await hand.say(outcomes=[Requeued(claimed.delivery, "", 1)])
+    (again,) = await hand.claim()
+    assert not again.begun
 
 
 async def test_the_survey_counts_every_place(bench: Bench, hand: Hand) -> None:

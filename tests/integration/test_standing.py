@@ -36,9 +36,9 @@ class Reader:
         """The hash of the order that it began, with its id; None where it left it to the worker."""
         reply = await self.ring(raw)
         assert [claimed.raw for claimed in reply.claimed] == [raw]
-        if reply.begun is None:
+        order_id = reply.claimed[0].begun
+        if not order_id:
             return None
-        order_id = reply.begun[2]
         found = self._client.hgetall(keys.order("orders", order_id))
         return {"id": order_id, "now": str(reply.now)} | {
             name.decode(): value.decode() for name, value in found.items()

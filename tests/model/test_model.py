@@ -115,14 +115,14 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
             "trip.number, 'clock', ",
         )
     ],
-    "an order that rang, and begins whatever it is": [
-        (
-            "begun = {delivery, begin(delivery, unpack(trip.expected, 2)), trip.expected[2]}",
-            "begun = {delivery, GO, trip.expected[2]}",
-        )
+    "a claim that begins whatever it is": [
+        ("  if call('HGET', key, 'status') then return '' end\n", "")
     ],
-    "an order that rang, and is taken for another": [
-        ("if raw == rang then rang_at = rang_at or #claimed end", "rang_at = rang and 1")
+    "a claim that begins an order under the delivery of another": [
+        (
+            "    local delivery = whole(first_delivery + i - 1)\n",
+            "    local delivery = whole(first_delivery)\n",
+        )
     ],
 }
 
@@ -155,17 +155,6 @@ def test_a_planted_bug_is_caught(
     hunt(RARE[name](machine) if name in RARE else machine)
 
 
-def ringing(machine: type[QueueMachine]) -> type[QueueMachine]:
-    class Ringing(machine):  # type: ignore[misc,valid-type]
-        @rule(name=st.sampled_from(WORKERS), order_id=st.sampled_from(IDS), data=st.data())
-        def order_comes_and_rings(self, name: str, order_id: str, data: st.DataObject) -> None:
-            self.push(order_id)
-            if not self.paused:
-                self.order_rings(name, 1, data)
-
-    return Ringing
-
-
 def retrying(machine: type[QueueMachine]) -> type[QueueMachine]:
     class Retrying(machine):  # type: ignore[misc,valid-type]
         @rule(name=st.sampled_from(WORKERS), many=st.integers(1, 3))
@@ -180,8 +169,6 @@ def retrying(machine: type[QueueMachine]) -> type[QueueMachine]:
 # What makes more frequent what a bug needs.
 RARE = {
     "a retry popped, and then pushed": retrying,
-    "an order that rang, and begins whatever it is": ringing,
-    "an order that rang, and is taken for another": ringing,
 }
 
 
@@ -197,36 +184,26 @@ OTHER_MUTANTS: dict[str, tuple[str, str, str]] = {
     "a greeting that gives no time": ("greet", "whole(NOW + lease_of(worker))", "whole(NOW - 1)"),
     "a trip that stands by, and isn't stale": (
         "stand_by",
-        "if made ~= ARGV[3] - 1 then return {2, NOW} end\n",
+        "  if made ~= ARGV[3] - 1 then return {STALE, NOW} end\n",
         "",
     ),
     "a trip that stands by, and has no lease": (
         "stand_by",
-        "  call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)\n",
-        "",
+        "    store()\n",
+        "    call('HSET', IN_FLIGHT, unpack(unstored))\n",
     ),
     "a trip that stands by, and isn't booked": (
         "stand_by",
         ", 'received', whole(received + 1))",
         ")",
     ),
-    "a trip that stands by, and takes a copy": ("stand_by", "  call('RPOP', WOKEN)\n", ""),
+    "a trip that stands by, and takes a copy": ("stand_by", "    call('RPOP', WOKEN)\n", ""),
     "a trip that stands by, and removes what it hasn't stored": (
         "stand_by",
-        "local raw = not paused and call('LINDEX', WOKEN, -1)\n",
-        f"local raw = not paused and call('RPOP', WOKEN)\n  {CRASH}"
-        "if raw then call('RPUSH', WOKEN, raw) end\n",
+        "    store()\n",
+        f"    call('RPOP', WOKEN)\n    {CRASH}    call('RPUSH', WOKEN, raw)\n    store()\n",
     ),
-    "a trip that stands by, and begins whatever it is": (
-        "stand_by",
-        "  if call('HGET', key, 'status') then return '' end\n",
-        "",
-    ),
-    "a trip that stands by at a paused queue": (
-        "stand_by",
-        "local raw = not paused and call(",
-        "local raw = call(",
-    ),
+    "a trip that stands by at a paused queue": ("stand_by", "paused and {} or call(", "call("),
     "a greeting in each life": ("greet", "if known == life then return 0 end\n", ""),
 }
 

@@ -1,7 +1,7 @@
 -- What there is in a queue, and what is new in its stream of events.
 --
 -- ARGV     1 queue  2 id of the last event that is known  3 number of the last letter that is known
--- returns  events (id, order id, status, attempt, its last worker), reasons of new letters, waiting,
+-- returns  events (id, order id, status, attempt, its last worker), new letters (order id, reason), waiting,
 --          in flight, retrying, dead, fulfilled, duplicates, dropped, last letter, leases (name, ms)
 local keys = '{' .. ARGV[1] .. '}:'
 local call = redis.call
@@ -15,17 +15,18 @@ for _, entry in ipairs(call('XRANGE', keys .. 'events', '(' .. ARGV[2], '+')) do
 end
 
 local books = call('HMGET', keys .. 'books', 'fulfilled', 'duplicates', 'dropped', 'buried')
-local reasons = {}
+local letters = {}
 for number = tonumber(ARGV[3]) + 1, tonumber(books[4] or 0) do
   local letter = call('HGET', keys .. 'dead', number)
-  reasons[#reasons + 1] = letter and cjson.decode(string.match(letter, '^[^\n]*')).reason or ''
+  local header = letter and cjson.decode(string.match(letter, '^[^\n]*')) or {}
+  letters[#letters + 1] = {header.order_id or '', header.reason or ''}
 end
 
 local in_flight = 0
 for _, key in ipairs(call('KEYS', keys .. 'in_flight:*')) do in_flight = in_flight + call('HLEN', key) end
 
 return {
-  news, reasons,
+  news, letters,
   call('LLEN', ARGV[1]) + call('LLEN', keys .. 'woken'), in_flight,
   call('ZCARD', keys .. 'retry') + call('LLEN', keys .. 'suspects'), call('HLEN', keys .. 'dead'),
   tonumber(books[1] or 0), tonumber(books[2] or 0), tonumber(books[3] or 0), tonumber(books[4] or 0),

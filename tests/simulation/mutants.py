@@ -108,8 +108,8 @@ _PLANTED = (
     _planted(
         "a ring wakes nobody",
         _TALK,
-        "                self._ledger.expect(rung.raw)\n        self.nudge()\n",
-        "                self._ledger.expect(rung.raw)\n",
+        "rung.reply is None)\n        self.nudge()\n",
+        "rung.reply is None)\n",
     ),
     _planted(
         "a backlog is no reason for a trip",

@@ -460,22 +460,17 @@ class World:
 
     def _look_at(self, actor: str, queue: str) -> None:
         seen = self._seen[queue]
-        news, reasons, *places, buried, leases = self.server.look(queue, seen.last, seen.buried)
+        news, letters, *places, buried, leases = self.server.look(queue, seen.last, seen.buried)
         seen.buried = buried
-        begins = set()
-        for event, order, status, attempt, by in news:
-            seen.last = event.decode()
-            said: dict[str, Any] = {"order": order.decode() or None, "status": status.decode()}
-            if said["status"] == "dead" and reasons:
-                said["reason"] = reasons.pop(0).decode()
-            # One that begins may have been begun for a worker that had made its trip before.
-            worker = actor
-            if said["status"] == "processing":
-                said["name"] = by.decode()
-                begins.add(by.decode())
-                worker = _process_of(by.decode())
+        begins = {
+            by.decode()
+            for by in (self._note_event(actor, queue, letters, *each) for each in news)
+            if by
+        }
+        # A copy whose order has a status by another one dies without an event.
+        for _, reason in letters:
             self.history.add(
-                "status", queue=queue, **said, attempt=int(float(attempt)), worker=worker
+                "status", queue=queue, order=None, status="dead", reason=reason.decode()
             )
         for name, ends in zip(leases[::2], leases[1::2], strict=True):
             key, until = (queue, name.decode()), int(float(ends))
@@ -490,6 +485,39 @@ class World:
         if places != seen.places:
             seen.places = places
             self.history.add("places", queue=queue, **dict(zip(_PLACES, places, strict=True)))
+
+    def _note_event(
+        self,
+        actor: str,
+        queue: str,
+        letters: list[list[bytes]],
+        event: bytes,
+        order: bytes,
+        status: bytes,
+        attempt: bytes,
+        by: bytes,
+    ) -> bytes:
+        """Write down a change of status; returns the name of the worker that begins the order."""
+        self._seen[queue].last = event.decode()
+        said: dict[str, Any] = {"order": order.decode() or None, "status": status.decode()}
+        # One that begins may have been begun for a worker that had made its trip before.
+        worker, begins = actor, status == b"processing"
+        if status == b"dead":
+            said["reason"] = _take_reason(letters, order)
+        if begins:
+            said["name"] = by.decode()
+            worker = _process_of(by.decode())
+        self.history.add("status", queue=queue, **said, attempt=int(float(attempt)), worker=worker)
+        return by if begins else b""
+
+
+def _take_reason(letters: list[list[bytes]], order_id: bytes) -> str:
+    """Of the first new letter of this order, which is taken off; "" where it is gone already."""
+    for letter in letters:
+        if letter[0] == order_id:
+            letters.remove(letter)
+            return letter[1].decode()
+    return ""
 
 
 class _Stopped(Exception):

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
+
 from fulfillment_worker.core.exchange import (
     LARGE,
     MOST_BYTES,
@@ -24,6 +26,9 @@ from fulfillment_worker.core.exchange import (
     nothing,
 )
 from fulfillment_worker.core.outcome import Dead, Fulfilled, Outcome, Requeued, Retried
+
+_MOST_EARLY = 8
+"""Orders of one trip that begin as they are claimed, if there are no more."""
 
 
 @dataclass(frozen=True)
@@ -150,11 +155,12 @@ class MemoryQueue:
     def ring(self, raw: bytes | None) -> Rung:
         """The end of a wait, and the trip that stands by until then."""
         trip, self._standing = self._standing, None
+        came = raw is not None
         reply = _Exchange(self.store, trip).stand_by() if trip else None
         if trip is None or reply is None:
-            return Rung(raw)
+            return Rung(came)
         self.trips.append(trip)
-        return Rung(raw, trip, reply)
+        return Rung(came, trip, reply)
 
     async def stand_by(self, trip: Trip) -> None:
         self._standing = trip
@@ -209,7 +215,8 @@ class _Exchange:
         self.store = store
         self.trip = trip
         self.held = store.in_flight.setdefault(trip.worker, {})
-        self.first_claims = 0
+        # The bytes of those that were claimed for the first time.
+        self.fresh: list[bytes] = []
         self.oversized: list[int] = []
         self.moved_bytes = 0
         self.suspect = trip.suspects > 0
@@ -230,8 +237,7 @@ class _Exchange:
             self.apply(outcome)
         verdicts = [self.begin(begin) for begin in trip.begins]
         recovered, orphaned = self.reap()
-        claimed = self.claim() if trip.claim and not store.paused else []
-        begun = self.begin_expected(claimed)
+        claimed = self.begin_early(self.claim()) if trip.claim and not store.paused else []
         if self.held:
             store.leases[trip.worker] = store.now + store.lease
         else:
@@ -242,9 +248,8 @@ class _Exchange:
         return Reply(
             now=store.now,
             verdicts=verdicts,
-            begun=begun,
             claimed=claimed,
-            first_claims=self.first_claims,
+            first_claims=len(self.fresh),
             oversized=self.oversized,
             recovered=recovered,
             orphaned=orphaned,
@@ -274,15 +279,11 @@ class _Exchange:
         if store.paused or not store.public or len(store.public[-1]) > LARGE:
             backlog = bool(store.public) and not store.paused
             return Reply(now=store.now, paused=store.paused, backlog=backlog)
-        (claimed,) = self.hold([self.take_first()])
+        entry = self.take_first()
+        self.fresh.append(entry.raw)
+        claimed = self.begin_early(self.hold([entry]))
         store.leases[trip.worker] = store.now + store.lease
-        return Reply(
-            now=store.now,
-            begun=self.begin_unread(claimed),
-            claimed=[claimed],
-            first_claims=1,
-            backlog=bool(store.public),
-        )
+        return Reply(now=store.now, claimed=claimed, first_claims=1, backlog=bool(store.public))
 
     def apply(self, outcome: Outcome) -> None:
         entry = self.held.pop(outcome.delivery)
@@ -324,22 +325,23 @@ class _Exchange:
         order |= {"worker": self.trip.worker, "delivery": begin.delivery}
         return Verdict.GO
 
-    def begin_unread(self, claimed: Claimed) -> tuple[int, Verdict, str] | None:
+    def begin_early(self, claimed: list[Claimed]) -> list[Claimed]:
+        """Those that were never claimed before, and can be read beyond doubt, begin at once."""
+        if len(self.fresh) > _MOST_EARLY:
+            return claimed
+        return [
+            structs.replace(each, begun=self.begin_unread(each)) if each.raw in self.fresh else each
+            for each in claimed
+        ]
+
+    def begin_unread(self, claimed: Claimed) -> str:
         delivery, raw = claimed.delivery, claimed.raw
         order_id = self.store.id_of(raw)
         plain = not set(raw) - set(range(32, 127)) and b"\\" not in raw and b"_at" not in raw
         if not order_id or not plain or order_id in self.store.orders:
-            return None
-        return delivery, self.begin(Begin(delivery, order_id, 1, 0)), order_id
-
-    def begin_expected(self, claimed: list[Claimed]) -> tuple[int, Verdict, str] | None:
-        expected = self.trip.expected
-        for each in claimed:
-            first = not (each.failures or each.orphanings)
-            if expected and first and each.raw == expected.raw.encode():
-                begin = Begin(each.delivery, expected.order_id, 1, expected.queued_at)
-                return each.delivery, self.begin(begin), expected.order_id
-        return None
+            return ""
+        self.begin(Begin(delivery, order_id, 1, 0))
+        return order_id
 
     def reap(self) -> tuple[int, int]:
         store = self.store
@@ -410,7 +412,7 @@ class _Exchange:
                 self.oversized.append(len(entry.raw))
                 store.dead.append(("invalid", entry.raw))
             else:
-                self.first_claims += 1
+                self.fresh.append(entry.raw)
                 entries.append(entry)
         entries += self.take_due(room - len(entries) - len(self.oversized))
         return self.hold(entries)

@@ -31,18 +31,6 @@ class Begin(msgspec.Struct, frozen=True, array_like=True):
     queued_at: int
 
 
-class Expected(msgspec.Struct, frozen=True, array_like=True):
-    """An order that will be claimed if nobody was quicker, and is to begin at once if so.
-
-    raw: its bytes, which are UTF-8 or it would be no order. queued_at: Unix ms, 0 where not known.
-    """
-
-    raw: str
-    order_id: str
-    attempt: int
-    queued_at: int
-
-
 class Verdict(IntEnum):
     """The queue's answer to a Begin; all but GO end the delivery."""
 
@@ -61,15 +49,14 @@ class Trip(msgspec.Struct, kw_only=True):
         and both always agree on which deliveries are in flight.
     holding: how many deliveries it believes to hold before this trip.
     forget: fulfilled deliveries that came with an order id: the queue needs to keep it no longer.
-    expected: the order that rang, which needs no trip of its own to begin.
     claim: how many orders it has room for; 0 also hands on what it was woken for.
     most_bytes: it claims no more once it has claimed so many bytes; one order at least.
     first_delivery: the id of the first delivery that this trip may make; the others follow it.
     suspects: how many of the orders that it holds are on their last chance.
     breaker_open: whether it claims less than it could, since the handler's dependency is down.
     survey: whether the reply is to say how the queue stands.
-    standing: it stands by, with nothing to say: it claims the order that came, which may begin at
-        once. Its reply tells of no backlog but new orders, nor what is due next.
+    standing: it stands by until an order comes, and claims that one alone, unless it is large. Its
+        reply doesn't tell what is due next.
     leaving: it is the last trip of this worker.
     """
 
@@ -79,7 +66,6 @@ class Trip(msgspec.Struct, kw_only=True):
     forget: list[int] = []
     outcomes: list[Outcome] = []
     begins: list[Begin] = []
-    expected: Expected | None = None
     claim: int = 0
     most_bytes: int = MOST_BYTES
     first_delivery: int = 1
@@ -96,7 +82,8 @@ class Claimed(msgspec.Struct, frozen=True):
     failures: failed attempts so far. orphanings: times it outlived its worker.
     first_seen: Redis time in ms of its first claim. last_chance: it outlived two
     workers, or one more orphaning ends it. order_id: the id under which an earlier attempt began,
-    "" where none did: it stays the order's id, however its bytes are read now.
+    "" where none did: it stays the order's id, however its bytes are read now. begun: the id under
+    which this attempt has begun already, "" where it has not: then it asks.
     """
 
     delivery: int
@@ -106,6 +93,7 @@ class Claimed(msgspec.Struct, frozen=True):
     first_seen: int
     last_chance: bool
     order_id: str = ""
+    begun: str = ""
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +128,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         hold what it believes to hold: let it ask.
     now: Redis time, Unix ms.
     verdicts: one for each Begin, in order.
-    begun: the delivery, the verdict and the id of an order that was claimed and begun at once.
     first_claims: how many of `claimed` were taken from the public list.
     oversized: the sizes of orders on the public list that were larger than is allowed. They are
         dead letters now, and were not sent.
@@ -155,7 +142,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     lease_lost: bool = False
     stale: bool = False
     verdicts: list[Verdict] = []
-    begun: tuple[int, Verdict, str] | None = None
     claimed: list[Claimed] = []
     first_claims: int = 0
     oversized: list[int] = []
@@ -200,15 +186,13 @@ class Released(msgspec.Struct, frozen=True):
 class Rung(msgspec.Struct, frozen=True):
     """What ended a wait.
 
-    raw: the bytes of an order, or None where they aren't known. came: whether an order may have
-        come whose bytes aren't known. trip, reply: the trip that stood by, where
-        it took place; without a reply where it failed, maybe midway.
+    came: whether an order may have come. trip, reply: the trip that stood by, where it took place;
+        without a reply where it failed, maybe midway.
     """
 
-    raw: bytes | None = None
+    came: bool = False
     trip: Trip | None = None
     reply: Reply | None = None
-    came: bool = False
 
 
 class QueueUnavailable(Exception):

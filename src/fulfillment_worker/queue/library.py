@@ -18,8 +18,8 @@ from redis.exceptions import ResponseError
 _FOLDER = files(__package__) / "lua"
 _PREFIX = "fulfillment_"
 _PARTS = (
-    *("common", "entries", "clock", "order_id", "outcomes", "begin", "reap", "claim", "survey"),
-    *("exchange", "stand_by", "holdings", "heartbeat", "release", "preflight", "greet"),
+    *("common", "entries", "clock", "order_id", "outcomes", "begin", "early", "reap", "claim"),
+    *("survey", "exchange", "stand_by", "holdings", "heartbeat", "release", "preflight", "greet"),
     *("dead_letters", "letters", "pause", "overview", "known", "filled", "idle"),
 )
 

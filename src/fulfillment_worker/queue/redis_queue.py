@@ -140,14 +140,15 @@ class RedisQueue:
         except QueueUnavailable:
             await self._talk.close_if_idle()
             raise
+        came = moved is not None
         for trip, reply in zip(self._standing, replies, strict=False):
             if reply is None:
                 # Redis may have forgotten the library, say: who asks what happened finds out.
                 await self._bell.close()
-                return Rung(moved, trip)
+                return Rung(came, trip)
             if reply[0] == 0:
-                return Rung(moved, trip, _read_stood_by(trip, moved, *reply[1:]))
-        return Rung(moved)
+                return Rung(came, trip, self._read_reply(trip, reply, None))
+        return Rung(came)
 
     async def stand_by(self, trip: Trip) -> None:
         """See Queue. It waits behind the command that blocks, on the same line: Redis goes on to it
@@ -212,15 +213,14 @@ class RedisQueue:
         paused: int,
         next_due: int,
         survey: list[Any],
-        begun: list[Any],
+        begun: list[bytes],
         ids: list[bytes],
         oversized: list[int],
     ) -> Reply:
         return Reply(
             now=now,
             verdicts=[_VERDICTS[verdict] for verdict in verdicts],
-            begun=(int(begun[0]), _VERDICTS[begun[1]], begun[2].decode()) if begun else None,
-            claimed=self._read_entries(trip.first_delivery, packed, now, ids),
+            claimed=self._read_entries(trip.first_delivery, packed, now, ids, begun),
             first_claims=first_claims,
             oversized=oversized,
             recovered=recovered,
@@ -233,17 +233,20 @@ class RedisQueue:
         )
 
     def _read_entries(
-        self, first: int, packed: list[bytes], now: int, ids: list[bytes]
+        self, first: int, packed: list[bytes], now: int, ids: list[bytes], begun: list[bytes]
     ) -> list[Claimed]:
-        """ids: delivery and id, in turn, of those whose id is known from an earlier attempt."""
-        known = {int(ids[i]): ids[i + 1].decode() for i in range(0, len(ids), 2)}
+        """ids, begun: delivery and id, in turn, of those whose id is known from an earlier attempt,
+        and of those that have begun.
+        """
+        known, early = _by_delivery(ids), _by_delivery(begun)
         claimed = []
         fresh = b" 0 0 %d" % now
         for delivery, entry in enumerate(packed, first):
             header, _, raw = entry.partition(b"\n")
             if header.endswith(fresh) and delivery not in known:
                 # Never claimed before, as nearly all: its header needs no reading.
-                claimed.append(Claimed(delivery, raw, 0, 0, now, False))
+                order_id = early.get(delivery, "") if early else ""
+                claimed.append(Claimed(delivery, raw, 0, 0, now, False, begun=order_id))
             else:
                 claimed.append(self._read_entry(delivery, entry, known.get(delivery, "")))
         return claimed
@@ -279,26 +282,8 @@ FUNCTION_KEYS = (
 )
 
 
-def _read_stood_by(
-    trip: Trip,
-    moved: bytes | None,
-    now: int,
-    packed: bytes,
-    order_id: bytes,
-    backlog: int,
-    paused: int,
-) -> Reply:
-    delivery, raw = trip.first_delivery, packed.partition(b"\n")[2]
-    # One that had woken a worker which is gone was claimed instead: the other may still be there.
-    left = bool(packed) and raw != moved
-    return Reply(
-        now=now,
-        begun=(delivery, Verdict.GO, order_id.decode()) if order_id else None,
-        claimed=[Claimed(delivery, raw, 0, 0, now, False)] if packed else [],
-        first_claims=1 if packed else 0,
-        backlog=backlog == 1 or left,
-        paused=paused == 1,
-    )
+def _by_delivery(pairs: list[bytes]) -> dict[int, str]:
+    return {int(pairs[i]): pairs[i + 1].decode() for i in range(0, len(pairs), 2)}
 
 
 def _read_survey(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fulfillment_worker.core.exchange import Expected, Trip
+from fulfillment_worker.core.exchange import Trip
 from fulfillment_worker.core.outcome import Fulfilled, Outcome
 
 
@@ -23,7 +23,6 @@ class Told(msgspec.Struct):
     forget: list[str]
     outcomes: list[Outcome]
     begins: list[str]
-    expected: tuple[str, ...] | None
     claim: int
     most_bytes: int
     first_delivery: int
@@ -78,7 +77,6 @@ def told(trip: Trip, heard: Heard, now: float) -> Told:
         forget=[str(delivery) for delivery in trip.forget],
         outcomes=others,
         begins=begins,
-        expected=_expected(trip.expected) if trip.expected else None,
         claim=trip.claim,
         most_bytes=trip.most_bytes,
         first_delivery=trip.first_delivery,
@@ -88,7 +86,3 @@ def told(trip: Trip, heard: Heard, now: float) -> Told:
         leaving=trip.leaving,
         **heard.told(now),
     )
-
-
-def _expected(order: Expected) -> tuple[str, ...]:
-    return order.raw, order.order_id, str(order.attempt), str(order.queued_at)

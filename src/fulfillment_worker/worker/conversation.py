@@ -207,8 +207,6 @@ class Conversation:
         else:
             self._urgent = True
             self._unsure = self._unsure or (rung.trip is not None and rung.reply is None)
-            if rung.raw is not None:
-                self._ledger.expect(rung.raw)
         self.nudge()
 
     def _may_take(self, trip: Trip, reply: Reply) -> bool:

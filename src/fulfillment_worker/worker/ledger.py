@@ -24,10 +24,8 @@ from fulfillment_worker.core.events import (
     QueueSurveyed,
 )
 from fulfillment_worker.core.exchange import (
-    LARGE,
     MOST_BYTES,
     Claimed,
-    Expected,
     Holdings,
     Reply,
     Survey,
@@ -85,7 +83,6 @@ class Ledger:
         self._ended: list[Delivery] = []
         # Of orders that ended without success since all that had ended was sent.
         self._moving_bytes = 0
-        self._expected: Expected | None = None
         self._noted: _Noted | None = None
 
     def __len__(self) -> int:
@@ -95,11 +92,7 @@ class Ledger:
     @property
     def _unread(self) -> int:
         """How many the noted reply has put into this worker's hands."""
-        if self._noted is None:
-            return 0
-        reply = self._noted.reply
-        was_copy = reply.begun is not None and reply.begun[1] is not Verdict.GO
-        return len(reply.claimed) - was_copy
+        return len(self._noted.reply.claimed) if self._noted else 0
 
     @property
     def occupying(self) -> int:
@@ -139,7 +132,6 @@ class Ledger:
         standing: bool = False,
     ) -> Trip:
         """The next trip: all that is ready, and room for `claim` more."""
-        expected, self._expected = self._expected, None
         first_delivery, self._next_delivery = self._next_delivery, self._next_delivery + claim
         outcomes = [held.outcome or self._decide(held) for held in self._to_record()]
         return Trip(
@@ -149,7 +141,6 @@ class Ledger:
             forget=self._forgettable() if self._known else [],
             outcomes=outcomes,
             begins=[ask(held, held.order) for held in self._unbegun if held.order],
-            expected=expected,
             claim=claim,
             most_bytes=most_bytes,
             first_delivery=first_delivery,
@@ -162,19 +153,6 @@ class Ledger:
     def _forgettable(self) -> list[int]:
         ended = [held for held in self._ended if held.id in self._known]
         return [held.id for held in ended if type(held.outcome) is Fulfilled]
-
-    def expect(self, raw: bytes) -> None:
-        """These bytes are about to be claimed: let the order begin in the same trip.
-
-        Not a large order: its bytes would be sent once more, only to be recognised.
-        """
-        if len(raw) > LARGE:
-            return
-        read = self._read(raw)
-        if isinstance(read, Decoded):
-            unix = read.enqueued_unix
-            queued_at = 0 if unix is None else round(unix * 1000)
-            self._expected = Expected(raw.decode(), read.id, 1, queued_at)
 
     def farewell(self) -> Trip:
         """The last trip, when nothing is held any more."""
@@ -205,9 +183,9 @@ class Ledger:
         if reply.survey:
             self._take_survey(reply.survey)
         for claimed in reply.claimed:
-            self._hold(claimed)
-        if reply.begun:
-            cleared += self._hear_begun(*reply.begun)
+            delivery = self._hold(claimed)
+            if claimed.begun and delivery.order:
+                cleared.append(delivery)
         started = report.started(self.queue, cleared, reply.now)
         if started:
             self._tell(started)
@@ -344,25 +322,16 @@ class Ledger:
                 self._tell(OrderDuplicated(self.queue, delivery.order.id))
         return cleared
 
-    def _hear_begun(self, number: int, verdict: Verdict, order_id: str) -> list[Delivery]:
-        delivery = self._held[number]
-        if isinstance(delivery.outcome, Dead):
-            # Redis read an order where there is none, and has a status for it now.
-            delivery.outcome = msgspec.structs.replace(delivery.outcome, order_id=order_id)
-            return []
-        self._unbegun.remove(delivery)
-        return self._hear([delivery], [verdict])
-
-    def _hold(self, claimed: Claimed) -> None:
+    def _hold(self, claimed: Claimed) -> Delivery:
         delivery = Delivery(claimed)
         self._held[claimed.delivery] = delivery
-        read, known = self._read(claimed.raw), claimed.order_id
-        if known:
+        read, known = self._read(claimed.raw), claimed.order_id or claimed.begun
+        if claimed.order_id:
             self._known.add(claimed.delivery)
         if isinstance(read, Undecodable):
             dead = Dead(claimed.delivery, known, claimed.failures, read.why, DeadReason.INVALID)
             self._give_up(delivery, dead)
-            return
+            return delivery
         delivery.order = Order(
             id=known or read.id,
             attempt=delivery.attempt,
@@ -373,7 +342,9 @@ class Ledger:
             traceparent=read.traceparent,
             tracestate=read.tracestate,
         )
-        self._unbegun.append(delivery)
+        if not claimed.begun:
+            self._unbegun.append(delivery)
+        return delivery
 
     def _read(self, raw: bytes) -> Decoded | Undecodable:
         return decode(raw, id_field=self._rules.id_field, max_bytes=self._rules.max_bytes)

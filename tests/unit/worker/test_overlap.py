@@ -19,7 +19,6 @@ from fulfillment_worker import Order, Retry
 from fulfillment_worker.core.events import (
     AttemptEnded,
     LeaseLost,
-    OrderDuplicated,
     OrdersReceived,
     OrdersRequeued,
 )
@@ -224,21 +223,6 @@ async def test_the_end_may_come_while_a_reply_is_noted(
     given_back = sum(event.count for event in shop.all(OrdersRequeued))
     assert len(shop.store.retry) - len(failed) <= given_back <= len(shop.store.retry)
     assert queue.trips[-1].leaving
-
-
-async def test_a_copy_that_rings_before_many(shop: Shop) -> None:
-    """It is claimed and gone in one trip, and the next one, sent at once, must know that."""
-    queue = Forgetful(shop)
-    shop.place("0")
-    shop.work(fulfil, queue, concurrency=ROOM)
-    await shop.until(lambda: shop.store.fulfilled == 1)
-    await shop.until(lambda: not queue.trips[-1].outcomes and queue.trips[-1].survey)
-    shop.place("0", *IDS[1:])
-    await shop.until(lambda: shop.store.fulfilled == MANY)
-    rang = [trip for trip in queue.trips if trip.expected and trip.expected.order_id == "0"]
-    assert rang
-    assert len(shop.all(OrderDuplicated)) == shop.store.duplicates == 1
-    assert queue.stale == 0
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -10,12 +10,16 @@
 local READ = 8
 local CHUNK = 64 -- orders that are stored and removed with one command each
 
--- How many the queue had received before this trip, and the bytes of the order that rang. Where among
--- the claimed that order is, once it is claimed.
-local received_before, rang, rang_at
+local MOST_EARLY = 8 -- of more, the worker reads them sooner than Redis
+
+-- How many the queue had received before this trip.
+local received_before
+-- How many bytes this trip may claim.
 local most_bytes
 -- The entries so far, and those of them that are yet to be stored (HSET's arguments).
 local claimed, unstored
+-- Delivery and id, in turn, of those that have begun.
+local begun
 -- The sizes of the orders that were too large and are dead letters now.
 local oversized
 -- How many were moved, the claimed and all others, and their bytes.
@@ -23,10 +27,10 @@ local moved, bytes
 -- Whether the list of suspects is known to be empty, and whether the lease was renewed.
 local no_suspects, leased
 
-local function start_claiming(received, wanted_bytes, ringing)
-  received_before, rang, rang_at = received, ringing, nil
+local function start_claiming(received, wanted_bytes)
+  received_before = received
   most_bytes = math.min(wanted_bytes, MOST_BYTES)
-  claimed, unstored, oversized = {}, {}, {}
+  claimed, unstored, begun, oversized = {}, {}, {}, {}
   moved, bytes = 0, 0
   no_suspects, leased = false, false
 end
@@ -171,7 +175,6 @@ local function take_first(list, length, room, first_delivery)
           refuse({copy = copy, failures = 0, orphanings = 0, first_seen = NOW, raw = raw})
         else
           take(first_delivery, string.format('%d', copy) .. header .. raw)
-          if raw == rang then rang_at = rang_at or #claimed end
         end
       end
     end
@@ -207,6 +210,19 @@ local function hand_on()
   end
 end
 
+-- Begins those of the claimed from `first` on that were never claimed before, and can be read here.
+local function begin_early(first, first_delivery)
+  if #claimed - first >= MOST_EARLY then return end
+  for i = first, #claimed do
+    local delivery = whole(first_delivery + i - 1)
+    local order_id = begin_unread(string.match(claimed[i], '\n(.*)'), delivery)
+    if order_id ~= '' then
+      begun[#begun + 1] = delivery
+      begun[#begun + 1] = order_id
+    end
+  end
+end
+
 -- suspects: how many the worker holds already; it may hold one group. listed: on the public list.
 -- Returns whether it holds a suspect now, and whether nothing is known to wait on the lists.
 local function claim(room, suspects, first_delivery, retry_due, listed)
@@ -216,8 +232,10 @@ local function claim(room, suspects, first_delivery, retry_due, listed)
   end
   local suspect = suspects > 0
   if not suspect and has_room(room) then suspect = take_suspects(room, first_delivery) end
+  local first = #claimed + 1
   local empty = take_first(WOKEN, call('LLEN', WOKEN), room, first_delivery)
     and take_first(PUBLIC, listed, room, first_delivery)
+  begin_early(first, first_delivery)
   if retry_due then take_due(room, first_delivery) end
   return suspect, empty
 end

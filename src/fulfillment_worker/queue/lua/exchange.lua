@@ -5,7 +5,7 @@
 --          {2, now}  it is not the trip that comes next: nothing was done
 --          {0, now, verdicts, packed entries, first claims, recovered, orphaned,
 --           backlog, paused, next due (-1 for none), survey (empty unless asked for),
---           delivery, verdict and id of an order that was claimed and begun at once (or empty),
+--           delivery and id, in turn, of claimed orders that have begun,
 --           delivery and id, in turn, of claimed orders whose id is known from an earlier attempt,
 --           sizes of those that were too large, and are dead letters now,
 --           now without the steps of Redis's clock}
@@ -37,7 +37,7 @@ define('exchange', function(ARGV)
   -- Asked before anything is changed: a key of the wrong type ends the script here.
   local listed = call('LLEN', PUBLIC)
 
-  start_claiming(book(1), trip.most_bytes, trip.expected and trip.expected[1])
+  start_claiming(book(1), trip.most_bytes)
   local paused = books[5] == '1'
 
   if books[8] ~= policy.id_field then note_id_field(books[8]) end
@@ -57,15 +57,11 @@ define('exchange', function(ARGV)
   end
 
   local retry_due, next_due = next_retry(books[9])
-  local suspect, empty, begun = trip.suspects > 0, false, {}
+  local suspect, empty = trip.suspects > 0, false
   local room = paused and 0 or trip.claim
   if room > 0 then
     suspect, empty = claim(room, trip.suspects, trip.first_delivery, retry_due, listed)
     if retry_due then retry_due, next_due = next_retry() end
-    if rang_at then
-      local delivery = whole(trip.first_delivery + rang_at - 1)
-      begun = {delivery, begin(delivery, unpack(trip.expected, 2)), trip.expected[2]}
-    end
   else
     hand_on()
   end

@@ -1,102 +1,38 @@
 -- The trip of an idle worker that stands by: sent behind the command with which it waits, so Redis
--- goes on to it as soon as an order has come. It claims the one order that woke the worker, and
--- begins it before the worker has seen it, which saves a way to Redis and back.
+-- goes on to it as soon as an order has come.
 --
--- Only what Redis and the worker can't read in two ways is begun like that: small, in printable
--- ASCII without escapes. Everything else asks to begin, as usual.
---
--- Somebody waits for this order, on a processor that was idle: each function made and each command
--- given here takes several times as long as in a busy Redis. So it does no more than it must: how
--- the queue stands, the trip that ends the order will tell. Only whether more orders came is told at
--- once, since to wait for the next of them would cost far more.
+-- Somebody waits for this order, on a processor that was idle: each command given here takes several
+-- times as long as in a busy Redis. So it claims the one order that woke the worker, and does no more
+-- than it must: how the queue stands, the trip that ends the order will tell. Only whether more orders
+-- came is told at once, since to wait for the next of them would cost far more.
 --
 -- ARGV     3 number of the trip  4 the delivery that it may make, both in digits
--- returns  {1, now}  the lease had run out: nothing was done
---          {2, now}  it is not the trip that comes next: nothing was done
---          {0, now, packed entry ('' where none could be had), its id ('' where it didn't begin),
---           backlog (of the public list), paused}
-
-local MOST_PLAIN = 8192
-local YEAR_2000, YEAR_10000 = 946684800, 253402300800
-local MOST_STANDING = 65536 -- a larger one has been sent once already, by the command that blocked
-
-local function is_plain(raw)
-  return #raw <= MOST_PLAIN and not string.find(raw, '[^ -~]') and not string.find(raw, '\\', 1, true)
-end
-
--- Unix milliseconds of a date in the proleptic Gregorian calendar, which starts its years in March
--- here (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil).
-local function to_ms(year, month, day, hour, minute, second)
-  if month <= 2 then year = year - 1 end
-  local era = math.floor(year / 400)
-  local year_of_era = year - era * 400
-  local day_of_year = math.floor((153 * ((month + 9) % 12) + 2) / 5) + day - 1
-  local day_of_era = year_of_era * 365 + math.floor(year_of_era / 4)
-    - math.floor(year_of_era / 100) + day_of_year
-  local days = era * 146097 + day_of_era - 719468
-  return math.floor((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + 0.5)
-end
-
--- When the order says that it was enqueued, in ms: 0 where it says nothing, and nil where only the
--- worker can tell what it says.
-local function told_time(body)
-  local told = body.enqueued_at or body.created_at
-  if told == nil then return 0 end
-  if type(told) == 'number' and told >= YEAR_2000 and told < YEAR_10000 then
-    return math.floor(told * 1000 + 0.5)
-  end
-  if type(told) ~= 'string' then return nil end
-  local year, month, day, hour, minute, second =
-    string.match(told, '^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d%.?%d*)Z$')
-  if not year then return nil end
-  year, month, day = tonumber(year), tonumber(month), tonumber(day)
-  hour, minute, second = tonumber(hour), tonumber(minute), tonumber(second)
-  local is_common = year >= 2000 and month >= 1 and month <= 12 and day >= 1 and day <= 28
-  if not is_common or hour > 23 or minute > 59 or second >= 60 then return nil end
-  return to_ms(year, month, day, hour, minute, second)
-end
-
--- Whether the id in the body is this text beyond doubt: Lua rounds whole numbers from 2^53 on, and
--- -0 is 0 to the worker.
-local function is_exact(id, order_id)
-  return type(id) == 'string' or (math.abs(id) < 2^53 and order_id == whole(id))
-end
-
--- The id of an order that was never claimed before and has begun now, else ''.
-local function begin_unread(raw, delivery)
-  if not is_plain(raw) then return '' end
-  local order_id, body = read_order_id(raw)
-  local queued_at = order_id ~= '' and #order_id <= 128 and told_time(body)
-  if not queued_at or not is_exact(body[policy.id_field], order_id) then return '' end
-  local key = policy.order_prefix .. order_id
-  if call('HGET', key, 'status') then return '' end
-  start(key, delivery, order_id, '1', whole(queued_at))
-  return order_id
-end
+-- returns  as `exchange`; it never tells what is due next
 
 define('stand_by', function(ARGV)
-  local delivery = ARGV[4]
   local books = call('HMGET', BOOKS, 'received', 'paused', 'trips:' .. WORKER)
   local received, made = tonumber(books[1] or 0), tonumber(books[3] or 0)
-  if made >= REAPED then return {1, NOW} end
-  if made ~= ARGV[3] - 1 then return {2, NOW} end
+  if made >= REAPED then return {LEASE_LOST, NOW} end
+  if made ~= ARGV[3] - 1 then return {STALE, NOW} end
 
-  local paused = books[2] == '1'
-  local raw = not paused and call('LINDEX', WOKEN, -1)
-  local packed, order_id, backlog = '', '', false
-  if raw and #raw <= MOST_STANDING then
-    -- As entries.lua packs one that has been through nothing yet.
-    packed = string.format('%d 0 0 %s\n', received + 1, now) .. raw
-    -- The lease first, and the order last: should the script end in between, it is found.
-    call('ZADD', LEASES, whole(NOW + policy.lease), WORKER)
-    call('HSET', IN_FLIGHT, delivery, packed)
+  local paused, delivery, backlog = books[2] == '1', tonumber(ARGV[4]), false
+  -- The next one may have woken a worker that is gone.
+  local woken = paused and {} or call('LRANGE', WOKEN, -2, -1)
+  local raw = woken[#woken]
+  start_claiming(received, MOST_BYTES)
+  -- A larger one was sent once already, by the command that blocked: the next trip claims it.
+  if raw and #raw <= LARGE then
+    take(delivery, string.format('%d 0 0 %s\n', received + 1, now) .. raw)
+    store()
     call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[3], 'received', whole(received + 1))
     call('RPOP', WOKEN)
-    order_id = begin_unread(raw, delivery)
-    backlog = call('LLEN', PUBLIC) > 0
+    begin_early(1, delivery)
+    backlog = #woken > 1 or call('LLEN', PUBLIC) > 0
   else
     call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[3])
-    backlog = raw and true
+    backlog = raw ~= nil
   end
-  return {0, NOW, packed, order_id, backlog and 1 or 0, paused and 1 or 0}
+  return {
+    OK, NOW, {}, claimed, #claimed, 0, 0, backlog and 1 or 0, paused and 1 or 0, -1, {}, begun, {}, {}, 0,
+  }
 end)
