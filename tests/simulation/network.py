@@ -23,7 +23,6 @@ from tests.simulation.timeline import EPOCH, Timeline
 
 _BLOCKING = b"BLMOVE"
 _CALL = b"FCALL"
-_TRACKING = [b"CLIENT", b"TRACKING"]
 _COST = 25e-6
 """Seconds that a command takes Redis."""
 _LONGEST_DELAY = 4.0
@@ -396,7 +395,7 @@ class Link(asyncio.Transport):
             return
         network = self.network
         self.real.setblocking(True)
-        self._hears_by_itself = self._hears_by_itself or _TRACKING in map(_begin, commands)
+        self._hears_by_itself = self._hears_by_itself or any(map(_asks_to_hear, commands))
         if self._outstanding or self._hears_by_itself:
             network.tell_time()
         else:
@@ -540,8 +539,8 @@ def _packed(commands: Sequence[Sequence[bytes]]) -> bytes:
     return packed
 
 
-def _begin(command: list[bytes]) -> list[bytes]:
-    return command[:2]
+def _asks_to_hear(command: list[bytes]) -> bool:
+    return command[0] == b"SUBSCRIBE" or command[:2] == [b"CLIENT", b"TRACKING"]
 
 
 def _queue_of(commands: list[list[bytes]]) -> str:

@@ -59,7 +59,8 @@ class Replies:
         self._reader.feed(data)
         replies = []
         while (reply := self._reader.gets()) is not _NOTHING_YET:
-            if not isinstance(reply, hiredis.PushNotification):
+            # The answer to a subscription is a push message, too.
+            if not isinstance(reply, hiredis.PushNotification) or reply[0] == b"subscribe":
                 replies.append(reply)
         return replies
 

@@ -70,11 +70,17 @@ class Store:
     paused: bool = False
     away: bool = False
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    wakes: list[Callable[[], None]] = field(default_factory=list)
 
     def push(self, raw: bytes) -> None:
         """LPUSH: the left end is the newest."""
         self.public.appendleft(raw)
         self.arrived.set()
+
+    def wake(self) -> None:
+        """What is published: look, there may be something to do."""
+        for each in self.wakes:
+            each()
 
     def pass_time(self, ms: int) -> None:
         self.now += ms
@@ -143,7 +149,10 @@ class MemoryQueue:
 
     async def release(self, worker: str) -> Released:
         self._require_presence()
-        return Released(*_Exchange(self.store, Trip(worker=worker)).reap_one(worker))
+        released = Released(*_Exchange(self.store, Trip(worker=worker)).reap_one(worker))
+        if released.recovered > released.orphaned:
+            self.store.wake()
+        return released
 
     async def wait(self, seconds: float) -> Rung:
         self._require_presence()
@@ -170,6 +179,9 @@ class MemoryQueue:
         """Whether a trip stands by that would take place now."""
         trip = self._standing
         return trip is not None and trip.number == self.store.trip_numbers.get(trip.worker, 0) + 1
+
+    def on_wake(self, wake: Callable[[], None]) -> None:
+        self.store.wakes.append(wake)
 
     async def close(self) -> None:
         pass
@@ -244,7 +256,7 @@ class _Exchange:
             store.leases.pop(trip.worker, None)
         if trip.leaving:
             store.trip_numbers.pop(trip.worker, None)
-        retry_due = any(due <= store.now for due, _ in store.retry.values())
+        retry_due = self.is_due()
         return Reply(
             now=store.now,
             verdicts=verdicts,
@@ -258,6 +270,14 @@ class _Exchange:
             next_due=self.next_due(),
             survey=self.survey() if trip.survey else None,
         )
+
+    def is_due(self) -> bool:
+        """Whether a retry is due now; where there is no room for it, others are woken."""
+        store = self.store
+        is_due = any(due <= store.now for due, _ in store.retry.values())
+        if is_due and not self.trip.claim and not store.paused:
+            store.wake()
+        return is_due
 
     def follow_clock(self) -> None:
         """A step of the clock moves the ends of leases, and when retries are due."""

@@ -252,6 +252,14 @@ class Queue(Protocol):
         """
         ...
 
+    def on_wake(self, wake: Callable[[], None]) -> None:
+        """Call `wake` when there may be something to do that `wait` doesn't tell of.
+
+        An operator's deed, orders that were given back, or one that is due and that nobody had room
+        for. It may be called for nothing, and needn't be called where the queue can't tell.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go of all connections. Idempotent."""
         ...

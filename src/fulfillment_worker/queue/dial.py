@@ -99,6 +99,7 @@ async def _log_in(wire: Wire, login: Login, asked: tuple[tuple[Any, ...], ...]) 
         replies = await wire.ask([*login.commands(hello=False), *asked])
     many = len(replies) - len(asked)
     login.check(replies[:many], hello=hello)
+    wire.may_push = hello
     return replies[many:]
 
 

@@ -76,6 +76,11 @@ def books(queue: str) -> str:
     return f"{{{queue}}}:books"
 
 
+def wake(queue: str) -> str:
+    """Channel, and no key: a message without content says that idle workers should look."""
+    return f"{{{queue}}}:wake"
+
+
 def scratch(queue: str) -> str:
     """Any type, never there for longer than one script: to try out what the user may do."""
     return f"{{{queue}}}:scratch"

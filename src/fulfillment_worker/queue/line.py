@@ -16,7 +16,7 @@ from fulfillment_worker.queue import library
 from fulfillment_worker.queue.errors import explain
 from fulfillment_worker.queue.library import Function
 from fulfillment_worker.queue.locate import open_wire
-from fulfillment_worker.queue.wire import PATIENCE, Answer, Wire, by
+from fulfillment_worker.queue.wire import PATIENCE, Answer, Hear, Wire, by
 
 Listener = Callable[[CommandSent], None]
 Command = tuple[Any, ...]
@@ -214,6 +214,24 @@ class Line:
         wire, self._wire = self._wire, None
         if wire is not None:
             wire.close()
+
+
+class Bell(Line):
+    """A line on which an idle worker waits, and hears what is published on a channel meanwhile."""
+
+    def __init__(
+        self, url: RedisUrl, listener: Listener, *, key: str, channel: str, hear: Hear
+    ) -> None:
+        super().__init__(url, listener, key=key)
+        self._channel = channel
+        self._hear = hear
+
+    async def _connected(self) -> Wire:
+        wire = await super()._connected()
+        if not wire.hear:
+            wire.hear = self._hear
+            wire.subscribe(self._channel)
+        return wire
 
 
 async def begin(wire: Wire, commands: Iterable[Command]) -> None:

@@ -40,6 +40,7 @@ class Operator:
         self._policy = _pack(
             msgspec.to_builtins(_POLICY)
             | {"order_prefix": keys.order_prefix(queue), "scratch": keys.scratch(queue)}
+            | {"wake": keys.wake(queue)}
         )
 
     async def is_known(self) -> bool:

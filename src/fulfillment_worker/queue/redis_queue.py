@@ -24,7 +24,7 @@ from fulfillment_worker.core.exchange import (
 )
 from fulfillment_worker.queue import keys, library
 from fulfillment_worker.queue.library import Function
-from fulfillment_worker.queue.line import Command, Heart, Line, Listener
+from fulfillment_worker.queue.line import Bell, Command, Heart, Line, Listener
 from fulfillment_worker.queue.shared import QueueLine, Shared
 from fulfillment_worker.queue.trips import Heard, told
 from fulfillment_worker.queue.wire import PATIENCE
@@ -64,16 +64,17 @@ class RedisQueue:
             msgspec.to_builtins(policy)
             | {"order_prefix": keys.order_prefix(name)}
             | {"in_flight_prefix": keys.in_flight_prefix(name)}
-            | {"scratch": keys.scratch(name)}
+            | {"scratch": keys.scratch(name), "wake": keys.wake(name)}
         )
         self._keys = [key(name) for key in FUNCTION_KEYS]
         self._heard = Heard()
+        self._wake: Callable[[], None] = nothing
         public = keys.public(name)
         self._talk: Line | QueueLine = Line(url, listener, key=public, first=self._meeting)
         if shared:
             self._talk = shared.line(self._meeting)
         self._watch = shared.watch if shared else None
-        self._bell = Line(url, listener, key=public)
+        self._bell = Bell(url, listener, key=public, channel=keys.wake(name), hear=self._hear)
         # Those on the bell's line, in this order (all but the last are stale), and the next one.
         self._standing: list[Trip] = []
         self._to_stand_by: list[Trip] = []
@@ -159,6 +160,16 @@ class RedisQueue:
             self._bell.send_behind(*self._stand_by(trip))
         else:
             self._to_stand_by = [trip]
+
+    def on_wake(self, wake: Callable[[], None]) -> None:
+        """See Queue."""
+        self._wake = wake
+        if self._watch:
+            self._watch.on_wake(keys.wake(self.name), wake)
+
+    def _hear(self, pushed: list[Any] | None) -> None:
+        if pushed and pushed[0] == b"message":
+            self._wake()
 
     async def close(self) -> None:
         """See Queue."""

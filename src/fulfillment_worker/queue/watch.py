@@ -8,6 +8,7 @@ are woken by an order, and the first takes it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -35,9 +36,15 @@ class Watch:
     def __init__(self, url: RedisUrl, listener: Listener) -> None:
         self._line = _WatchLine(url, listener, self._heard)
         self._waiting: _Waiting = {}
+        self._wakes: dict[bytes, Callable[[], None]] = {}
         self._new: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
+
+    def on_wake(self, channel: str, wake: Callable[[], None]) -> None:
+        """Call `wake` when something is published on the channel."""
+        self._wakes[channel.encode()] = wake
+        self._line.channels.append(channel)
 
     async def wait(self, key: str) -> None:
         """Return when an order may have come to the list `key`. Raises QueueUnavailable."""
@@ -100,6 +107,8 @@ class Watch:
         if pushed is None:
             self._new.extend(self._waiting)
             self._wanted.set()
+        elif pushed[0] == b"message":
+            self._wakes[pushed[1]]()
         elif pushed[0] == b"invalidate":
             for name in pushed[1] or list(self._waiting):
                 self._ring(name)
@@ -117,6 +126,7 @@ class _WatchLine(Line):
         super().__init__(url, listener)
         self._hear = hear
         self.is_deaf = False
+        self.channels: list[str] = []
 
     async def track(self, names: list[bytes]) -> list[int]:
         """Have changes of these lists told, once each; returns which have orders, from 1."""
@@ -128,6 +138,7 @@ class _WatchLine(Line):
         if not wire.hear:
             wire.hear = self._hear
             wire.send(("CLIENT", "TRACKING", "ON", "OPTIN"))
+            wire.subscribe(*self.channels)
         # The first takes effect on the next command alone, so both are sent together.
         looking = library.LIBRARY.call(Function.FILLED, len(names), *names)
         asking = ("CLIENT", "CACHING", "YES"), looking

@@ -43,6 +43,8 @@ class Wire(asyncio.Protocol):
         self.broken: Exception | None = None
         # When something came last: the loop's time.
         self.heard_at = float("-inf")
+        # Whether the server may say something by itself between two answers (RESP3).
+        self.may_push = False
         # Called with what the server says by itself, and with None when the connection has ended.
         self.hear: Hear | None = None
         self.transport: asyncio.Transport
@@ -68,6 +70,11 @@ class Wire(asyncio.Protocol):
         else:
             self.transport.writelines([hiredis.pack_command(each) for each in commands])
         return answers
+
+    def subscribe(self, *channels: str) -> None:
+        """Hear what is published on these, where the server can tell it, and permits it."""
+        if self.may_push:
+            self.send(*(("SUBSCRIBE", channel) for channel in channels))
 
     async def ask(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
         """Send all, and return the answers; what was refused is returned as its error.
@@ -108,7 +115,8 @@ class Wire(asyncio.Protocol):
         self._break(exc or RedisConnectionError("the server closed the connection"))
 
     def _take(self, reply: Any) -> None:
-        if isinstance(reply, hiredis.PushNotification):
+        # The answer to a subscription is a push message, too.
+        if isinstance(reply, hiredis.PushNotification) and reply[0] != b"subscribe":
             if self.hear:
                 self.hear(reply)
             return

@@ -17,6 +17,7 @@ import msgspec
 
 from fulfillment_worker.core.ahead import Ahead
 from fulfillment_worker.core.appetite import Appetite
+from fulfillment_worker.core.cadence import HEARTBEAT, next_exchange_at
 from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Rung, Trip
 from fulfillment_worker.core.outcome import INTERRUPTED, Outcome, Requeued, Result
 from fulfillment_worker.core.slots import Slots
@@ -34,15 +35,8 @@ _MANY = 50
 """Orders in one reply, from which on the next trip is sent first and the reply worked off then."""
 _STAGES = 4
 """Trips that an order goes through when trips and work overlap: claimed, read, begun, handled."""
-_BUSY_SILENCE = 1.0
-"""Seconds at most between two trips of a worker that holds orders, or that may not claim."""
-_SETTLING = 0.25
-"""Seconds after the last order is done until the queue is surveyed as it was left."""
-_IDLE_SILENCE_OVER_LEASE = 1.5
-"""Seconds over one lease between two trips of an idle worker: a lease taken just after its last
-trip has run out by then, and its orders are to run again within lease + 2 s."""
-_LONGEST_IDLE = 10.0
-"""Seconds, likewise, however long the lease: orders given back by others wake nobody."""
+_WAKE_JITTER = 0.05
+"""Seconds within which all idle workers look when they are woken."""
 _LAST_PATIENCE = 2.0
 """Seconds that a quiet worker which holds nothing waits for Redis: it has nothing to lose."""
 
@@ -76,6 +70,7 @@ class Conversation:
         self._tell = DeferredTell(terms.tell)
         self._ledger = Ledger(queue.name, terms.rules, self._tell)
         self._doorbell = Doorbell(queue, self._ring)
+        queue.on_wake(self._woken)
         self._nudged = asyncio.Event()
         self._urgent = False
         self._quiet = False
@@ -209,6 +204,12 @@ class Conversation:
             self._unsure = self._unsure or (rung.trip is not None and rung.reply is None)
         self.nudge()
 
+    def _woken(self) -> None:
+        """Look soon, at a moment of its own: others are woken, too."""
+        if self._listens() or self._last.paused:
+            jitter = random.uniform(0.001, _WAKE_JITTER)
+            asyncio.get_running_loop().call_later(jitter, self._ring, Rung())
+
     def _may_take(self, trip: Trip, reply: Reply) -> bool:
         """Whether a trip that stood by is the last that was made, and was made just now.
 
@@ -237,20 +238,17 @@ class Conversation:
 
     def _silent_until(self, since: float) -> float:
         """When the next trip is made, should nothing happen before. Monotonic seconds."""
-        if self._ledger:
-            longest = min(_BUSY_SILENCE, self._terms.lease / 3)
-        elif not self._surveyed:
-            longest = _SETTLING
-        elif self._listens():
-            longest = min(self._terms.lease, _LONGEST_IDLE) + _IDLE_SILENCE_OVER_LEASE
-        else:
-            longest = _BUSY_SILENCE
-        until = since + longest
-        if self._next_due is None or not self._listens():
-            return until
-        due = self._next_due
-        # A lease that ran out is due for all idle workers: the jitter lets one of them be first.
-        return min(until, max(time.monotonic(), due) + random.uniform(0.001, 0.02))
+        return next_exchange_at(
+            now=time.monotonic(),
+            since=since,
+            last=self._talked_at,
+            due=self._next_due,
+            lease=self._terms.lease,
+            holds=bool(self._ledger),
+            listens=self._listens(),
+            settled=self._surveyed,
+            jitter=random.random(),
+        )
 
     # --- one trip -----------------------------------------------------------------------------
 
@@ -305,7 +303,7 @@ class Conversation:
         self._occupy(claim)
         now = time.monotonic()
         settling = not (self._surveyed or self._ledger)
-        survey = settling or now - self._surveyed_at >= _BUSY_SILENCE * 0.9
+        survey = settling or now - self._surveyed_at >= HEARTBEAT * 0.9
         if survey:
             self._surveyed_at = now
         return self._ledger.compose(

@@ -7,7 +7,7 @@
 --         8 dead    9 books   10 arrivals  11 ids
 --         12 in_flight of the calling worker
 -- ARGV    1 policy, MessagePack: order_prefix, in_flight_prefix, id_field, lease, status_ttl,
---           max_orphanings, max_events (times in ms)
+--           max_orphanings, max_events (times in ms), wake (the name of a channel)
 --         2 the calling worker
 --         The functions say what follows.
 
@@ -48,6 +48,12 @@ local function start_run(keys, args)
   now, used_at = whole(NOW), NOW
   has_trimmed = false
   booked = {received = 0, fulfilled = 0, duplicates = 0}
+end
+
+-- Tells idle workers that there may be something to do which no new order tells of. A user who may
+-- not publish does without: they find it when they look by themselves.
+local function wake()
+  redis.pcall('PUBLISH', policy.wake, '')
 end
 
 -- Registers a function. Its name ends in the library's version, so that workers of two versions can

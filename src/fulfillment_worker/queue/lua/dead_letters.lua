@@ -55,6 +55,7 @@ define('retry_dead', function(ARGV)
     end
     seen, bytes = seen + 1, bytes + size
   end
+  if #revived > 0 then wake() end
   return {seen, revived}
 end)
 

@@ -13,6 +13,15 @@
 local OK, LEASE_LOST, STALE = 0, 1, 2
 local SILENT_FOR = 3600000 -- ms after which a worker that holds nothing is forgotten
 local LOOK_EVERY = 10000 -- ms between two looks for workers whose lease is lost
+local WAKE_EVERY = 250 -- ms between two calls for other workers
+
+-- Something is due that this worker has no room for: an idle one may take it.
+local function call_others()
+  local last = tonumber(call('HGET', BOOKS, 'woke') or 0)
+  if math.abs(NOW - last) < WAKE_EVERY then return end
+  call('HSET', BOOKS, 'woke', now)
+  wake()
+end
 
 define('exchange', function(ARGV)
   local trip = cmsgpack.unpack(ARGV[3])
@@ -119,6 +128,7 @@ define('exchange', function(ARGV)
   local backlog = retry_due
     or (not empty and call('LLEN', PUBLIC) + call('LLEN', WOKEN) > 0)
     or (not suspect and not no_suspects and call('LLEN', SUSPECTS) > 0)
+  if retry_due and trip.claim == 0 and not paused then call_others() end
   local first_claims = booked.received - #oversized
   return {
     OK, NOW, verdicts, claimed, first_claims, recovered, orphaned,

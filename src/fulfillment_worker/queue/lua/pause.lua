@@ -8,5 +8,6 @@ define('pause', function(ARGV)
   -- A script that has removed something may add, also where Redis is full.
   call('HDEL', BOOKS, 'paused')
   if ARGV[3] == '1' then call('HSET', BOOKS, 'paused', 1) end
+  if ARGV[3] ~= '1' then wake() end
   return was
 end, {'allow-oom'})

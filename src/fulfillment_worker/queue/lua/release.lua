@@ -9,5 +9,6 @@ define('release', function()
   read_shift()
   local recovered, orphaned = reap(WORKER)
   close_books()
+  if recovered > orphaned then wake() end
   return {recovered, orphaned, call('HLEN', IN_FLIGHT)}
 end)
