@@ -131,9 +131,9 @@ _PLANTED = (
     ),
     _planted(
         "a busy worker is silent for longer than its lease",
-        _TALK,
-        "longest = min(_BUSY_SILENCE, self._terms.lease / 3)",
-        "longest = 1.3 * self._terms.lease",
+        "core/cadence.py",
+        "longest = min(HEARTBEAT, lease / 3)",
+        "longest = 1.3 * lease",
     ),
     _planted(
         "after a lost lease the old orders run on as if they were its own",
@@ -341,7 +341,15 @@ _PAST = (
     ),
     _past(
         "a step of the clock costs leases",
-        ("queue/lua/clock.lua", "    shift_leases(step)\n", ""),
+        ("queue/lua/clock.lua", "    shift_leases(most or step)\n", ""),
+    ),
+    _past(
+        "a reply that was read late costs a lease where the clock is stepped",
+        (
+            "queue/lua/clock.lua",
+            "    shift_leases(most or step)\n",
+            "    shift_leases(step)\n",
+        ),
     ),
     _past(
         "a worker that was stopped starts what a late reply gives it",

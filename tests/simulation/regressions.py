@@ -15,5 +15,6 @@ class Regression(NamedTuple):
 
 REGRESSIONS = (
     Regression(1, "", "a conversation that had ended was asked to lose patience"),
+    Regression(4, "", "a reply that was read late cost a lease where the clock was stepped"),
     Regression(16, "", "a question what is held went by a stepped clock"),
 )

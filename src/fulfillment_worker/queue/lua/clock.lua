@@ -61,7 +61,8 @@ local function shift_times_of_others(step)
   end
 end
 
--- The step in ms, 0 for none; nil where it can't be known. gap: since the last trip of anybody.
+-- The step in ms, 0 for none; nil where it can't be known. Of a step forward also how much it may have
+-- been at most: a reply that was read late tells little. gap: since the last trip of anybody.
 local function find_step(trip, steps, gap)
   local since = trip.heard > 0 and NOW - steps - trip.heard
   local back = since and since - trip.since_heard
@@ -75,7 +76,7 @@ local function find_step(trip, steps, gap)
   if gap <= UNNOTICED then return 0 end
   if not since then return nil end
   local ahead = math.min(gap, since - trip.since_sent)
-  if ahead > UNNOTICED then return ahead end
+  if ahead > UNNOTICED then return ahead, math.min(gap, since - trip.since_heard) end
   -- What was before its first answer, only those know who were there.
   if since < gap and trip.known_for < UNNOTICED then return nil end
   return 0
@@ -84,9 +85,10 @@ end
 -- last: the time of the last trip of anybody (0 for none). steps: their sum so far. retry_steps: what
 -- it was when RETRY was last empty. Returns the sum, and whether the leases of others can be judged.
 local function follow_clock(trip, last, steps, retry_steps)
-  local step = last > 0 and find_step(trip, steps, NOW - last) or last == 0 and 0
+  local step, most = 0, nil
+  if last > 0 then step, most = find_step(trip, steps, NOW - last) end
   if step and step ~= 0 then
-    shift_leases(step)
+    shift_leases(most or step)
     shift_times_of_others(step)
     steps = steps + step
     call('HSET', BOOKS, 'steps', whole(steps))
