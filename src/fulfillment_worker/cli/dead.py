@@ -19,7 +19,7 @@ from fulfillment_worker.cli.letters import (
     opened_fields,
     opened_lines,
 )
-from fulfillment_worker.cli.operators import operators
+from fulfillment_worker.cli.operators import audited, operators
 from fulfillment_worker.cli.options import Command, Unusable, settings_options
 from fulfillment_worker.cli.progress import progress
 from fulfillment_worker.cli.redis import ask
@@ -34,7 +34,9 @@ from fulfillment_worker.queue.operator import Operator
 _MANY = 5_000
 _NONE = "no dead letters"
 _REASONS = click.Choice([reason.value for reason in DeadReason])
-_Act = Callable[[Operator, list[int], Callable[[list[int]], object]], Coroutine[Any, Any, None]]
+_Act = Callable[
+    [Operator, list[int], Callable[[list[int]], object], str], Coroutine[Any, Any, None]
+]
 
 
 @click.group()
@@ -112,6 +114,7 @@ def _selecting(command: Command) -> Command:
     """Give a command the options by which letters are selected, and its ways to report."""
     for decorate in (
         settings_options("redis_url", "queues"),
+        audited,
         click.option("--json", "as_json", is_flag=True, help="print the result as JSON"),
         click.option("--dry-run", is_flag=True, help="tell what would happen, and do nothing"),
         click.option("--reason", type=_REASONS, help="only those with this reason"),
@@ -134,9 +137,9 @@ def retry(settings: Settings, **options: Any) -> int:
     Examples:
       fulfillment-worker dead retry A-1001 A-1002
       fulfillment-worker dead retry rejected-3f2a --dry-run
-      fulfillment-worker dead retry --reason attempts_exhausted
+      fulfillment-worker dead retry --reason attempts_exhausted --why "the carrier is back"
     """
-    return _work(settings, _Work("retry", "retried", Operator.retry_dead), **options)
+    return _work(settings, "retry", "retried", Operator.retry_dead, **options)
 
 
 @dead.command()
@@ -152,7 +155,7 @@ def drop(settings: Settings, **options: Any) -> int:
       fulfillment-worker dead drop invalid-09ab --dry-run
       fulfillment-worker dead drop --all --queue express
     """
-    return _work(settings, _Work("drop", "dropped", Operator.drop_dead), **options)
+    return _work(settings, "drop", "dropped", Operator.drop_dead, **options)
 
 
 # --- selecting ------------------------------------------------------------------------------------
@@ -283,21 +286,28 @@ class _Work:
     verb: str
     past: str
     act: _Act
+    by: str | None = None
+    why: str | None = None
     done: set[tuple[str, int]] = field(default_factory=set)
     begun: bool = False
 
 
 def _work(
     settings: Settings,
-    work: _Work,
+    verb: str,
+    past: str,
+    act: _Act,
     *,
     wanted: tuple[str, ...],
     every: bool,
     reason: str | None,
     dry_run: bool,
     as_json: bool,
+    by: str | None,
+    why: str | None,
 ) -> int:
     _check(wanted, every, reason)
+    work = _Work(verb, past, act, by, why)
     letters = ask(_letters(settings, wanted))
     chosen = _choose(letters, wanted, reason)
     if not dry_run:
@@ -329,7 +339,8 @@ async def _act_on(
     numbers: dict[str, list[int]] = defaultdict(list)
     for letter in letters:
         numbers[letter.queue].append(letter.number)
-    async with operators(settings) as each:
+    order_id = letters[0].order_id if len(letters) == 1 else ""
+    async with operators(settings, work.by, work.why) as each:
         work.begun = True
         for queue, wanted in numbers.items():
 
@@ -337,7 +348,7 @@ async def _act_on(
                 work.done.update((queue, number) for number in done)
                 advance(len(done))
 
-            await work.act(each[queue], wanted, confirmed)
+            await work.act(each[queue], wanted, confirmed, order_id)
 
 
 def _cut_short(why: str, work: _Work, letters: list[Letter]) -> click.ClickException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fulfillment_worker.cli.operators import operators
+from fulfillment_worker.cli.operators import audited, operators
 from fulfillment_worker.cli.options import settings_options
 from fulfillment_worker.cli.redis import ask
 from fulfillment_worker.cli.terminal import no_such_queue, print_json
@@ -20,8 +20,9 @@ _MEANS = (
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="print a JSON list")
 @click.option("--new", is_flag=True, help="also a queue that was never used yet")
+@audited
 @settings_options("redis_url", "queues")
-def pause(settings: Settings, as_json: bool, new: bool) -> int:
+def pause(settings: Settings, as_json: bool, new: bool, by: str | None, why: str | None) -> int:
     """Keep all workers from claiming orders, until `resume`.
 
     What they hold already is finished. Orders can be placed as before: they wait. A worker that is
@@ -31,17 +32,18 @@ def pause(settings: Settings, as_json: bool, new: bool) -> int:
     \b
     Examples:
       fulfillment-worker pause
+      fulfillment-worker pause --why "the carrier is down"
       fulfillment-worker pause --queue express,orders --json
       fulfillment-worker pause --queue returns --new
     """
-    report(ask(_pause(settings, new)), as_json, paused=True)
+    report(ask(_pause(settings, new, by, why)), as_json, paused=True)
     if not as_json:
         click.echo(_MEANS)
     return 0
 
 
-async def _pause(settings: Settings, new: bool) -> dict[str, bool]:
-    async with operators(settings) as each:
+async def _pause(settings: Settings, new: bool, by: str | None, why: str | None) -> dict[str, bool]:
+    async with operators(settings, by, why) as each:
         unknown = [] if new else [name for name in each if not await each[name].is_known()]
         if unknown:
             hint = ", or give --new to pause it before its first order; nothing was paused"

@@ -29,6 +29,7 @@ __all__ = [
     "PasswordFile",
     "RedisUrl",
     "Size",
+    "Text",
     "Whole",
 ]
 
@@ -50,6 +51,24 @@ class Parser(Protocol[_T_co]):
     def __call__(self, text: str) -> _T_co:
         """The value. Raises ValueError, with a message that says what to do."""
         ...
+
+
+@dataclass(frozen=True)
+class Text:
+    """Any text of so many characters at most, without control characters."""
+
+    most: int
+
+    @property
+    def allowed(self) -> str:
+        """See Parser."""
+        return f"1 to {self.most} characters, without line breaks"
+
+    def __call__(self, text: str) -> str:
+        """See Parser."""
+        if not 1 <= len(text) <= self.most or not text.isprintable():
+            raise ValueError(f"give {self.allowed}")
+        return text
 
 
 @dataclass(frozen=True)

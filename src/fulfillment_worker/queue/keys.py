@@ -76,6 +76,11 @@ def books(queue: str) -> str:
     return f"{{{queue}}}:books"
 
 
+def audit(queue: str) -> str:
+    """Stream: one entry per act of an operator, capped."""
+    return f"{{{queue}}}:audit"
+
+
 def wake(queue: str) -> str:
     """Channel, and no key: a message without content says that idle workers should look."""
     return f"{{{queue}}}:wake"

@@ -20,7 +20,7 @@ _PREFIX = "fulfillment_"
 _PARTS = (
     *("common", "entries", "clock", "order_id", "outcomes", "begin", "early", "reap", "claim"),
     *("survey", "exchange", "stand_by", "holdings", "heartbeat", "release", "preflight", "greet"),
-    *("dead_letters", "letters", "pause", "overview", "known", "filled", "idle"),
+    *("audit", "dead_letters", "letters", "pause", "overview", "known", "filled", "idle"),
 )
 
 

@@ -29,18 +29,52 @@ _pack = msgspec.msgpack.Encoder().encode
 Advance = Callable[[list[int]], object]
 
 
+class Act(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an operator did. at: Unix ms of Redis's clock. order_id or count: to which, or how many.
+
+    act: `retry`, `drop`, `pause` or `resume`.
+    """
+
+    queue: str
+    at: int
+    by: str
+    act: str
+    order_id: str | None = None
+    count: int | None = None
+    why: str | None = None
+
+
+def _act(queue: str, fields: dict[bytes, bytes]) -> Act:
+    told = {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
+    count = told.get("count")
+    return Act(
+        queue=queue,
+        at=int(told.get("at", 0)),
+        by=told.get("by", ""),
+        act=told.get("act", ""),
+        order_id=told.get("order_id"),
+        count=int(count) if count and count.isdecimal() else None,
+        why=told.get("why"),
+    )
+
+
 class Operator:
     """Works on one queue. Every method raises QueueUnavailable."""
 
-    def __init__(self, client: Redis, queue: str, url: RedisUrl) -> None:
+    def __init__(
+        self, client: Redis, queue: str, url: RedisUrl, *, by: str = "", why: str = ""
+    ) -> None:
+        """by, why: who acts, and for what reason, as the audit tells it; "" for no reason."""
         self.queue = queue
+        self._by = by.encode()
+        self._why = why.encode()
         self._client: Any = client
         self._url = url
         self._keys = [key(queue) for key in FUNCTION_KEYS]
         self._policy = _pack(
             msgspec.to_builtins(_POLICY)
             | {"order_prefix": keys.order_prefix(queue), "scratch": keys.scratch(queue)}
-            | {"wake": keys.wake(queue)}
+            | {"wake": keys.wake(queue), "audit": keys.audit(queue)}
         )
 
     async def is_known(self) -> bool:
@@ -77,34 +111,44 @@ class Operator:
             )
         return list(failures(told or b"")), (traceback or b"").decode(errors="backslashreplace")
 
-    async def retry_dead(self, numbers: Sequence[int], advance: Advance) -> None:
+    async def retry_dead(
+        self, numbers: Sequence[int], advance: Advance, order_id: str = ""
+    ) -> None:
         """Put letters back, due at once, their failures forgiven.
 
-        advance: told the numbers of those that Redis confirmed, after each batch.
+        advance: told the numbers of those that Redis confirmed, after each batch. order_id: of the
+        order, where it is one letter; the audit names it.
         """
-        await self._in_batches(Function.RETRY_DEAD, numbers, advance)
+        await self._in_batches(Function.RETRY_DEAD, numbers, advance, order_id)
 
-    async def drop_dead(self, numbers: Sequence[int], advance: Advance) -> None:
-        """Remove letters for ever, and count them as dropped. advance: as for `retry_dead`."""
-        await self._in_batches(Function.DROP_DEAD, numbers, advance)
+    async def drop_dead(self, numbers: Sequence[int], advance: Advance, order_id: str = "") -> None:
+        """Remove letters for ever, and count them as dropped. Otherwise as `retry_dead`."""
+        await self._in_batches(Function.DROP_DEAD, numbers, advance, order_id)
+
+    async def acts(self, most: int) -> list[Act]:
+        """The last acts of operators, the first first."""
+        async with answered(self._url):
+            told = await self._client.xrevrange(keys.audit(self.queue), count=most)
+        return [_act(self.queue, fields) for _, fields in reversed(told)]
 
     async def pause(self) -> bool:
         """Forbid all workers to claim. Returns whether they were allowed to before."""
-        return bool(await self._call(Function.PAUSE, b"1") != b"1")
+        return bool(await self._call(Function.PAUSE, b"1", self._by, self._why) != b"1")
 
     async def resume(self) -> bool:
         """Allow claiming. Returns whether it was forbidden before."""
-        return bool(await self._call(Function.PAUSE, b"0") == b"1")
+        return bool(await self._call(Function.PAUSE, b"0", self._by, self._why) == b"1")
 
     async def _in_batches(
-        self, function: Function, numbers: Sequence[int], advance: Advance
+        self, function: Function, numbers: Sequence[int], advance: Advance, order_id: str
     ) -> None:
         # A function isn't undone when it ends midway: a right that is lacking shows here, at once.
         await self._call(Function.RIGHTS)
         start = 0
         while start < len(numbers):
             batch = list(numbers[start : start + MOST_LETTERS])
-            seen, done = await self._call(function, _pack(batch))
+            said = _pack(batch), self._by, self._why, order_id.encode()
+            seen, done = await self._call(function, *said)
             start += seen
             advance([int(number) for number in done])
 

@@ -55,10 +55,14 @@ class FakeOperator:
     async def history(self, order_id: str) -> tuple[list[Failure], str]:
         return [Failure(1, 5, f"{order_id} failed")], "Traceback:\n  \x1b[2J"
 
-    async def retry_dead(self, numbers: Sequence[int], advance: Callable[..., object]) -> None:
+    async def retry_dead(
+        self, numbers: Sequence[int], advance: Callable[..., object], order_id: str = ""
+    ) -> None:
         self._move(numbers, self.retried, advance)
 
-    async def drop_dead(self, numbers: Sequence[int], advance: Callable[..., object]) -> None:
+    async def drop_dead(
+        self, numbers: Sequence[int], advance: Callable[..., object], order_id: str = ""
+    ) -> None:
         self._move(numbers, self.dropped, advance)
 
     def _move(
@@ -86,7 +90,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> FakeOperator:
     fake = FakeOperator({letter(1): ESCAPE, letter(2): b'{"order_id": "A-2"}', rubbish: b"\xff\n"})
 
     @asynccontextmanager
-    async def operators(settings: Settings) -> AsyncIterator[dict[str, FakeOperator]]:
+    async def operators(settings: Settings, *_: object) -> AsyncIterator[dict[str, FakeOperator]]:
         yield {"orders": fake, **fake.others}
 
     for module in (dead, pause, resume):

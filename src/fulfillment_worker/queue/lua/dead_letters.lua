@@ -3,7 +3,8 @@
 -- Puts dead letters back: due at once, with no failures and no orphanings. Each is stored among
 -- the retries before it is removed from the dead.
 --
--- ARGV     3 numbers of letters, MessagePack
+-- ARGV     3 numbers of letters, MessagePack  4 who does it  5 why, '' for no reason
+--          6 the id of the order where it is one letter, else ''
 -- returns  {how many of the numbers were looked at, the numbers of those that were put back}
 --          The rest (beyond 512 KiB) is for the next call; a letter that isn't there is passed over.
 
@@ -55,13 +56,14 @@ define('retry_dead', function(ARGV)
     end
     seen, bytes = seen + 1, bytes + size
   end
+  note_letters('retry', ARGV[4], ARGV[5], ARGV[6], #revived)
   if #revived > 0 then wake() end
   return {seen, revived}
 end)
 
 -- Removes dead letters for ever, and counts them, so that the books balance.
 --
--- ARGV     3 numbers of letters, MessagePack
+-- ARGV     as above
 -- returns  {how many of the numbers were looked at, the numbers of those that were removed}
 --          The rest (beyond 512 KiB) is for the next call; a letter that isn't there is passed over.
 
@@ -74,5 +76,6 @@ define('drop_dead', function(ARGV)
     seen = seen + 1
   end
   if #dropped > 0 then call('HINCRBY', BOOKS, 'dropped', #dropped) end
+  note_letters('drop', ARGV[4], ARGV[5], ARGV[6], #dropped)
   return {seen, dropped}
 end, {'allow-oom'})

@@ -1,6 +1,6 @@
 -- Forbids all workers to claim, or allows it.
 --
--- ARGV     3 '1' to forbid it
+-- ARGV     3 '1' to forbid it, '0' to allow it  4 who does it  5 why, '' for no reason
 -- returns  '1' where it was forbidden before
 
 define('pause', function(ARGV)
@@ -8,6 +8,9 @@ define('pause', function(ARGV)
   -- A script that has removed something may add, also where Redis is full.
   call('HDEL', BOOKS, 'paused')
   if ARGV[3] == '1' then call('HSET', BOOKS, 'paused', 1) end
+  if (was == '1') ~= (ARGV[3] == '1') then
+    note_act(ARGV[3] == '1' and 'pause' or 'resume', ARGV[4], ARGV[5], 'count', '1')
+  end
   if ARGV[3] ~= '1' then wake() end
   return was
 end, {'allow-oom'})

@@ -1,0 +1,23 @@
+-- What operators did, for those who ask later. It is written in the same run as the deed.
+
+local MOST_ACTS = '10000'
+
+-- what, value: 'order_id' and the id, or 'count' and how many.
+local function note_act(act, by, why, what, value)
+  local fields = {'at', now, 'by', by, 'act', act, what, value}
+  if why ~= '' then
+    fields[#fields + 1] = 'why'
+    fields[#fields + 1] = why
+  end
+  call('XADD', policy.audit, 'MAXLEN', '~', MOST_ACTS, '*', unpack(fields))
+end
+
+-- The same for dead letters, of which the operator named one (its order's id, '' for several).
+local function note_letters(act, by, why, order_id, count)
+  if count == 0 then return end
+  if order_id ~= '' then
+    note_act(act, by, why, 'order_id', order_id)
+  else
+    note_act(act, by, why, 'count', whole(count))
+  end
+end
