@@ -63,6 +63,21 @@ def test_audit_tells_of_a_pause_once(cli: Cli, redis_server: RedisServer) -> Non
     ]
 
 
+def test_status_tells_who_paused_the_queue_and_why(cli: Cli, redis_server: RedisServer) -> None:
+    place(redis_server, bodies(3))
+    cli("pause", "--by", "ops@desk-3", "--why", "the carrier is down")
+    (told,) = json.loads(cli("status", "A-2", "--json").stdout)
+    assert re.fullmatch(
+        r"2 orders are before it, and the queue is paused for .+ by ops@desk-3 "
+        r"\(the carrier is down\)",
+        told["why"],
+    )
+    assert "the carrier is down" in cli("status", "A-2").stdout
+    cli("resume")
+    (told,) = json.loads(cli("status", "A-2", "--json").stdout)
+    assert told["why"] == "2 orders are before it, and no worker is alive"
+
+
 def test_audit_tells_who_by_default(cli: Cli, redis_server: RedisServer) -> None:
     place(redis_server, bodies(1))
     cli("pause")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -14,7 +14,9 @@ from fulfillment_worker.cli.redis import ask, inspectors, warn_of_unknown
 from fulfillment_worker.cli.terminal import coloured, indented, moment, print_json
 from fulfillment_worker.config.redact import visible
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.queue.inspector import Whereabouts
+from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.core.why import Standing, why_it_waits
+from fulfillment_worker.queue.inspector import Inspector, Whereabouts
 
 _COLOURS = {
     "fulfilled": "green",
@@ -51,16 +53,46 @@ def status(settings: Settings, order_ids: tuple[str, ...], as_json: bool) -> int
     return 0 if len(found) == len(wanted) else 1
 
 
-async def _find(settings: Settings, order_ids: list[str]) -> dict[str, Whereabouts]:
-    found: dict[str, Whereabouts] = {}
+class _Found(NamedTuple):
+    """An order, and why it is where it is ("" where it has ended)."""
+
+    order: Whereabouts
+    why: str
+
+
+async def _find(settings: Settings, order_ids: list[str]) -> dict[str, _Found]:
+    found: dict[str, _Found] = {}
     order_ids = list(filter(_is_text, order_ids))
     async with inspectors(settings) as all_queues:
         await warn_of_unknown(all_queues)
         for inspector in all_queues:
             missing = [order_id for order_id in order_ids if order_id not in found]
-            if missing:
-                found |= await inspector.find(missing)
+            here = await inspector.find(missing) if missing else {}
+            if here:
+                queue = await _standing(inspector)
+                found |= {name: _Found(order, _why(order, queue)) for name, order in here.items()}
     return found
+
+
+async def _standing(inspector: Inspector) -> Standing | None:
+    """None where it can't be told: where the orders are is known all the same."""
+    try:
+        return await inspector.standing()
+    except QueueUnavailable:
+        return None
+
+
+def _why(order: Whereabouts, queue: Standing | None) -> str:
+    if queue is None:
+        return ""
+    return why_it_waits(
+        order.status,
+        queue,
+        position=order.position,
+        started_at=order.started_at,
+        next_attempt_at=order.next_attempt_at,
+        attempt=order.attempt,
+    )
 
 
 def _is_text(order_id: str) -> bool:
@@ -72,19 +104,22 @@ def _is_text(order_id: str) -> bool:
     return True
 
 
-def _fields(order_id: str, order: Whereabouts | None) -> Any:
-    if order is None:
+def _fields(order_id: str, found: _Found | None) -> Any:
+    if found is None:
         return {"order_id": order_id, "status": "unknown"}
-    return msgspec.to_builtins(order)
+    return msgspec.to_builtins(found.order) | {"why": found.why or None}
 
 
-def _lines(order_id: str, order: Whereabouts | None, now: int) -> Iterator[str]:
+def _lines(order_id: str, found: _Found | None, now: int) -> Iterator[str]:
     name = coloured(visible(order_id), bold=True)
-    if order is None:
+    if found is None:
         yield f"{name}  {_status('unknown')}: {_UNKNOWN}"
         return
+    order = found.order
     position = f", number {order.position} in line" if order.position else ""
     yield f"{name}  {_status(order.status)}{position}"
+    if found.why:
+        yield f"  {'why':<13} {visible(found.why)}"
     for label, text in _details(order, now):
         yield f"  {label:<13} {visible(text)}"
     if order.traceback and order.status != "fulfilled":

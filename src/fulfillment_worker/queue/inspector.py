@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.causes import Letter
 from fulfillment_worker.core.decode import Decoded, decode
+from fulfillment_worker.core.why import Standing
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.letters import read_letters
 from fulfillment_worker.queue.library import Function
@@ -23,6 +24,8 @@ from fulfillment_worker.queue.stride import Stride
 
 _HEARD_WITHIN_MS = 60_000
 _ANY_SIZE = 2**40
+_LAST_ACTS = 100
+"""Acts of operators among which the pause is looked for: more are seldom made while it lasts."""
 _COUNTERS = (b"received", b"fulfilled", b"duplicates", b"dropped")
 
 
@@ -130,6 +133,30 @@ class Inspector:
             dropped=dropped,
             workers=workers,
         )
+
+    async def standing(self) -> Standing:
+        """What holds up the orders of this queue now."""
+        now = await self.overview()
+        standing = Standing(
+            now=now.at,
+            paused=now.paused,
+            workers=len(now.workers),
+            breakers_open=sum(worker.breaker_open for worker in now.workers),
+        )
+        if not now.paused:
+            return standing
+        (acts,) = await self._ask(
+            lambda pipe: pipe.xrevrange(keys.audit(self.queue), count=_LAST_ACTS)
+        )
+        for _, act in acts:
+            if act.get(b"act") == b"pause":
+                return msgspec.structs.replace(
+                    standing,
+                    paused_by=_text(act.get(b"by", b"")),
+                    paused_at=_whole(_text(act.get(b"at", b""))),
+                    paused_why=_text(act.get(b"why", b"")),
+                )
+        return standing
 
     async def find(self, order_ids: Iterable[str]) -> dict[str, Whereabouts]:
         """Where the orders are; those that the queue doesn't know are left out."""

@@ -55,6 +55,7 @@ def test_a_record_is_told_in_full(cli: Run, fake: FakeRedis) -> None:
                 {"attempt": 1, "at": 2000, "error": "x"},
                 {"attempt": 2, "at": 3000, "error": "y"},
             ],
+            "why": "its next attempt is due, and no worker is alive",
         }
     ]
 

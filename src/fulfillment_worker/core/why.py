@@ -1,0 +1,84 @@
+"""Why an order isn't moving, in words, for those who ask where it is."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds up the orders of a queue. Times are Unix ms of Redis's clock.
+
+    now: when that was read. paused_by, paused_at, paused_why: of the pause, "" and None where not
+    known. workers: how many were heard of lately. breakers_open: how many of them claim little or
+    nothing, since their handler's dependency seems to be down.
+    """
+
+    now: int
+    paused: bool = False
+    paused_by: str = ""
+    paused_at: int | None = None
+    paused_why: str = ""
+    workers: int = 0
+    breakers_open: int = 0
+
+
+def why_it_waits(
+    status: str,
+    queue: Standing,
+    *,
+    position: int | None = None,
+    started_at: int | None = None,
+    next_attempt_at: int | None = None,
+    attempt: int | None = None,
+) -> str:
+    """One sentence without a full stop; "" for an order that has ended.
+
+    status: as `fulfillment-worker status` tells it. position: among the waiting ones, 1 is next.
+    started_at, next_attempt_at: Unix ms. attempt: the one under way, or the last.
+    """
+    if status == "processing":
+        seconds = "" if started_at is None else f" for {_span(queue.now - started_at)}"
+        number = "" if attempt is None else f"attempt {attempt} "
+        return f"{number}runs{seconds}"
+    if status == "claimed":
+        return "a worker holds it, and starts it when it has a free slot"
+    if status not in ("waiting", "retrying"):
+        return ""
+    turn = _turn(status, queue, position, next_attempt_at)
+    held_up = _held_up(queue)
+    return f"{turn}, and {held_up}" if held_up else turn
+
+
+def _turn(status: str, queue: Standing, position: int | None, next_attempt_at: int | None) -> str:
+    if status == "retrying":
+        if next_attempt_at is None or next_attempt_at <= queue.now:
+            return "its next attempt is due"
+        return f"its next attempt is due in {_span(next_attempt_at - queue.now)}"
+    before = (position or 1) - 1
+    if before == 0:
+        return "it is the next"
+    return f"{before} {'order is' if before == 1 else 'orders are'} before it"
+
+
+def _held_up(queue: Standing) -> str:
+    if queue.paused:
+        since = "" if queue.paused_at is None else f" for {_span(queue.now - queue.paused_at)}"
+        by = f" by {queue.paused_by}" if queue.paused_by else ""
+        why = f" ({queue.paused_why})" if queue.paused_why else ""
+        return f"the queue is paused{since}{by}{why}"
+    if queue.workers == 0:
+        return "no worker is alive"
+    if queue.breakers_open == queue.workers:
+        return (
+            "the circuit breaker of every worker is open: what the handler needs seems to be down"
+        )
+    return ""
+
+
+def _span(ms: int) -> str:
+    """A time in its largest unit."""
+    seconds = max(0, ms) / 1000
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
