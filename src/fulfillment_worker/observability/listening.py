@@ -67,5 +67,7 @@ def _nonblocking(
     # that asks much and reads nothing.
     for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
         sock.setsockopt(socket.SOL_SOCKET, buffer, _KERNEL_BUFFER)
+    # The end of an answer doesn't wait until the client has confirmed the answer before.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setblocking(False)
     return sock

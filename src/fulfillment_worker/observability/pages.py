@@ -66,29 +66,29 @@ def page_request(query: str, accept: str, accept_encoding: str) -> PageRequest:
 
 
 class Pages:
-    """Renders pages on the running event loop, and hands them to those who asked."""
+    """Renders pages on the running event loop, each once for all that wait for it."""
 
     def __init__(
         self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._registry = registry
         self._clock = clock
-        self._waiting: dict[PageRequest, list[Callable[[Page], None]]] = {}
+        self._waiting: dict[PageRequest, set[asyncio.Future[Page]]] = {}
         self._rest_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    def ask(self, request: PageRequest, deliver: Callable[[Page], None]) -> None:
-        """Call `deliver` with the page, soon. deliver: must not raise."""
-        self._waiting.setdefault(request, []).append(deliver)
+    async def get(self, request: PageRequest) -> Page:
+        """The page, soon. Where the caller is cancelled, nothing is rendered for it."""
+        waiting = self._waiting.setdefault(request, set())
+        page: asyncio.Future[Page] = asyncio.get_running_loop().create_future()
+        waiting.add(page)
         self._schedule()
-
-    def withdraw(self, request: PageRequest, deliver: Callable[[Page], None]) -> None:
-        """Whoever asked has gone. Idempotent."""
-        waiting = self._waiting.get(request, [])
-        if deliver in waiting:
-            waiting.remove(deliver)
-        if not waiting:
-            self._waiting.pop(request, None)
+        try:
+            return await page
+        finally:
+            waiting.discard(page)
+            if not waiting and self._waiting.get(request) is waiting:
+                del self._waiting[request]
 
     def _schedule(self) -> None:
         if self._timer is None and self._waiting:
@@ -104,8 +104,9 @@ class Pages:
             page = render(self._registry, request)
             ended = self._clock()
             self._rest_until = ended + _PAUSE_PER_WORK * (ended - started)
-            for deliver in waiting:
-                deliver(page)
+            for each in waiting:
+                if not each.done():
+                    each.set_result(page)
         self._schedule()
 
     def _choose(self) -> PageRequest:

@@ -1,38 +1,71 @@
-"""The metrics port: served from a thread of its own, so that no handler can stop a scrape."""
+"""The metrics port: served from a thread of its own, so that no handler can stop a scrape.
+
+A connection is one coroutine: it reads a request, answers it, and waits for the next one, each
+under a time limit. It reads from the socket itself and no more than it needs: what a client sends
+ahead waits in the kernel, so a connection holds at most one read, one head and one page.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import logging
+import resource
 import selectors
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from http import HTTPStatus
+from typing import Any, cast
 
+import h11
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from fulfillment_worker.config import forks
 from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
 from fulfillment_worker.config.threads import start_thread
-from fulfillment_worker.observability.connection import Connection, Limits, read_buffer
 from fulfillment_worker.observability.health import Probed
 from fulfillment_worker.observability.listening import listen
-from fulfillment_worker.observability.pages import Pages
-from fulfillment_worker.observability.routes import Probe, probes
+from fulfillment_worker.observability.pages import Page, PageRequest, Pages
+from fulfillment_worker.observability.routes import Probe, answer, probes, text
 
 _log = logging.getLogger(__name__)
-# Connections accepted in one go, as a share of all that there may be: a flood of them must neither
-# keep the others from their turn, nor end the newest before what they ask was read.
-_ACCEPTS = 1 / 8
-_NO_DESCRIPTOR_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_READ_BYTES = 4096
+# How long a client may go on sending after the last answer. Closing at once would reset the
+# connection, and the answer could be lost (RFC 9112, section 9.6).
+_PARTING_SECONDS = 1.0
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPT_AGAIN_SECONDS = 0.1
 _STOP_SECONDS = 5.0
-# Given by the thread once it serves: what makes it end.
+# Set by the thread once it serves: what makes it end.
 _Started = Future[Callable[[], object]]
+
+
+def _descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft, 32)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What clients may take.
+
+    request: seconds from a new connection, or a request's first byte, to the answer's last.
+    idle: seconds that a connection may wait for its next request.
+    head: bytes of a request's head; one read more may slip through.
+    connections: at the same time; one more ends another, first of all one that asks for nothing or
+    doesn't take its answer. At most a third of the descriptors that the process may have: the
+    rest are the handlers'.
+    """
+
+    request: float = 5.0
+    idle: float = 120.0
+    head: int = 16 * 1024
+    connections: int = msgspec.field(default_factory=lambda: min(2048, _descriptors() // 3))
 
 
 class MetricsServer:
@@ -53,7 +86,7 @@ class MetricsServer:
     ) -> None:
         self.host = host
         self.port = port
-        self._service = _Service(Pages(registry), probes(health), limits or Limits())
+        self._connections = _Connections(Pages(registry), probes(health), limits or Limits())
         self._sockets: list[socket.socket] = []
         self._thread: threading.Thread | None = None
         self._end: Callable[[], object] | None = None
@@ -91,6 +124,7 @@ class MetricsServer:
     def _run(self, started: _Started) -> None:
         leave_signals_to_the_main_thread()
         try:
+            # At its end the runner cancels what accepts, and every connection.
             with asyncio.Runner(loop_factory=_new_loop) as runner:
                 runner.run(self._serve(started))
         except Exception as error:
@@ -101,113 +135,143 @@ class MetricsServer:
     async def _serve(self, started: _Started) -> None:
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
         loop.set_exception_handler(_note)
-        self._service.open(loop, self._sockets)
+        accepting = [loop.create_task(self._connections.accept(sock)) for sock in self._sockets]
         started.set_result(partial(loop.call_soon_threadsafe, stopping.set))
         await stopping.wait()
-        await self._service.close()
+        del accepting  # asyncio itself keeps no task alive
 
 
-class _Service:
-    """The connections, and what they share. Lives on the server's event loop."""
+class _Connections:
+    """The open connections, each a task. Lives on the server's event loop."""
 
     def __init__(self, pages: Pages, probes: Mapping[str, Probe], limits: Limits) -> None:
-        self.pages = pages
-        self.probes = probes
-        self.limits = limits
-        self.buffer = read_buffer()
-        # Each from the one that has been there for longest to the newest. Those that wait for an
-        # answer or for their next turn are not to be driven out by those that only take up room.
-        self._idlers: dict[Connection, None] = {}
-        self._clients: dict[Connection, None] = {}
-        self._setting_up: set[asyncio.Task[Any]] = set()
-        self._sockets: list[socket.socket] = []
+        self._pages = pages
+        self._probes = probes
+        self._limits = limits
+        # Each from the one that has been idle longest to the newest. Clients that wait for an
+        # answer or for their next turn are not closed for the sake of idlers: those that have
+        # asked for nothing, or don't take their answer.
+        self._idlers: dict[asyncio.Task[None], None] = {}
+        self._clients: dict[asyncio.Task[None], None] = {}
 
-    def open(self, loop: asyncio.AbstractEventLoop, sockets: list[socket.socket]) -> None:
-        self._sockets = sockets
-        for sock in sockets:
-            loop.add_reader(sock, self._accept, loop, sock)
-
-    async def close(self) -> None:
+    async def accept(self, listener: socket.socket) -> None:
+        """Serve each client that connects to `listener`."""
+        forks.keep(listener)
         loop = asyncio.get_running_loop()
-        for sock in self._sockets:
-            loop.remove_reader(sock)
-        await asyncio.gather(*self._setting_up, return_exceptions=True)
-        for connection in self.connections:
-            connection.abort()
-        await asyncio.sleep(0)  # lets them be lost, and their sockets be closed
-
-    @property
-    def connections(self) -> list[Connection]:
-        """All that there are."""
-        return [*self._idlers, *self._clients]
-
-    def made(self, connection: Connection) -> None:
-        """Count it in, and make room for it."""
-        self._evict(len(self._idlers) + len(self._clients) + 1 - self.limits.connections)
-        self._idlers[connection] = None
-
-    def asked(self, connection: Connection) -> None:
-        """It is the last of those with a purpose that makes room."""
-        self._move(connection, self._clients)
-
-    def stalled(self, connection: Connection) -> None:
-        """It only takes up room until it has taken its answer."""
-        self._move(connection, self._idlers)
-
-    def lost(self, connection: Connection) -> None:
-        """Forget it."""
-        self._idlers.pop(connection, None)
-        self._clients.pop(connection, None)
-
-    def _move(self, connection: Connection, group: dict[Connection, None]) -> None:
-        if connection in self._idlers or connection in self._clients:
-            self.lost(connection)
-            group[connection] = None
-
-    def _accept(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
-        if self._setting_up:
-            return  # First, those that were accepted before are heard.
-        for _ in range(max(1, round(_ACCEPTS * self.limits.connections))):
+        at_once = max(1, self._limits.connections // 8)
+        while True:
             try:
-                sock, _ = listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                self._survive(loop, listener, error)
-                return
-            self._set_up(loop, sock)
+                for _ in range(at_once):
+                    sock, _ = await loop.sock_accept(listener)
+                    self._admit(sock)
+                await asyncio.sleep(0)  # their requests are read before the next are accepted
+            except (OSError, MemoryError) as error:
+                if getattr(error, "errno", errno.ENOMEM) in _SHORTAGES:
+                    self._keep((len(self._idlers) + len(self._clients)) // 2)
+                # The client is still there: at once, it would fail as fast as the loop can turn.
+                await asyncio.sleep(_ACCEPT_AGAIN_SECONDS)
 
-    def _survive(
-        self, loop: asyncio.AbstractEventLoop, listener: socket.socket, error: OSError
-    ) -> None:
-        """No descriptor is left: end half of the connections, and go on in a moment.
+    def _admit(self, sock: socket.socket) -> None:
+        forks.keep(sock)
+        self._keep(self._limits.connections - 1)
+        task = asyncio.get_running_loop().create_task(self._serve(sock))
+        task.add_done_callback(partial(self._ended, sock))
+        self._idlers[task] = None
 
-        Going on at once would turn the loop as fast as it can, since the client is still there.
-        """
-        if error.errno in _NO_DESCRIPTOR_LEFT:
-            self._evict(max(1, len(self.connections) // 2))
-        loop.remove_reader(listener)
-        loop.call_later(_ACCEPT_AGAIN_SECONDS, self._listen_again, loop, listener)
-
-    def _listen_again(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
-        if listener.fileno() >= 0:
-            loop.add_reader(listener, self._accept, loop, listener)
-
-    def _evict(self, count: int) -> None:
-        for _ in range(count):
-            crowded = len(self._idlers) > self.limits.connections // 2
+    def _keep(self, most: int) -> None:
+        """Close those that have been idle longest, until so many are left."""
+        while len(self._idlers) + len(self._clients) > most:
+            crowded = len(self._idlers) > self._limits.connections // 2
             group = self._idlers if crowded or not self._clients else self._clients
-            if not group:
-                return
-            connection = next(iter(group))
-            self.lost(connection)
-            connection.abort()
+            task = next(iter(group))
+            del group[task]
+            task.cancel()
 
-    def _set_up(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        task = loop.create_task(loop.connect_accepted_socket(partial(Connection, self), sock))
-        self._setting_up.add(task)
-        task.add_done_callback(self._setting_up.discard)
+    def _move_to(self, group: dict[asyncio.Task[None], None]) -> None:
+        """The current connection becomes the newest of the group."""
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._idlers.pop(task, None)
+        self._clients.pop(task, None)
+        group[task] = None
+
+    def _ended(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        self._idlers.pop(task, None)
+        self._clients.pop(task, None)
+        sock.close()
+
+    async def _serve(self, sock: socket.socket) -> None:
+        """Answer one request after the other, until the client or a limit ends it."""
+        loop = asyncio.get_running_loop()
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head)
+        with suppress(OSError):  # a TimeoutError is one
+            while True:
+                async with asyncio.timeout(self._limits.request):
+                    if not await self._answer_next(sock, http):
+                        return
+                if not http.our_state is http.their_state is h11.DONE:
+                    break
+                http.start_next_cycle()
+                await asyncio.sleep(0)  # others have their turn before what is pipelined
+                if not http.trailing_data[0]:
+                    async with asyncio.timeout(self._limits.idle):
+                        http.receive_data(await loop.sock_recv(sock, _READ_BYTES))
+            await _part(sock)
+
+    async def _answer_next(self, sock: socket.socket, http: h11.Connection) -> bool:
+        """Read a request and answer it; False where the client leaves before it is complete."""
+        loop, head_only = asyncio.get_running_loop(), False
+        try:
+            while (request := http.next_event()) is h11.NEED_DATA:
+                http.receive_data(await loop.sock_recv(sock, _READ_BYTES))
+                if http.trailing_data[1]:  # nothing will follow
+                    return False
+            if not isinstance(request, h11.Request):
+                return False
+            head_only = request.method == b"HEAD"
+            # Without a body its end follows at once. A body isn't read, the connection ends.
+            bodiless = isinstance(http.next_event(), h11.EndOfMessage)
+            page = answer(request, self._probes, bodiless=bodiless)
+        except h11.RemoteProtocolError as error:
+            status = HTTPStatus(error.error_status_hint)
+            page, bodiless = text(status, status.phrase), False
+        # Prometheus asks for one page at a time.
+        group = self._idlers if http.trailing_data[0] else self._clients
+        if isinstance(page, PageRequest):
+            self._move_to(group)
+            page = await self._pages.get(page)
+        self._move_to(self._idlers)  # until it has taken its answer
+        await _send(sock, http, page, head_only=head_only, last=not bodiless)
+        self._move_to(group)
+        return True
+
+
+async def _send(
+    sock: socket.socket, http: h11.Connection, page: Page, *, head_only: bool, last: bool
+) -> None:
+    """Send the answer. last: the connection ends with it."""
+    loop = asyncio.get_running_loop()
+    closing = (("Connection", "close"),) if last else ()
+    headers = [*page.headers, ("Content-Length", str(len(page.body))), *closing]
+    reason = HTTPStatus(page.status).phrase
+    head = http.send(h11.Response(status_code=page.status, reason=reason, headers=headers)) or b""
+    body = b"" if head_only else http.send(h11.Data(data=page.body)) or b""
+    http.send(h11.EndOfMessage())
+    sent = 0
+    with suppress(BlockingIOError):
+        sent = sock.sendmsg((head, body))
+    if sent < len(head) + len(body):
+        # Not joined: all clients that wait for the same page share its bytes.
+        await loop.sock_sendall(sock, head[sent:])
+        await loop.sock_sendall(sock, memoryview(body)[max(0, sent - len(head)) :])
+
+
+async def _part(sock: socket.socket) -> None:
+    """Say that nothing follows, and read until the client has heard it."""
+    loop = asyncio.get_running_loop()
+    sock.shutdown(socket.SHUT_WR)
+    async with asyncio.timeout(_PARTING_SECONDS):
+        while await loop.sock_recv(sock, _READ_BYTES):  # noqa: ASYNC110 - no event, but other clients
+            await asyncio.sleep(0)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

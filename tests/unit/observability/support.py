@@ -13,10 +13,9 @@ from prometheus_client.openmetrics import exposition
 from fulfillment_worker.core.events import AttemptEnded, OrdersFulfilled
 from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
-from fulfillment_worker.observability.connection import Limits
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.observability.metrics import Metrics
-from fulfillment_worker.observability.server import MetricsServer
+from fulfillment_worker.observability.server import Limits, MetricsServer
 
 
 def new_metrics(*queues: str, clock: Callable[[], float] = lambda: 1000.0) -> Metrics:
