@@ -170,9 +170,8 @@ _PLANTED = (
     _planted(
         "what was cut short counts as done",
         "worker/executor.py",
-        "        if result is SUCCEEDED and delivery.cut_short and "
-        "delivery.cut_short is not INTERRUPTED:\n            result = delivery.cut_short\n",
-        "        if delivery.cut_short:\n            result = SUCCEEDED\n",
+        "            result = _too_late(result, delivery.cut_short)\n",
+        "            result = SUCCEEDED\n",
     ),
     _planted(
         "traces of one order are left to the next",

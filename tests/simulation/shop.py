@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from fulfillment_worker.core.order import Order, Reject, Retry
 from fulfillment_worker.core.outcome import INTERRUPTED, Failed, FailureReason
+from fulfillment_worker.handlers.function import AsyncFunction
 from tests.simulation.dice import Dice, Faults
 from tests.simulation.history import History
 
@@ -50,9 +51,7 @@ class Shop:
         self.calls: dict[str, int] = {}
         self._kinds = {kind: dice.roll(f"shop has {kind}") < 0.5 for kind in _BAD}
 
-    def handler(
-        self, process: Process, is_alive: Callable[[], bool]
-    ) -> Callable[[Order], asyncio.Future[None]]:
+    def handler(self, process: Process, is_alive: Callable[[], bool]) -> AsyncFunction:
         """What a worker in this process calls. is_alive: whether the process has not ended."""
 
         async def fulfil(order: Order) -> None:
@@ -72,7 +71,7 @@ class Shop:
                 if is_alive():
                     self._history.add("ended", **told, worker=process.name, how=how)
 
-        return fulfil  # type: ignore[return-value]
+        return AsyncFunction(fulfil, "shop")
 
     def _kind(self, call: str) -> str:
         bad = self._dice.pick(_BAD, f"{call}:bad")

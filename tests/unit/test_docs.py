@@ -8,18 +8,19 @@ import re
 import shlex
 import sys
 import tomllib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 import pytest
 
-from fulfillment_worker import Order, Reject, Retry
+from fulfillment_worker import Order
 from fulfillment_worker.cli.main import COMMANDS, main
 from fulfillment_worker.config.settings import SPECS
 from fulfillment_worker.core.decode import Decoded, decode
 from fulfillment_worker.core.exchange import Reply, Trip, Verdict
+from fulfillment_worker.core.outcome import SUCCEEDED, Failed, FailureReason, Rejected, Result
 from fulfillment_worker.handlers import Handler, load
 from fulfillment_worker.monitoring.rules import rules
 from fulfillment_worker.monitoring.target import Target
@@ -28,6 +29,7 @@ from fulfillment_worker.observability.catalogue import CATALOGUE
 from fulfillment_worker.observability.spec import Kind
 from fulfillment_worker.queue import keys
 from fulfillment_worker.supervisor import fleet, release
+from tests.support.attempt import OneAttempt
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "fulfillment_worker"
@@ -428,7 +430,8 @@ def make_order(**body: object) -> Order:
 async def test_examples_run(page: Page, block: Block, load_block: Load) -> None:
     if block.directive.startswith("handler "):
         handler = load_block(block)
-        await handler(make_order(items=["MUG-BLUE"]))
+        result = await handler(make_order(items=["MUG-BLUE"]), OneAttempt())
+        assert result is SUCCEEDED
         await handler.close()
         return
     assert block.directive == "run"
@@ -447,13 +450,19 @@ async def test_the_handler_of_the_readme_does_what_it_says(
     load_block: Load, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (block,) = [block for block in BY_NAME["README.md"].blocks if block.directive]
-    fulfil: Callable[[Order], Awaitable[None]] = load_block(block)
-    with pytest.raises(Reject, match="nothing to ship"):
-        await fulfil(make_order())
-    with pytest.raises(Retry, match="the depot is closed") as closed:
-        await fulfil(make_order(items=["MUG-BLUE"], depot="closed"))
-    assert closed.value.after == 1800
-    await fulfil(make_order(items=["MUG-BLUE"]))
+    fulfil = load_block(block)
+
+    async def result_of(order: Order) -> Result:
+        return await fulfil(order, OneAttempt())
+
+    rejected = await result_of(make_order())
+    assert isinstance(rejected, Rejected)
+    assert rejected.error == "there is nothing to ship"
+    closed = await result_of(make_order(items=["MUG-BLUE"], depot="closed"))
+    assert isinstance(closed, Failed)
+    assert closed.error.startswith("the depot is closed")
+    assert (closed.reason, closed.after) == (FailureReason.DEPENDENCY, 1800)
+    assert await result_of(make_order(items=["MUG-BLUE"])) is SUCCEEDED
     assert "orders:A-1001" in capsys.readouterr().out
     code = [line for line in block.code.splitlines() if line]
     assert len(code) <= 10

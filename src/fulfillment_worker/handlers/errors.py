@@ -1,11 +1,8 @@
-"""What can be wrong with a handler: when it is loaded, and when it runs."""
+"""What can be wrong with a handler when it is loaded."""
 
 from __future__ import annotations
 
-from fulfillment_worker.core.raised import Escaped
 from fulfillment_worker.handlers.text import one_line
-
-__all__ = ["Escaped", "HandlerError"]
 
 _LONGEST = 500
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from fulfillment_worker.config import forks
+from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Order
-from fulfillment_worker.handlers.errors import Escaped
+from fulfillment_worker.core.outcome import SUCCEEDED, Result
+from fulfillment_worker.handlers.result import result_of
 from fulfillment_worker.handlers.threads import DaemonThreads
 
 
@@ -24,8 +22,17 @@ class AsyncFunction:
         self._function = function
         self.name = name
 
-    def __call__(self, order: Order) -> Coroutine[Any, Any, None]:
-        return _settle(self._function, order)
+    async def __call__(self, order: Order, attempt: Attempt) -> Result:
+        """See Handler."""
+        try:
+            returned = await self._function(order)
+            if returned is not None:
+                await _finish(returned)
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: it is one order's failure
+            return result_of(error, attempt)
+        if forks.forked:
+            forks.leave(None)
+        return SUCCEEDED
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -38,51 +45,34 @@ class PlainFunction:
 
     def __init__(self, function: Callable[[Order], object], name: str) -> None:
         self._threads = DaemonThreads()
-        self._in_thread = partial(self._threads.run, function)
+        self._function = function
         self.name = name
 
-    def __call__(self, order: Order) -> Coroutine[Any, Any, None]:
-        return _settle(self._in_thread, order)
+    async def __call__(self, order: Order, attempt: Attempt) -> Result:
+        """See Handler."""
+        try:
+            returned, raised = await self._threads.run(self._function, order)
+            if raised is not None:
+                return result_of(raised, attempt)
+            if returned is not None:
+                await _finish(returned)
+        except BaseException as error:  # noqa: BLE001 - a shortage of threads, a cancellation
+            return result_of(error, attempt)
+        if forks.forked:
+            forks.leave(None)
+        return SUCCEEDED
 
     async def close(self) -> None:
         """Let idle threads end; those that still run a function end after it."""
         await self._threads.close()
 
 
-async def _settle(function: Callable[[Order], Awaitable[object]], order: Order) -> None:
-    """Run `function` to its end, and let nothing out that would end or confuse the worker."""
-    try:
-        try:
-            result = await function(order)
-            if result is not None:
-                await _finish(result)
-        finally:
-            if forks.forked:
-                forks.leave(sys.exception())
-    except (Exception, GeneratorExit):
-        # GeneratorExit is Python closing this very coroutine, which must not be answered.
-        raise
-    except asyncio.CancelledError as error:
-        if _cancelled():
-            raise
-        # The handler's own: an inner task was cancelled, say. Passed on, it would look like a
-        # shutdown, and the order would be requeued for ever.
-        raise Escaped(error) from error
-    except BaseException as error:
-        raise Escaped(error) from error
-
-
-def _cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
-
-
-async def _finish(result: object) -> None:
+async def _finish(returned: object) -> None:
     """A handler that returned something unfinished has not done its work yet.
 
     A lambda or a decorator that calls an async function looks like a plain function from outside.
     """
-    while inspect.isawaitable(result):
-        result = await result
-    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+    while inspect.isawaitable(returned):
+        returned = await returned
+    if inspect.isgenerator(returned) or inspect.isasyncgen(returned):
         raise TypeError("the handler returned a generator, so none of its code has run")

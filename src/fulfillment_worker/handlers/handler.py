@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
+from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Order
+from fulfillment_worker.core.outcome import Result
 
 
 class Handler(Protocol):
@@ -25,8 +27,11 @@ class Handler(Protocol):
         """
         ...
 
-    def __call__(self, order: Order) -> Coroutine[Any, Any, None]:
-        """Fulfil `order`; an `async def` in all but name. Raises Exception or CancelledError."""
+    def __call__(self, order: Order, attempt: Attempt) -> Coroutine[Any, Any, Result]:
+        """Fulfil `order`; an `async def` in all but name.
+
+        Never raises. An attempt that is cancelled ends as well in a Result: see `cut_short`.
+        """
         ...
 
     async def close(self) -> None:

@@ -19,9 +19,18 @@ from typing import cast
 import certifi
 import httpx
 
-from fulfillment_worker.core.order import Order, Reject, Retry
-from fulfillment_worker.core.shortage import Shortage
+from fulfillment_worker.core.attempt import Attempt
+from fulfillment_worker.core.order import Order
+from fulfillment_worker.core.outcome import (
+    SUCCEEDED,
+    Failed,
+    FailureReason,
+    Rejected,
+    Result,
+    Unattempted,
+)
 from fulfillment_worker.handlers.errors import HandlerError
+from fulfillment_worker.handlers.result import result_of
 from fulfillment_worker.handlers.retry_after import retry_after
 from fulfillment_worker.handlers.shortage import lacks
 from fulfillment_worker.handlers.text import one_line
@@ -57,33 +66,39 @@ class Endpoint:
         self._body_by = order_timeout - min(1.0, order_timeout / 10)
         self.name = f"{url.scheme}://{url.netloc.decode('ascii')}"
 
-    async def __call__(self, order: Order) -> None:
-        """Post `order`. Raises Retry, Reject or Shortage, whose messages hold no credentials."""
-        body_by = asyncio.get_running_loop().time() + self._body_by
+    async def __call__(self, order: Order, attempt: Attempt) -> Result:
+        """Post `order`. No text of the result holds credentials."""
         try:
-            async with self._client.stream(
-                "POST", self._url, content=order.raw, headers=_headers(order)
-            ) as response:
-                self._judge(response, await _body(response, body_by))
-        except (httpx.HTTPError, RuntimeError) as error:
-            if shortage := lacks(error):
-                raise Shortage(f"{self.name}: {shortage}") from None
-            if not isinstance(error, httpx.HTTPError):
-                raise
-            raise Retry(f"{self.name}: {_said(error)}") from None
+            return await self._post(order)
+        except BaseException as error:  # noqa: BLE001 - a cancellation, or a fault of the client
+            return result_of(error, attempt)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
 
-    def _judge(self, response: httpx.Response, body: bytes) -> None:
+    async def _post(self, order: Order) -> Result:
+        body_by = asyncio.get_running_loop().time() + self._body_by
+        try:
+            async with self._client.stream(
+                "POST", self._url, content=order.raw, headers=_headers(order)
+            ) as response:
+                return self._judge(response, await _body(response, body_by))
+        except (httpx.HTTPError, RuntimeError) as error:
+            if shortage := lacks(error):
+                return Unattempted(f"{self.name}: {shortage}")
+            if not isinstance(error, httpx.HTTPError):
+                raise
+            return Failed(FailureReason.DEPENDENCY, f"{self.name}: {_said(error)}")
+
+    def _judge(self, response: httpx.Response, body: bytes) -> Result:
         status = response.status_code
         if response.is_success or status == _ALREADY_DONE:
-            return
+            return SUCCEEDED
         answer = self._answer(response, body)
         if response.is_server_error or status in _TRY_AGAIN:
-            raise Retry(answer, after=retry_after(response.headers))
-        raise Reject(f"{answer} ({_PUT_BACK})" if status in _OF_THE_ADDRESS else answer)
+            return Failed(FailureReason.DEPENDENCY, answer, retry_after(response.headers))
+        return Rejected(f"{answer} ({_PUT_BACK})" if status in _OF_THE_ADDRESS else answer)
 
     def _answer(self, response: httpx.Response, body: bytes) -> str:
         status = response.status_code

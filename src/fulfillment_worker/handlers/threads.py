@@ -15,14 +15,24 @@ import threading
 from collections.abc import Callable
 from itertools import count
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from fulfillment_worker.config import forks
 from fulfillment_worker.config.threads import start_thread
-from fulfillment_worker.handlers.errors import Escaped
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+
+class Ended(NamedTuple, Generic[R]):
+    """How a function ended.
+
+    raised: None where it returned. It is not raised on the loop, where a StopIteration would turn
+    into a RuntimeError about coroutines, and a CancelledError would look like one of the loop's.
+    """
+
+    returned: R | None
+    raised: BaseException | None
 
 
 class DaemonThreads:
@@ -39,18 +49,16 @@ class DaemonThreads:
         self._closed = False
         self._numbers = count(1)
 
-    async def run(self, function: Callable[[A], R], argument: A) -> R:
-        """`function(argument)`, in a thread and in a copy of the caller's context.
+    async def run(self, function: Callable[[A], R], argument: A) -> Ended[R]:
+        """How `function(argument)` ends, in a thread and in a copy of the caller's context.
 
-        Raises what the function raised, or Escaped where that is no Exception. A thread can't be
-        stopped, so a cancelled call waits until the function has returned and only then raises
-        CancelledError; cancelled once more, it raises at once and leaves the thread alone.
-        Raises Shortage where no thread can be had.
+        A thread can't be stopped, so a cancelled call waits until the function has ended and only
+        then raises CancelledError; cancelled once more, it raises at once and leaves the thread
+        alone. Raises Shortage where no thread can be had.
         """
         call = _Call(function, argument)
         self._thread().inbox.put(call)
-        await call.ended()
-        return call.result()
+        return await call.ended()
 
     async def close(self) -> None:
         """Let idle threads end now, and busy ones when their function returns. Idempotent."""
@@ -117,45 +125,32 @@ class _Call(Generic[A, R]):
         self._argument = argument
         self._context = contextvars.copy_context()
         self._loop = asyncio.get_running_loop()
-        self._ended = self._loop.create_future()
-        self._value: R
-        self._error: BaseException | None = None
+        self._announced = self._loop.create_future()
+        self._end: Ended[R]
 
     def run(self) -> None:
         try:
-            self._value = self._context.run(self._function, self._argument)
+            self._end = Ended(self._context.run(self._function, self._argument), None)
         except BaseException as error:  # noqa: BLE001 - the loop decides; the thread lives on
-            self._error = error
+            self._end = Ended(None, error)
         if forks.forked:
-            forks.leave(self._error)
+            forks.leave(self._end.raised)
 
     def announce(self) -> None:
         """Wake the loop. A loop that has closed meanwhile has nobody left to tell."""
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._set_ended)
+            self._loop.call_soon_threadsafe(self._announced.set_result, None)
 
-    def _set_ended(self) -> None:
-        self._ended.set_result(None)
-
-    async def ended(self) -> None:
+    async def ended(self) -> Ended[R]:
         # asyncio.wait, unlike await, leaves the future alone when the waiting task is cancelled.
         try:
-            await asyncio.wait((self._ended,))
+            await asyncio.wait((self._announced,))
         except asyncio.CancelledError:
-            await asyncio.wait((self._ended,))
+            await asyncio.wait((self._announced,))
             raise
-
-    def result(self) -> R:
-        error, self._error = self._error, None
-        if error is None:
-            return self._value
-        try:
-            # Raised here, StopIteration would turn into a RuntimeError about coroutines.
-            if isinstance(error, Exception) and not isinstance(error, StopIteration):
-                raise error
-            raise Escaped(error) from error
-        finally:
-            del error  # it refers to this frame, which refers to it
+        end = self._end
+        del self._end  # an exception refers to the frame of `run`, which refers to this
+        return end
 
 
 _AnyCall = _Call[Any, Any]

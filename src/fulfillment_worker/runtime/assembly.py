@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.core.attempt import Handle
 from fulfillment_worker.core.breaker import BreakerCause, BreakerRules, BreakerState
 from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.events import (
@@ -15,7 +16,6 @@ from fulfillment_worker.core.events import (
     QueueRegained,
     ShortageChanged,
 )
-from fulfillment_worker.core.order import Order
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from fulfillment_worker.queue.shared import FEW, Shared
@@ -26,7 +26,7 @@ from fulfillment_worker.worker.worker import Worker
 def make_worker(
     settings: Settings,
     redis_url: RedisUrl,
-    handler: Callable[[Order], Awaitable[None]],
+    handler: Handle,
     tell: Callable[[Event], None],
 ) -> Worker:
     """A worker that has not started. redis_url: where the queues are; never an embedded one."""

@@ -8,10 +8,15 @@ from collections.abc import Callable
 
 from opentelemetry.trace import Span, Status, StatusCode
 
-from fulfillment_worker.core.order import Reject, Retry
-from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected
-from fulfillment_worker.core.raised import meaning, original
-from fulfillment_worker.core.shortage import Shortage
+from fulfillment_worker.core.attempt import Attempt
+from fulfillment_worker.core.order import Order, Reject, Retry
+from fulfillment_worker.core.outcome import (
+    SUCCEEDED,
+    Failed,
+    FailureReason,
+    Rejected,
+    Result,
+)
 
 REASON = "fulfillment.failure.reason"
 INTERRUPTED = "fulfillment.interrupted"
@@ -22,18 +27,40 @@ _OURS = ("fulfillment_worker.tracing", "fulfillment_worker.handlers")
 Redact = Callable[[str], str]
 
 
-class Attempt:
-    """The span of an attempt that is recorded. It ends exactly once.
+class TracedAttempt:
+    """An attempt whose span is recorded. The span ends exactly once.
 
     redact: blots out what looks like a credential. on_end: called when the span has ended.
     """
 
-    __slots__ = ("_on_end", "_redact", "_span")
+    __slots__ = ("_attempt", "_error", "_on_end", "_redact", "_span")
 
-    def __init__(self, span: Span, redact: Redact, on_end: Callable[[Attempt], None]) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        span: Span,
+        redact: Redact,
+        on_end: Callable[[TracedAttempt], None],
+    ) -> None:
+        self._attempt = attempt
         self._span: Span | None = span
         self._redact = redact
         self._on_end = on_end
+        self._error: BaseException | None = None
+
+    @property
+    def cut_short(self) -> Result | None:
+        """See Attempt."""
+        return self._attempt.cut_short
+
+    def hand_on(self, order: Order) -> None:
+        """See Attempt."""
+        self._attempt.hand_on(order)
+
+    def raised(self, error: BaseException) -> None:
+        """See Attempt."""
+        self._error = error
+        self._attempt.raised(error)
 
     def cancelled(self, error: CancelledError) -> None:
         """The attempt is being cut short. The executor's message says as what it counts.
@@ -46,24 +73,30 @@ class Attempt:
             self._fail(why.reason, str(why.reason), why.error)
             self._end()
 
-    def ended(self, error: BaseException | None = None) -> None:
-        """The handler returned, or raised this."""
-        if isinstance(error, CancelledError | Shortage):
+    def ended(self, result: Result) -> None:
+        """The handler ended in this."""
+        # Taken, since it refers to frames that refer to this.
+        error, self._error = self._error, None
+        if result is SUCCEEDED:
+            self._end()
+        elif isinstance(result, Failed | Rejected):
+            self._failed(result, error)
+        else:
             self.interrupted()
-            return
-        if error is not None and self._span is not None:
-            error = original(error)
-            result = meaning(error)
-            text = self._redact(result.error)[:_LONGEST_TEXT]
-            reason = FailureReason.REJECTED if isinstance(result, Rejected) else result.reason
-            self._fail(reason, _type(error), text)
-            self._record(self._span, error, text)
-        self._end()
 
     def interrupted(self) -> None:
         """The order is given back, since the worker stops or is short: nobody's error."""
         if self._span is not None:
             self._span.set_attribute(INTERRUPTED, True)
+        self._end()
+
+    def _failed(self, result: Failed | Rejected, error: BaseException | None) -> None:
+        if self._span is not None:
+            reason = result.reason if isinstance(result, Failed) else FailureReason.REJECTED
+            error = error or _as_raised(result)
+            text = self._redact(result.error)[:_LONGEST_TEXT]
+            self._fail(reason, _type(error), text)
+            self._record(self._span, error, text)
         self._end()
 
     def _fail(self, reason: FailureReason, type_: str, text: str) -> None:
@@ -89,6 +122,11 @@ class Attempt:
         if span is not None:
             span.end()
             self._on_end(self)
+
+
+def _as_raised(result: Failed | Rejected) -> BaseException:
+    """What a function would have raised: a URL handler raises nothing."""
+    return (Reject if isinstance(result, Rejected) else Retry)(result.error)
 
 
 def _type(error: BaseException) -> str:

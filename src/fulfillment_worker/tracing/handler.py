@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context, copy_context
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol
 
-import msgspec
 from opentelemetry.context import Context as TraceContext
 from opentelemetry.context import attach
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
@@ -20,10 +19,14 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Order
+from fulfillment_worker.core.outcome import Result
 from fulfillment_worker.tracing import w3c
-from fulfillment_worker.tracing.attempt import Attempt, Redact
+from fulfillment_worker.tracing.attempt import Redact, TracedAttempt
 from fulfillment_worker.tracing.within import Within
+
+P = ParamSpec("P")
 
 _EMPTY = TraceContext()
 _Attributes = dict[str, str | int]
@@ -38,7 +41,7 @@ class _Handler(Protocol):
     @property
     def blocking(self) -> bool: ...
 
-    def __call__(self, order: Order) -> Coroutine[Any, Any, None]: ...
+    def __call__(self, order: Order, attempt: Attempt) -> Coroutine[Any, Any, Result]: ...
 
     async def close(self) -> None: ...
 
@@ -69,7 +72,7 @@ class TracedHandler:
         self._always = dict(always)
         self._redact = redact
         self._on_fault = on_fault
-        self._open: set[Attempt] = set()
+        self._open: set[TracedAttempt] = set()
 
     @property
     def name(self) -> str:
@@ -90,38 +93,38 @@ class TracedHandler:
         for attempt in list(self._open):
             attempt.interrupted()
 
-    async def __call__(self, order: Order) -> None:
+    async def __call__(self, order: Order, attempt: Attempt) -> Result:
         """See Handler."""
         try:
-            context, attempt = self._begin(order)
+            span, context, traced_order = self._begin(order)
         except Exception:  # noqa: BLE001 - watching must never hurt an order
             self._on_fault()
-            await self._handler(order)
-            return
-        if attempt is None:
-            await Within(self._handler(order), context, _ignore)
-            return
+            return await self._handler(order, attempt)
+        if traced_order is not order:
+            attempt.hand_on(traced_order)
+        if not span.is_recording():
+            return await Within(self._handler(traced_order, attempt), context, _ignore)
+        traced = TracedAttempt(attempt, span, self._redact, self._open.discard)
+        self._open.add(traced)
         try:
-            await Within(self._handler(order), context, self._guarded(attempt.cancelled))
-        except BaseException as error:
-            self._guarded(attempt.ended)(error)
+            call = self._handler(traced_order, traced)
+            result = await Within(call, context, self._guarded(traced.cancelled))
+        except BaseException:
+            # No handler raises, but Python may close this coroutine.
+            self._guarded(traced.interrupted)()
             raise
-        self._guarded(attempt.ended)(None)
+        self._guarded(traced.ended)(result)
+        return result
 
-    def _begin(self, order: Order) -> tuple[Context, Attempt | None]:
-        """The context in which the handler is to run; and the attempt, if it is recorded."""
+    def _begin(self, order: Order) -> tuple[Span, Context, Order]:
+        """The attempt's span, the context in which the handler is to run, and its order."""
         producer = w3c.producer_context(order)
         span = self._span(order, producer)
         context = copy_context()
         context.run(attach, set_span_in_context(span))
-        recorded = span.is_recording()
-        if recorded or (producer is not None and producer.trace_flags.sampled):
-            _hand_on(order, span.get_span_context())
-        if not recorded:
-            return context, None
-        attempt = Attempt(span, self._redact, self._open.discard)
-        self._open.add(attempt)
-        return context, attempt
+        if span.is_recording() or (producer is not None and producer.trace_flags.sampled):
+            order = w3c.with_context(order, span.get_span_context())
+        return span, context, order
 
     def _span(self, order: Order, producer: SpanContext | None) -> Span:
         parent, links = _EMPTY, None
@@ -141,10 +144,10 @@ class TracedHandler:
             f"process {order.queue}", parent, SpanKind.CONSUMER, attributes, links
         )
 
-    def _guarded(self, tell: Callable[[Any], None]) -> Callable[[Any], None]:
-        def guarded(what: Any) -> None:
+    def _guarded(self, tell: Callable[P, None]) -> Callable[P, None]:
+        def guarded(*what: P.args, **more: P.kwargs) -> None:
             try:
-                tell(what)
+                tell(*what, **more)
             except Exception:  # noqa: BLE001 - watching must never hurt an order
                 self._on_fault()
 
@@ -158,16 +161,6 @@ def _drops_what_parents_drop(tracer: Tracer) -> bool:
     """
     sampler = getattr(tracer, "sampler", None)
     return getattr(sampler, "_remote_parent_not_sampled", None) is ALWAYS_OFF
-
-
-def _hand_on(order: Order, context: SpanContext) -> None:
-    """What the order's handler sends on is a child of the attempt's span, not of the producer's.
-
-    The record is frozen for handlers, and nobody else has it yet: each delivery decodes its own.
-    From it, the worker takes the trace id of logs and exemplars, too.
-    """
-    msgspec.structs.force_setattr(order, "traceparent", w3c.traceparent(context))
-    msgspec.structs.force_setattr(order, "tracestate", w3c.tracestate(context))
 
 
 def _ignore(_error: BaseException) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec import structs
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
 from fulfillment_worker.core.order import Order
@@ -26,14 +27,16 @@ def producer_context(order: Order) -> SpanContext | None:
     )
 
 
-def traceparent(context: SpanContext) -> str:
-    """The header that names this span as the parent of what follows."""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+def with_context(order: Order, context: SpanContext) -> Order:
+    """The order with this span as its trace context: the parent of what its handler sends on.
 
-
-def tracestate(context: SpanContext) -> str | None:
-    """The header with what vendors keep in the trace; None where there is nothing."""
-    return context.trace_state.to_header() or None if context.trace_state else None
+    tracestate: what vendors keep in the trace; None where there is nothing.
+    """
+    return structs.replace(
+        order,
+        traceparent=f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}",
+        tracestate=context.trace_state.to_header() or None if context.trace_state else None,
+    )
 
 
 def _state(header: str | None) -> TraceState:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+R = TypeVar("R")
 
 
-class Within:
+class Within(Generic[R]):
     """Awaiting it runs `coroutine` to its end, every step of it in `context`.
 
     A variable that is set in the caller's context would be seen by all that the caller does until
@@ -21,7 +23,7 @@ class Within:
 
     def __init__(
         self,
-        coroutine: Coroutine[Any, Any, None],
+        coroutine: Coroutine[Any, Any, R],
         context: Context,
         on_cancel: Callable[[asyncio.CancelledError], None],
     ) -> None:
@@ -29,7 +31,7 @@ class Within:
         self._context = context
         self._on_cancel = on_cancel
 
-    def __await__(self) -> Generator[Any, Any, None]:
+    def __await__(self) -> Generator[Any, Any, R]:
         run, coroutine = self._context.run, self._coroutine
         try:
             awaited = run(coroutine.send, None)
@@ -45,5 +47,6 @@ class Within:
                     awaited = run(coroutine.throw, error)
                 else:
                     awaited = run(coroutine.send, None)
-        except StopIteration:
-            return
+        except StopIteration as ended:
+            result: R = ended.value
+            return result

@@ -10,11 +10,12 @@ from fulfillment_worker.core.outcome import SUCCEEDED, Outcome, Result
 
 
 class Delivery:
-    """What the worker knows of an order that it holds.
+    """What the worker knows of an order that it holds. It is the Attempt that a handler sees.
 
     id: unique in one worker under one name. attempt: 1 for the first; crashes and shutdowns don't
-    count. order: None where the entry is no order. started: monotonic seconds, 0.0 before.
-    cut_short: how the attempt ends if it was told to stop. result, outcome: once it has ended.
+    count. order: as its handler gets it; None where the entry is no order. started: monotonic
+    seconds, 0.0 before. cut_short: how the attempt ends if it was told to stop. result, outcome:
+    once it has ended.
     """
 
     __slots__ = (
@@ -39,6 +40,13 @@ class Delivery:
         self.cut_short: Result | None = None
         self.result: Result | None = None
         self.outcome: Outcome | None = None
+
+    def hand_on(self, order: Order) -> None:
+        """See Attempt. From its trace context, events get their trace id."""
+        self.order = order
+
+    def raised(self, error: BaseException) -> None:
+        """See Attempt. An exception would keep all that its frames refer to."""
 
 
 def first_of(ended: list[Delivery], most_bytes: int) -> list[Delivery]:

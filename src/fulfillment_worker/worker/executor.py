@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-from fulfillment_worker.core.order import Order
+from fulfillment_worker.core.attempt import Handle
 from fulfillment_worker.core.outcome import (
     INTERRUPTED,
     SUCCEEDED,
     Failed,
     FailureReason,
     Result,
-    Unattempted,
 )
-from fulfillment_worker.core.raised import meaning, timed_out
-from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.worker.carriers import Carriers, Ended
 from fulfillment_worker.worker.delivery import Delivery
 
 _STOPPING_GRACE = 5.0
 """Seconds at most that a handler which was told to stop may go on before it is given up."""
 _LOST = Failed(FailureReason.LEASE_LOST, "the lease ran out while the handler ran")
-"""Said to handlers that are stopped without a report, as CancelledError's argument. Those that are
-cut short are told the result that they have now. Tracing reads it."""
 
 
 class Executor:
     """Runs attempts and reports how each ended, exactly once.
 
-    The duties of one attempt: 1. run the handler; 2. cut it short when its time is up or the
-    worker stops; 3. wait a little for it to end; 4. report the result, and never let anything else
-    out: not even `sys.exit`.
+    The duties of one attempt: 1. run the handler, which ends in a Result; 2. cut it short when its
+    time is up or the worker stops: its task is cancelled, and the CancelledError says as what it
+    ends; 3. wait a little for it to end; 4. report the result.
     """
 
     def __init__(
         self,
-        handler: Callable[[Order], Awaitable[None]],
+        handler: Handle,
         order_timeout: float,
         at_once: int,
         unrecorded: Callable[[], int],
@@ -86,6 +81,7 @@ class Executor:
             self._running.pop(delivery, None)
             self._stopping.pop(delivery, None)
             if delivery.task:
+                delivery.cut_short = _LOST
                 delivery.task.cancel(_LOST)
         self._carriers.go_on()
 
@@ -100,16 +96,9 @@ class Executor:
         if self._timer is None:
             self._set_timer(self._timeout)
         assert delivery.order is not None
-        result: Result
-        try:
-            await self._handler(delivery.order)
-            result = SUCCEEDED
-        except Shortage as error:
-            result = delivery.cut_short or Unattempted(str(error))
-        except BaseException as error:  # noqa: BLE001 - SystemExit too: it is one order's failure
-            result = _read(error, delivery.cut_short)
-        if result is SUCCEEDED and delivery.cut_short and delivery.cut_short is not INTERRUPTED:
-            result = delivery.cut_short
+        result = await self._handler(delivery.order, delivery)
+        if delivery.cut_short:
+            result = _too_late(result, delivery.cut_short)
         self._report(delivery, result)
 
     def _report(self, delivery: Delivery, result: Result) -> None:
@@ -141,10 +130,12 @@ class Executor:
             self._cut_short(delivery, self._running.pop(delivery), why)
 
 
-def _read(error: BaseException, cut_short: Result | None) -> Result:
-    """How an attempt ended that raised this. cut_short: what it was told to end as, if it was."""
-    if isinstance(cut_short, Failed):
-        return timed_out(cut_short, error)
-    if cut_short is None and issubclass(type(error), asyncio.CancelledError):
-        return Failed(FailureReason.HANDLER, "the handler cancelled itself")
-    return cut_short or meaning(error)
+def _too_late(result: Result, cut_short: Result) -> Result:
+    """How an attempt ends that was told to end as `cut_short`, and then gave this result.
+
+    A success stands, unless the time was up. A time-out stands, where the handler tells more of it.
+    """
+    if cut_short is INTERRUPTED:
+        return result if result is SUCCEEDED else cut_short
+    told = isinstance(result, Failed) and result.reason is FailureReason.TIMEOUT
+    return result if told else cut_short

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
+from fulfillment_worker.core.attempt import Handle
 from fulfillment_worker.core.breaker import Breaker, BreakerRules
 from fulfillment_worker.core.exchange import Queue
-from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.slots import Slots
 from fulfillment_worker.worker.conversation import Conversation, Terms
 from fulfillment_worker.worker.executor import Executor
@@ -25,7 +25,7 @@ class Worker:
     def __init__(
         self,
         queues: Sequence[Queue],
-        handler: Callable[[Order], Awaitable[None]],
+        handler: Handle,
         *,
         rules: OrderRules,
         concurrency: int,

@@ -14,8 +14,10 @@ from types import ModuleType
 
 import pytest
 
-from fulfillment_worker import Order, Reject, Retry
+from fulfillment_worker import Order
+from fulfillment_worker.core.outcome import SUCCEEDED, Failed, FailureReason, Rejected, Result
 from fulfillment_worker.handlers import Handler, load
+from tests.support.attempt import OneAttempt
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 NAMES = ("shop", "plain", "http_endpoint")
@@ -37,31 +39,39 @@ def loaded(spec: str) -> tuple[Handler, ModuleType]:
     return handler, sys.modules[spec.partition(":")[0]]
 
 
+async def result_of(handler: Handler, order: Order) -> Result:
+    return await handler(order, OneAttempt())
+
+
 async def test_shop_fulfils_an_order_once(make_order: Callable[..., Order]) -> None:
     fulfil, shop = loaded("shop:fulfil")
     before = shop.stock["TEA-SENCHA"]
     for attempt in (1, 2):
-        await fulfil(make_order(body=TEA, attempt=attempt))
+        assert await result_of(fulfil, make_order(body=TEA, attempt=attempt)) is SUCCEEDED
     assert shop.stock["TEA-SENCHA"] == before - 2
     assert shop.parcels == {"orders:A-1": "221B Baker Street"}
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "reason"),
+    ("change", "kind", "error"),
     [
-        ({"items": []}, Reject, "items or ship_to is missing"),
-        ({"ship_to": ""}, Reject, "items or ship_to is missing"),
-        ({"items": [{"sku": "GOLD", "quantity": 1}]}, Reject, "no such SKU: GOLD"),
-        ({"items": [{"sku": "MUG-BLUE", "quantity": 300}] * 2}, Retry, "out of stock"),
+        ({"items": []}, Rejected, "items or ship_to is missing"),
+        ({"ship_to": ""}, Rejected, "items or ship_to is missing"),
+        ({"items": [{"sku": "GOLD", "quantity": 1}]}, Rejected, "no such SKU: GOLD"),
+        ({"items": [{"sku": "MUG-BLUE", "quantity": 300}] * 2}, Failed, "out of stock"),
     ],
 )
 async def test_shop_refuses(
-    make_order: Callable[..., Order], change: dict[str, object], error: type[Exception], reason: str
+    make_order: Callable[..., Order],
+    change: dict[str, object],
+    kind: type[Failed | Rejected],
+    error: str,
 ) -> None:
     fulfil, shop = loaded("shop:fulfil")
     stock = dict(shop.stock)
-    with pytest.raises(error, match=reason):
-        await fulfil(make_order(body=TEA | change))
+    result = await result_of(fulfil, make_order(body=TEA | change))
+    assert isinstance(result, kind)
+    assert error in result.error
     assert shop.stock == stock
 
 
@@ -75,17 +85,18 @@ async def test_shop_waits_for_the_carrier(
 
     with monkeypatch.context() as patch:
         patch.setattr(shop, "book_parcel", down)
-        with pytest.raises(Retry, match="the carrier can't be reached") as caught:
-            await fulfil(make_order(body=TEA))
-    assert caught.value.after == 30
-    await fulfil(make_order(body=TEA, attempt=2))
+        result = await result_of(fulfil, make_order(body=TEA))
+    assert isinstance(result, Failed)
+    assert result.error.startswith("the carrier can't be reached")
+    assert (result.reason, result.after) == (FailureReason.DEPENDENCY, 30)
+    assert await result_of(fulfil, make_order(body=TEA, attempt=2)) is SUCCEEDED
     assert len(shop.parcels) == len(shop.reserved) == 1
 
 
 async def test_plain_writes_an_order_once(make_order: Callable[..., Order], tmp_path: Path) -> None:
     fulfil, _ = loaded("plain:fulfil")
     for attempt in (1, 2):
-        await fulfil(make_order(body=TEA, attempt=attempt))
+        assert await result_of(fulfil, make_order(body=TEA, attempt=attempt)) is SUCCEEDED
     await fulfil.close()
     with closing(sqlite3.connect(tmp_path / "shop.db")) as database:
         rows = database.execute("SELECT * FROM shipped").fetchall()
@@ -110,9 +121,10 @@ async def test_the_endpoint_fulfils_an_order_once(
 ) -> None:
     handler = load(url, order_timeout=120)
     for attempt in (1, 2):
-        await handler(make_order(body=TEA, attempt=attempt))
-    with pytest.raises(Reject, match="answered 422"):
-        await handler(make_order(id="A-2", body={"order_id": "A-2"}))
+        assert await result_of(handler, make_order(body=TEA, attempt=attempt)) is SUCCEEDED
+    rejected = await result_of(handler, make_order(id="A-2", body={"order_id": "A-2"}))
+    assert isinstance(rejected, Rejected)
+    assert "answered 422" in rejected.error
     await handler.close()
     assert sys.modules["http_endpoint"].shipped == {"orders:A-1": "221B Baker Street"}
 

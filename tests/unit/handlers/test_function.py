@@ -1,16 +1,27 @@
-"""AsyncFunction and PlainFunction: what a function may do, and what leaves a call."""
+"""AsyncFunction and PlainFunction: what a function may do, and as what a call ends."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from fulfillment_worker import Order, Reject, Retry
-from fulfillment_worker.handlers import Escaped, Handler
+from fulfillment_worker.core.outcome import (
+    INTERRUPTED,
+    SUCCEEDED,
+    Failed,
+    FailureReason,
+    Rejected,
+    Result,
+    Unattempted,
+)
+from fulfillment_worker.core.shortage import Shortage
+from fulfillment_worker.handlers import Handler
 from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
+from tests.support.attempt import OneAttempt
 from tests.unit.handlers.waiting import DEADLINE, eventually
 
 
@@ -43,11 +54,16 @@ def both(error: BaseException) -> list[Handler]:
     return [AsyncFunction(asynchronous, "shop:a"), PlainFunction(plain, "shop:p")]
 
 
+async def run(handler: Handler, order: Order) -> Result:
+    result = await handler(order, OneAttempt())
+    await handler.close()
+    return result
+
+
 async def test_an_async_function_runs_on_the_loop(order: Order) -> None:
     shop = Shop()
     handler = AsyncFunction(shop.asynchronous, "shop:fulfil")
-    await handler(order)
-    await handler.close()
+    assert await run(handler, order) is SUCCEEDED
     assert shop.orders == [order]
     assert shop.threads == [threading.current_thread()]
     assert (handler.name, handler.blocking) == ("shop:fulfil", False)
@@ -56,8 +72,7 @@ async def test_an_async_function_runs_on_the_loop(order: Order) -> None:
 async def test_a_plain_function_runs_in_a_thread(order: Order) -> None:
     shop = Shop()
     handler = PlainFunction(shop.plain, "shop:fulfil")
-    await handler(order)
-    await handler.close()
+    assert await run(handler, order) is SUCCEEDED
     assert shop.orders == [order]
     assert shop.threads != [threading.current_thread()]
     assert (handler.name, handler.blocking) == ("shop:fulfil", True)
@@ -67,58 +82,117 @@ async def test_an_async_function_that_does_not_wait_needs_no_task(order: Order) 
     async def at_once(order: Order) -> None:
         pass
 
-    with pytest.raises(StopIteration):
-        AsyncFunction(at_once, "shop:fulfil")(order).send(None)
+    with pytest.raises(StopIteration) as ended:
+        AsyncFunction(at_once, "shop:fulfil")(order, OneAttempt()).send(None)
+    assert ended.value.value is SUCCEEDED
 
 
 @pytest.mark.parametrize(
-    "error", [Retry("later", after=5), Reject("never"), ValueError("bug"), TimeoutError()]
-)
-async def test_exceptions_arrive_as_they_were_raised(order: Order, error: Exception) -> None:
-    for handler in both(error):
-        with pytest.raises(type(error)) as caught:
-            await handler(order)
-        assert caught.value is error
-        await handler.close()
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
+    ("error", "kind", "text"),
     [
-        (SystemExit("bye"), "SystemExit: bye"),
-        (KeyboardInterrupt(), "KeyboardInterrupt"),
-        (asyncio.CancelledError(), "CancelledError"),
+        (Retry("later", after=5), FailureReason.DEPENDENCY, "later"),
+        (Reject("never"), None, "never"),
+        (ValueError("bug"), FailureReason.HANDLER, "ValueError: bug ("),
+        (TimeoutError(), FailureReason.HANDLER, "TimeoutError ("),
+        (SystemExit("bye"), FailureReason.HANDLER, "SystemExit: bye ("),
+        (KeyboardInterrupt(), FailureReason.HANDLER, "KeyboardInterrupt ("),
+        (GeneratorExit(), FailureReason.HANDLER, "GeneratorExit ("),
+        (asyncio.CancelledError(), FailureReason.HANDLER, "CancelledError ("),
     ],
 )
-async def test_a_handler_cannot_end_the_worker(
-    order: Order, error: BaseException, message: str
+async def test_what_a_function_raises_is_a_result_of_either_kind_of_function(
+    order: Order, error: BaseException, kind: FailureReason | None, text: str
 ) -> None:
     for handler in both(error):
-        with pytest.raises(Escaped) as caught:
-            await handler(order)
-        assert str(caught.value) == message
+        attempt = OneAttempt()
+        result = await handler(order, attempt)
+        assert isinstance(result, Failed | Rejected)
+        assert (result.reason if isinstance(result, Failed) else None) is kind
+        assert result.error.startswith(text)
+        assert "in both.<locals>." in result.traceback
+        assert attempt.errors == [error], "tracing tells of the exception itself"
         await handler.close()
 
 
-async def test_a_cancelled_task_is_told_from_a_handler_that_cancels_itself(order: Order) -> None:
+async def test_stop_iteration_of_a_plain_function_is_told_as_itself(order: Order) -> None:
+    result = await run(both(StopIteration(3))[1], order)
+    assert isinstance(result, Failed)
+    assert result.error.startswith("StopIteration: 3 (")
+
+
+async def test_shortage_of_threads_is_no_attempt(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise Shortage("no thread can be started")
+
+    monkeypatch.setattr("fulfillment_worker.handlers.threads.start_thread", refuse)
+    attempt = OneAttempt()
+    handler = PlainFunction(lambda order: None, "shop:fulfil")
+    assert await handler(order, attempt) == Unattempted("no thread can be started")
+    attempt.cut_short = INTERRUPTED
+    assert await handler(order, attempt) is INTERRUPTED
+
+
+LATE = Failed(FailureReason.TIMEOUT, "no result within 1 s")
+
+
+@pytest.mark.parametrize("cleanup", [None, ValueError("while cleaning up"), Reject("no")])
+@pytest.mark.parametrize("cut_short", [LATE, INTERRUPTED])
+async def test_cancelled_attempt_ends_as_it_was_cut_short(
+    order: Order, cut_short: Result, cleanup: Exception | None
+) -> None:
+    """Whatever it raises then; a time-out tells the place."""
     waiting = asyncio.Event()
 
     async def hang(order: Order) -> None:
         waiting.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if cleanup is not None:
+                raise cleanup from None
+            raise
 
-    call = asyncio.create_task(AsyncFunction(hang, "shop:fulfil")(order))
+    attempt = OneAttempt()
+    call = asyncio.create_task(AsyncFunction(hang, "shop:fulfil")(order, attempt))
     await waiting.wait()
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
+    attempt.cut_short = cut_short
+    call.cancel(cut_short)
+    result = await call
+    if cut_short is INTERRUPTED:
+        assert result is INTERRUPTED
+        return
+    assert isinstance(result, Failed)
+    assert result.reason is FailureReason.TIMEOUT
+    assert result.error.startswith("no result within 1 s (")
+    assert ".hang)" in result.error
+    assert ".hang" in result.traceback
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_function_that_cancels_its_own_task_has_failed(order: Order, waits: bool) -> None:
+    async def cancel_itself(order: Order) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        if waits:
+            await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    async def attempt() -> None:
+        results.append(await run(AsyncFunction(cancel_itself, "shop:fulfil"), order))
+
+    results: list[Result] = []
+    await asyncio.wait({asyncio.create_task(attempt())})
+    assert results == [Failed(FailureReason.HANDLER, "the handler cancelled itself")]
 
 
 async def test_a_call_can_be_closed_before_its_end(order: Order) -> None:
     async def hang(order: Order) -> None:
         await asyncio.sleep(DEADLINE)
 
-    call = AsyncFunction(hang, "shop:fulfil")(order)
+    call = AsyncFunction(hang, "shop:fulfil")(order, OneAttempt())
     call.send(None)
     call.close()
 
@@ -128,15 +202,15 @@ async def test_a_plain_function_that_returns_a_coroutine_is_awaited_on_the_loop(
 ) -> None:
     shop = Shop()
     handler = PlainFunction(lambda order: shop.asynchronous(order), "shop:fulfil")  # noqa: PLW0108
-    await handler(order)
+    assert await run(handler, order) is SUCCEEDED
     assert shop.threads == [threading.current_thread()]
 
-    def fail(order: Order) -> Awaitable[None]:
-        return both(SystemExit(1))[0](order)
+    async def exit_(order: Order) -> None:
+        raise SystemExit(1)
 
-    with pytest.raises(Escaped):
-        await PlainFunction(fail, "shop:fulfil")(order)
-    await handler.close()
+    failed = await run(PlainFunction(lambda order: exit_(order), "shop:fulfil"), order)  # noqa: PLW0108
+    assert isinstance(failed, Failed)
+    assert failed.error.startswith("SystemExit: 1 (")
 
 
 async def test_an_async_function_that_forgot_to_await_is_awaited(order: Order) -> None:
@@ -145,7 +219,7 @@ async def test_an_async_function_that_forgot_to_await_is_awaited(order: Order) -
     async def forgetful(order: Order) -> object:
         return shop.asynchronous(order)
 
-    await AsyncFunction(forgetful, "shop:fulfil")(order)
+    assert await run(AsyncFunction(forgetful, "shop:fulfil"), order) is SUCCEEDED
     assert shop.orders == [order]
 
 
@@ -157,10 +231,9 @@ async def test_a_returned_generator_is_a_failure_not_a_success(order: Order) -> 
         yield 1
 
     for generator in (generate, generate_async):
-        handler = PlainFunction(generator, "shop:fulfil")
-        with pytest.raises(TypeError, match="generator"):
-            await handler(order)
-        await handler.close()
+        failed = await run(PlainFunction(generator, "shop:fulfil"), order)
+        assert isinstance(failed, Failed)
+        assert failed.error.startswith("TypeError: the handler returned a generator")
 
 
 async def test_a_blocking_function_leaves_the_loop_free(order: Order) -> None:
@@ -170,11 +243,11 @@ async def test_a_blocking_function_leaves_the_loop_free(order: Order) -> None:
         assert let_go.wait(DEADLINE)
 
     handler = PlainFunction(block, "shop:fulfil")
-    call = asyncio.create_task(handler(order))
+    call = asyncio.create_task(handler(order, OneAttempt()))
     for _ in range(100):
         await asyncio.sleep(0)
     assert not call.done()
     let_go.set()
     await eventually(call.done)
-    await call
+    assert await call is SUCCEEDED
     await handler.close()

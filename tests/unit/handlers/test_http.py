@@ -14,8 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from fulfillment_worker import Order, Reject, Retry
+from fulfillment_worker import Order
+from fulfillment_worker.core.outcome import (
+    INTERRUPTED,
+    SUCCEEDED,
+    Failed,
+    FailureReason,
+    Rejected,
+    Result,
+    Unattempted,
+)
 from fulfillment_worker.handlers import Handler, http, load
+from tests.support.attempt import OneAttempt
 from tests.unit.handlers.scripted_server import Script, ScriptedServer, answer
 from tests.unit.handlers.waiting import DEADLINE
 
@@ -30,13 +40,18 @@ async def endpoint(url: str, order_timeout: float = DEADLINE) -> AsyncIterator[H
     await handler.close()
 
 
-async def failure(url: str, order: Order, order_timeout: float = DEADLINE) -> Retry | Reject:
-    """What posting `order` raises."""
+async def post(handler: Handler, order: Order) -> Result:
+    return await handler(order, OneAttempt())
+
+
+async def failure(url: str, order: Order, order_timeout: float = DEADLINE) -> Failed | Rejected:
+    """How posting `order` ends. A failure has no code of the shop's to show."""
     async with endpoint(url, order_timeout) as handler:
-        with pytest.raises((Retry, Reject)) as caught:
-            await handler(order)
-    assert isinstance(caught.value, Retry | Reject)
-    return caught.value
+        result = await post(handler, order)
+    assert isinstance(result, Failed | Rejected)
+    assert result.traceback == ""
+    assert isinstance(result, Rejected) or result.reason is FailureReason.DEPENDENCY
+    return result
 
 
 async def test_posts_the_exact_bytes_with_what_the_server_needs(make_order: MakeOrder) -> None:
@@ -44,7 +59,7 @@ async def test_posts_the_exact_bytes_with_what_the_server_needs(make_order: Make
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     order = make_order(raw=raw, attempt=3, traceparent=parent, tracestate=" vendor=1 ")
     async with ScriptedServer(answer(204)) as server, endpoint(server.url) as handler:
-        await handler(order)
+        assert await post(handler, order) is SUCCEEDED
     (posted,) = server.posted
     assert posted.line == "POST /orders HTTP/1.1"
     assert posted.body == raw
@@ -73,7 +88,7 @@ async def test_any_valid_order_makes_a_valid_request(
 ) -> None:
     order = make_order(id="ä\u2028😀" * 40, **fields)
     async with ScriptedServer(answer(204)) as server, endpoint(server.url) as handler:
-        await handler(order)
+        assert await post(handler, order) is SUCCEEDED
     headers = server.posted[0].headers
     assert headers["idempotency-key"].isascii()
     assert headers.get("traceparent") == fields.get("traceparent")
@@ -89,24 +104,24 @@ async def test_what_it_is(order: Order) -> None:
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299, 409])
 async def test_fulfilled(order: Order, status: int) -> None:
     async with ScriptedServer(answer(status)) as server, endpoint(server.url) as handler:
-        await handler(order)
+        assert await post(handler, order) is SUCCEEDED
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
 async def test_to_be_retried(order: Order, status: int) -> None:
     async with ScriptedServer(answer(status)) as server:
         error = await failure(server.url, order)
-    assert isinstance(error, Retry)
+    assert isinstance(error, Failed)
     assert error.after is None
-    assert f"answered {status}" in str(error)
+    assert f"answered {status}" in error.error
 
 
 @pytest.mark.parametrize("status", [300, 304, 400, 401, 403, 404, 410, 418, 422, 600])
 async def test_rejected(order: Order, status: int) -> None:
     async with ScriptedServer(answer(status)) as server:
         error = await failure(server.url, order)
-    assert isinstance(error, Reject)
-    assert f"answered {status}" in str(error)
+    assert isinstance(error, Rejected)
+    assert f"answered {status}" in error.error
 
 
 @pytest.mark.parametrize(
@@ -116,7 +131,7 @@ async def test_rejected(order: Order, status: int) -> None:
 async def test_retry_after(order: Order, value: str, after: float | None) -> None:
     async with ScriptedServer(answer(503, Retry_After=value)) as server:
         error = await failure(server.url, order)
-    assert isinstance(error, Retry)
+    assert isinstance(error, Failed)
     assert error.after == after
 
 
@@ -124,7 +139,7 @@ async def test_says_what_the_server_said_on_one_line(order: Order) -> None:
     body = b"no such\r\n\x1b[31m SKU\x00 \xff " + b"x" * 1000
     async with ScriptedServer(answer(422, body)) as server:
         error = await failure(server.url, order)
-    head, _, excerpt = str(error).partition(" Unprocessable Entity: ")
+    head, _, excerpt = error.error.partition(" Unprocessable Entity: ")
     assert head == f"http://127.0.0.1:{server.port} answered 422"
     assert excerpt.startswith("no such [31m SKU \ufffd xxx")
     assert excerpt.endswith("x…")
@@ -134,32 +149,33 @@ async def test_says_what_the_server_said_on_one_line(order: Order) -> None:
 async def test_packed_answers_are_not_unpacked(order: Order) -> None:
     async with ScriptedServer(answer(422, b"\x1f\x8b", Content_Encoding="gzip")) as server:
         error = await failure(server.url, order)
-    assert str(error).endswith("422 Unprocessable Entity")
+    assert error.error.endswith("422 Unprocessable Entity")
 
 
 async def test_redirects_are_not_followed(order: Order) -> None:
     async with ScriptedServer(answer(204)) as elsewhere, ScriptedServer(b"") as server:
         server.reply = answer(307, Location=elsewhere.url)
         error = await failure(server.url, order)
-    assert isinstance(error, Reject)
-    assert "answered 307 Temporary Redirect, and redirects are not followed" in str(error)
+    assert isinstance(error, Rejected)
+    assert "answered 307 Temporary Redirect, and redirects are not followed" in error.error
     assert elsewhere.posted == []
 
 
 async def test_one_connection_serves_many_orders(order: Order) -> None:
     async with ScriptedServer(answer(200, b"thanks")) as server, endpoint(server.url) as handler:
         for _ in range(3):
-            await handler(order)
+            assert await post(handler, order) is SUCCEEDED
         server.reply = answer(500, b"sorry")
         for _ in range(3):
-            with pytest.raises(Retry, match="sorry"):
-                await handler(order)
+            sorry = await post(handler, order)
+            assert isinstance(sorry, Failed)
+            assert sorry.error.endswith("sorry")
         assert (len(server.posted), server.connections) == (6, 1)
 
 
 async def test_opens_no_more_connections_than_there_are_slots(order: Order) -> None:
     async with ScriptedServer(answer(204)) as server, endpoint(server.url) as handler:
-        await asyncio.gather(*(handler(order) for _ in range(40)))
+        await asyncio.gather(*(post(handler, order) for _ in range(40)))
         assert len(server.posted) == 40
         assert server.connections <= 4
 
@@ -174,10 +190,11 @@ async def test_an_endless_answer_is_cut(order: Order, status: int) -> None:
 
     async with ScriptedServer(gush) as server, endpoint(server.url) as handler:
         if status == 200:
-            await handler(order)
+            assert await post(handler, order) is SUCCEEDED
         else:
-            with pytest.raises(Reject, match=r"x{199}…$"):
-                await handler(order)
+            rejected = await post(handler, order)
+            assert isinstance(rejected, Rejected)
+            assert rejected.error.endswith(199 * "x" + "…")
         await asyncio.wait_for(server.hung_up.wait(), DEADLINE)
 
 
@@ -198,9 +215,9 @@ async def test_the_status_decides_whatever_becomes_of_the_body(
 ) -> None:
     monkeypatch.setattr(http, "_BODY_SECONDS", 0.05)
     async with ScriptedServer(script) as server, endpoint(server.url) as handler:
-        await handler(order)
+        assert await post(handler, order) is SUCCEEDED
         server.reply = answer(204)
-        await handler(order)
+        assert await post(handler, order) is SUCCEEDED
         assert server.connections == 2
 
 
@@ -208,7 +225,7 @@ async def test_the_status_decides_before_the_time_is_up(order: Order) -> None:
     """Done is done: were the attempt to run out of its time, the order would be posted again."""
     async with ScriptedServer(never_ending) as server, endpoint(server.url, 0.5) as handler:
         async with asyncio.timeout(0.5):
-            await handler(order)
+            assert await post(handler, order) is SUCCEEDED
 
 
 async def silence(writer: asyncio.StreamWriter) -> None:
@@ -235,28 +252,53 @@ async def nonsense(writer: asyncio.StreamWriter) -> None:
 async def test_no_answer_is_retried(order: Order, script: Script, expected: str) -> None:
     async with ScriptedServer(script) as server:
         error = await failure(server.url, order, order_timeout=0.2)
-    assert isinstance(error, Retry)
-    assert str(error).startswith(f"http://127.0.0.1:{server.port}: {expected}")
+    assert isinstance(error, Failed)
+    assert error.error.startswith(f"http://127.0.0.1:{server.port}: {expected}")
 
 
 async def test_no_server_is_retried(order: Order) -> None:
     async with ScriptedServer(answer(204)) as server:
         pass
     error = await failure(server.url, order)
-    assert isinstance(error, Retry)
-    assert "ConnectError" in str(error)
+    assert isinstance(error, Failed)
+    assert "ConnectError" in error.error
+
+
+async def test_shortage_is_no_attempt(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "lacks", lambda error: "no descriptor is left")
+    async with endpoint("http://127.0.0.1:1/") as handler:
+        assert await post(handler, order) == Unattempted(
+            "http://127.0.0.1:1: no descriptor is left"
+        )
+
+
+async def test_fault_of_the_client_is_a_failure(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(order: Order) -> dict[str, str]:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(http, "_headers", fail)
+    async with endpoint("http://127.0.0.1:1/") as handler:
+        result = await post(handler, order)
+    assert isinstance(result, Failed)
+    assert (result.reason, result.error[:26]) == (
+        FailureReason.HANDLER,
+        "RuntimeError: out of order",
+    )
 
 
 async def test_a_cancelled_call_hangs_up_and_the_next_one_works(order: Order) -> None:
     async with ScriptedServer(silence) as server, endpoint(server.url) as handler:
-        call = asyncio.create_task(handler(order))
+        attempt = OneAttempt()
+        call = asyncio.create_task(handler(order, attempt))
         await asyncio.wait_for(server.asked.wait(), DEADLINE)
+        attempt.cut_short = INTERRUPTED
         call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        assert await call is INTERRUPTED
         server.reply = answer(204)
         for _ in range(8):
-            await handler(order)
+            assert await post(handler, order) is SUCCEEDED
 
 
 class TestSecrets:
@@ -269,14 +311,14 @@ class TestSecrets:
 
     async def test_credentials_are_sent_as_basic_auth(self, order: Order) -> None:
         async with ScriptedServer(answer(204)) as server, endpoint(self.url(server)) as handler:
-            await handler(order)
+            assert await post(handler, order) is SUCCEEDED
         assert server.posted[0].headers["authorization"] == f"Basic {self.basic}"
         assert server.posted[0].headers["host"] == f"127.0.0.1:{server.port}"
         assert server.posted[0].line == f"POST /orders?token={SECRET} HTTP/1.1"
 
     async def test_without_credentials_there_is_none(self, order: Order) -> None:
         async with ScriptedServer(answer(204)) as server, endpoint(server.url) as handler:
-            await handler(order)
+            assert await post(handler, order) is SUCCEEDED
         assert "authorization" not in server.posted[0].headers
 
     async def test_an_answer_that_echoes_them_is_not_quoted(
@@ -287,8 +329,8 @@ class TestSecrets:
             echo = f"wrong: shop:{SECRET}/@ {self.basic} at {self.url(server)}"
             server.reply = answer(401, echo.encode())
             error = await failure(self.url(server), order)
-        assert "wrong: shop:*** *** at http://***@127.0.0.1" in str(error)
-        assert SECRET not in str(error) + caplog.text
+        assert "wrong: shop:*** *** at http://***@127.0.0.1" in error.error
+        assert SECRET not in error.error + caplog.text
 
     async def test_no_error_holds_them(self, order: Order) -> None:
         async with ScriptedServer(hang_up) as server:
@@ -296,7 +338,6 @@ class TestSecrets:
         refused = await failure(self.url(server), order)
         for error in (disconnected, refused):
             assert SECRET not in repr(error)
-            assert SECRET not in repr(error.__cause__)
 
 
 async def test_proxies_of_the_environment_are_not_used(
@@ -305,14 +346,14 @@ async def test_proxies_of_the_environment_are_not_used(
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     async with ScriptedServer(answer(204)) as server, endpoint(server.url) as handler:
-        await handler(order)
+        assert await post(handler, order) is SUCCEEDED
 
 
 async def test_cookies_do_not_travel_from_one_order_to_another(order: Order) -> None:
     greeting = answer(200, Set_Cookie="session=1; Path=/")
     async with ScriptedServer(greeting) as server, endpoint(server.url) as handler:
-        await handler(order)
-        await handler(order)
+        assert await post(handler, order) is SUCCEEDED
+        assert await post(handler, order) is SUCCEEDED
     assert all("cookie" not in posted.headers for posted in server.posted)
 
 
@@ -341,9 +382,9 @@ async def test_tls_is_verified(
     async with ScriptedServer(answer(204), tls=context) as server:
         if trusted:
             async with endpoint(server.url) as handler:
-                await handler(order)
+                assert await post(handler, order) is SUCCEEDED
         else:
             error = await failure(server.url, order)
-            assert isinstance(error, Retry)
-            assert "CERTIFICATE_VERIFY_FAILED" in str(error)
+            assert isinstance(error, Failed)
+            assert "CERTIFICATE_VERIFY_FAILED" in error.error
             assert server.posted == []

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from fulfillment_worker import Order
+from fulfillment_worker.core.outcome import SUCCEEDED
 from fulfillment_worker.handlers import Handler, HandlerError, load
+from tests.support.attempt import OneAttempt
 
 Project = Callable[..., None]
 
@@ -115,7 +117,7 @@ async def test_tells_async_from_plain(
     handler = loaded(f"kinds:{attribute}")
     assert handler.blocking is blocking
     assert handler.name == f"kinds:{attribute}"
-    await handler(order)
+    assert await handler(order, OneAttempt()) is SUCCEEDED
     await handler.close()
     assert sys.modules["kinds"].seen == ["A-1"]
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.order import Order, Reject, Retry
+from fulfillment_worker.handlers.function import AsyncFunction
 from fulfillment_worker.observability.event_log import EventLog
 from fulfillment_worker.observability.hooks import Observers
 from fulfillment_worker.observability.metrics import Metrics
@@ -102,7 +103,7 @@ async def _work(metrics: Metrics, entries: Sequence[bytes], errors: list[Any]) -
 
     worker = Worker(
         queues,
-        fulfil,
+        AsyncFunction(fulfil, "shop"),
         rules=_RULES,
         concurrency=5,
         order_timeout=5.0,

@@ -17,13 +17,24 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
 
+from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.decode import Decoded, decode
 from fulfillment_worker.core.order import Order, Reject, Retry
-from fulfillment_worker.core.outcome import INTERRUPTED, Failed, FailureReason
+from fulfillment_worker.core.outcome import (
+    INTERRUPTED,
+    SUCCEEDED,
+    Failed,
+    FailureReason,
+    Rejected,
+    Result,
+    Unattempted,
+)
+from fulfillment_worker.handlers import Handler
 from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
 from fulfillment_worker.observability.redact import redact
 from fulfillment_worker.tracing.handler import TracedHandler
 from fulfillment_worker.tracing.start import Tracing
+from tests.support.attempt import OneAttempt
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00"
@@ -59,9 +70,12 @@ class Setup:
         return list(self._memory.get_finished_spans())
 
     def traced(self, handle: Handle, *, plain: bool = False) -> TracedHandler:
-        made = PlainFunction(handle, "shop") if plain else AsyncFunction(handle, "shop")
+        plain_or_async = PlainFunction if plain else AsyncFunction
+        return self.around(plain_or_async(handle, "shop"))
+
+    def around(self, handler: Handler) -> TracedHandler:
         return TracedHandler(
-            made,
+            handler,
             self.tracer,
             always={"messaging.system": "redis"},
             redact=redact,
@@ -70,6 +84,28 @@ class Setup:
 
     def _fault(self) -> None:
         self.faults += 1
+
+
+class Says:
+    """A handler that ends in this result, and raises nothing: as a URL handler."""
+
+    name, blocking = "url", False
+
+    def __init__(self, result: Result) -> None:
+        self._result = result
+
+    async def __call__(self, order: Order, attempt: Attempt) -> Result:
+        return self._result
+
+    async def close(self) -> None:
+        pass
+
+
+async def run(traced: TracedHandler, order: Order) -> Order:
+    """The order as the handler got it."""
+    attempt = OneAttempt()
+    await traced(order, attempt)
+    return attempt.handed_on or order
 
 
 @pytest.fixture
@@ -84,7 +120,7 @@ async def _fine(order: Order) -> None:
 
 
 async def test_a_span_says_what_it_is_about(setup: Setup) -> None:
-    await setup.traced(_fine)(order(raw=b'{"order_id": "A-1"}'))
+    await run(setup.traced(_fine), order(raw=b'{"order_id": "A-1"}'))
     (span,) = setup.spans
     assert (span.name, span.kind) == ("process orders", SpanKind.CONSUMER)
     assert span.attributes == {
@@ -100,8 +136,9 @@ async def test_a_span_says_what_it_is_about(setup: Setup) -> None:
 
 
 async def test_it_is_a_child_of_the_producers_span_and_linked_to_it(setup: Setup) -> None:
-    seen = order(traceparent=SAMPLED, tracestate="shop=1")
-    await setup.traced(_fine)(seen)
+    placed = order(traceparent=SAMPLED, tracestate="shop=1")
+    seen = await run(setup.traced(_fine), placed)
+    assert placed.traceparent == SAMPLED, "an order is frozen"
     (span,) = setup.spans
     assert span.parent is not None
     assert (f"{span.parent.trace_id:032x}", f"{span.parent.span_id:016x}") == (TRACE, SPAN)
@@ -116,8 +153,7 @@ async def test_it_is_a_child_of_the_producers_span_and_linked_to_it(setup: Setup
 async def test_without_a_producers_span_the_attempt_is_a_root_that_is_handed_on(
     setup: Setup,
 ) -> None:
-    seen = order()
-    await setup.traced(_fine)(seen)
+    seen = await run(setup.traced(_fine), order())
     own = setup.spans[0].get_span_context()
     assert own is not None
     assert seen.traceparent is not None
@@ -133,19 +169,17 @@ async def test_a_malformed_context_is_ignored(setup: Setup, traceparent: object)
     raw = msgspec.json.encode({"order_id": "A-1", "traceparent": traceparent, "tracestate": "=,;"})
     read = decode(raw, id_field="order_id", max_bytes=1000)
     assert isinstance(read, Decoded)
-    await setup.traced(_fine)(order(traceparent=read.traceparent, tracestate=read.tracestate))
+    await run(setup.traced(_fine), order(traceparent=read.traceparent, tracestate=read.tracestate))
     assert setup.spans[0].parent is None
 
 
 @pytest.mark.parametrize("tracestate", ["=", "a=b,a=b", ",,,", "x" * 512, "ä"])
 async def test_a_malformed_state_of_the_trace_is_ignored(setup: Setup, tracestate: str) -> None:
-    seen = order(traceparent=SAMPLED, tracestate=tracestate)
-    await setup.traced(_fine)(seen)
+    await run(setup.traced(_fine), order(traceparent=SAMPLED, tracestate=tracestate))
     assert setup.spans[0].parent is not None
 
 
 async def test_an_order_whose_trace_is_not_sampled_makes_no_span(setup: Setup) -> None:
-    seen = order(traceparent=UNSAMPLED)
     inside: list[bool] = []
 
     async def handle(order: Order) -> None:
@@ -153,7 +187,7 @@ async def test_an_order_whose_trace_is_not_sampled_makes_no_span(setup: Setup) -
         inside.append(trace.get_current_span().get_span_context().trace_flags.sampled)
         setup.tracer.start_span("inner").end()
 
-    await setup.traced(handle)(seen)
+    seen = await run(setup.traced(handle), order(traceparent=UNSAMPLED))
     assert setup.spans == []
     assert inside == [False]
     assert seen.traceparent == UNSAMPLED
@@ -162,15 +196,14 @@ async def test_an_order_whose_trace_is_not_sampled_makes_no_span(setup: Setup) -
 async def test_a_sampler_may_overrule_a_producer_that_does_not_sample() -> None:
     for sampler in (ALWAYS_ON, ParentBased(ALWAYS_OFF, remote_parent_not_sampled=ALWAYS_ON)):
         setup = Setup(sampler)
-        await setup.traced(_fine)(order(traceparent=UNSAMPLED))
+        await run(setup.traced(_fine), order(traceparent=UNSAMPLED))
         assert len(setup.spans) == 1
 
 
 async def test_a_sampler_that_drops_the_span_is_told_downstream() -> None:
     setup = Setup(ALWAYS_OFF)
-    seen, root = order(traceparent=SAMPLED), order()
-    await setup.traced(_fine)(seen)
-    await setup.traced(_fine)(root)
+    seen = await run(setup.traced(_fine), order(traceparent=SAMPLED))
+    root = await run(setup.traced(_fine), order())
     assert setup.spans == []
     assert seen.traceparent is not None
     assert seen.traceparent.startswith(f"00-{TRACE}-")
@@ -189,7 +222,7 @@ async def test_the_handlers_own_spans_are_its_children(setup: Setup, plain: bool
         work(order)
 
     traced = setup.traced(work if plain else handle, plain=plain)
-    await traced(order())
+    await run(traced, order())
     await traced.close()
     inner, outer = setup.spans
     assert inner.parent is not None
@@ -205,7 +238,7 @@ async def test_nothing_leaks_into_the_callers_context(setup: Setup) -> None:
             await asyncio.sleep(0)
             assert _VARIABLE.get() == order.id
 
-    first, second = setup.traced(handle)(order(id="A")), setup.traced(handle)(order(id="B"))
+    first, second = (setup.traced(handle)(order(id=each), OneAttempt()) for each in "AB")
     first.send(None)
     assert not trace.get_current_span().get_span_context().is_valid
     assert _VARIABLE.get() == "unset"
@@ -245,8 +278,7 @@ def _raising(error: BaseException) -> Handle:
 async def test_a_failure_is_told(
     setup: Setup, error: BaseException, reason: str, type_: str, text: str
 ) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is, it passes through
-        await setup.traced(_raising(error))(order())
+    await run(setup.traced(_raising(error)), order())
     (span,) = setup.spans
     assert span.status.status_code is StatusCode.ERROR
     assert text in (span.status.description or "")
@@ -266,12 +298,56 @@ async def test_an_exception_whose_text_fails_is_told_all_the_same(setup: Setup) 
         def __str__(self) -> str:
             raise RuntimeError("out of order")
 
-    with pytest.raises(Odd):
-        await setup.traced(_raising(Odd()))(order())
+    await run(setup.traced(_raising(Odd())), order())
     assert setup.spans[0].status.status_code is StatusCode.ERROR
 
 
-async def _started(coroutine: Any) -> asyncio.Task[None]:
+@pytest.mark.parametrize(
+    ("result", "reason", "type_"),
+    [
+        (
+            Failed(FailureReason.DEPENDENCY, "answered 503 for ?key=hunter2", 7.0),
+            "dependency",
+            "fulfillment_worker.Retry",
+        ),
+        (Rejected("answered 422 for ?key=hunter2"), "rejected", "fulfillment_worker.Reject"),
+    ],
+)
+async def test_failure_of_a_url_handler_is_told_as_that_of_a_function(
+    setup: Setup, result: Result, reason: str, type_: str
+) -> None:
+    await run(setup.around(Says(result)), order())
+    (span,) = setup.spans
+    assert span.attributes is not None
+    assert span.attributes["fulfillment.failure.reason"] == reason
+    (event,) = span.events
+    assert dict(event.attributes or {})["exception.type"] == type_
+    assert "answered" in (span.status.description or "")
+
+
+async def test_shortage_of_the_worker_is_nobodys_error(setup: Setup) -> None:
+    await run(setup.around(Says(Unattempted("no thread"))), order())
+    (span,) = setup.spans
+    assert span.status.status_code is StatusCode.UNSET
+    assert span.attributes is not None
+    assert span.attributes["fulfillment.interrupted"] is True
+
+
+async def test_handler_that_cancels_itself_is_a_failure_in_its_span_too(setup: Setup) -> None:
+    async def cancel_itself(order: Order) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    await run(setup.traced(cancel_itself), order())
+    (span,) = setup.spans
+    assert span.attributes is not None
+    assert span.attributes["fulfillment.failure.reason"] == "handler"
+    assert span.status.description == "the handler cancelled itself"
+
+
+async def _started(coroutine: Any) -> asyncio.Task[Result]:
     task = asyncio.create_task(coroutine)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -288,7 +364,7 @@ async def test_a_time_out_ends_the_span_though_the_handler_goes_on(setup: Setup)
             except asyncio.CancelledError:
                 continue
 
-    task = await _started(setup.traced(stubborn)(order()))
+    task = await _started(setup.traced(stubborn)(order(), OneAttempt()))
     task.cancel(TIMEOUT)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -309,11 +385,20 @@ async def _until_cancelled(order: Order) -> None:
     await asyncio.sleep(60)
 
 
-async def test_an_interrupted_attempt_is_nobodys_error(setup: Setup) -> None:
-    task = await _started(setup.traced(_until_cancelled)(order()))
+async def _clean_up_badly(order: Order) -> None:
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise Reject("while cleaning up")
+
+
+@pytest.mark.parametrize("handle", [_until_cancelled, _clean_up_badly])
+async def test_an_interrupted_attempt_is_nobodys_error(setup: Setup, handle: Handle) -> None:
+    attempt = OneAttempt()
+    task = await _started(setup.traced(handle)(order(), attempt))
+    attempt.cut_short = INTERRUPTED
     task.cancel(INTERRUPTED)
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    assert await task is INTERRUPTED
     (span,) = setup.spans
     assert span.status.status_code is StatusCode.UNSET
     assert span.attributes is not None
@@ -327,9 +412,11 @@ async def test_an_attempt_that_succeeds_while_it_is_interrupted_is_a_success(set
         except asyncio.CancelledError:
             return
 
-    task = await _started(setup.traced(finishes)(order()))
+    attempt = OneAttempt()
+    task = await _started(setup.traced(finishes)(order(), attempt))
+    attempt.cut_short = INTERRUPTED
     task.cancel(INTERRUPTED)
-    await task
+    assert await task is SUCCEEDED
     (span,) = setup.spans
     assert span.attributes is not None
     assert "fulfillment.interrupted" not in span.attributes
@@ -337,7 +424,7 @@ async def test_an_attempt_that_succeeds_while_it_is_interrupted_is_a_success(set
 
 async def test_what_never_ends_is_told_at_the_end_of_the_process(setup: Setup) -> None:
     traced = setup.traced(_until_cancelled)
-    task = await _started(traced(order()))
+    task = await _started(traced(order(), OneAttempt()))
     assert setup.spans == []
     traced.stop()
     traced.stop()
@@ -350,7 +437,7 @@ async def test_what_never_ends_is_told_at_the_end_of_the_process(setup: Setup) -
 
 
 async def test_a_coroutine_that_is_dropped_ends_its_span(setup: Setup) -> None:
-    call = setup.traced(_until_cancelled)(order())
+    call = setup.traced(_until_cancelled)(order(), OneAttempt())
     call.send(None)
     call.close()
     assert len(setup.spans) == 1
@@ -371,7 +458,7 @@ async def test_a_tracer_that_fails_costs_no_order() -> None:
     async def handle(order: Order) -> None:
         handled.append(order.id)
 
-    await setup.traced(handle)(order())
+    await run(setup.traced(handle), order())
     assert (handled, setup.faults) == (["A-1"], 1)
 
 
@@ -381,10 +468,11 @@ async def test_a_span_that_fails_costs_no_order(monkeypatch: pytest.MonkeyPatch)
     def fail(*args: object) -> None:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr("fulfillment_worker.tracing.attempt.Attempt.ended", fail)
-    await setup.traced(_fine)(order())
-    with pytest.raises(Retry):
-        await setup.traced(_raising(Retry("no")))(order())
+    monkeypatch.setattr("fulfillment_worker.tracing.attempt.TracedAttempt.ended", fail)
+    traced = setup.traced(_fine)
+    assert await traced(order(), OneAttempt()) is SUCCEEDED
+    failed = await setup.traced(_raising(Retry("no")))(order(), OneAttempt())
+    assert isinstance(failed, Failed)
     assert setup.faults == 2
 
 
@@ -402,8 +490,8 @@ async def test_log_lines_name_the_span_in_which_they_are_written(setup: Setup) -
         said.append(Tracing.log_fields())
         logging.getLogger("shop").debug("hello")
 
-    await setup.traced(handle)(order(traceparent=SAMPLED))
-    await setup.traced(handle)(order(traceparent=UNSAMPLED))
+    await run(setup.traced(handle), order(traceparent=SAMPLED))
+    await run(setup.traced(handle), order(traceparent=UNSAMPLED))
     own = setup.spans[0].get_span_context()
     assert own is not None
     assert said == [{"trace_id": TRACE, "span_id": f"{own.span_id:016x}"}, {}]

@@ -11,6 +11,7 @@ import pytest
 from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.events import Event, OrdersFulfilled
 from fulfillment_worker.core.order import Order
+from fulfillment_worker.handlers.function import AsyncFunction
 from fulfillment_worker.worker.ledger import OrderRules
 from fulfillment_worker.worker.worker import Worker
 from tests.support.eventually import PATIENCE
@@ -60,7 +61,7 @@ class Shop:
             "tell": self.tell,
         }
         queues = queues or (MemoryQueue(self.store),)
-        worker = Worker(queues, note, **(settings | more))
+        worker = Worker(queues, AsyncFunction(note, "shop"), **(settings | more))
         self._running.append((worker, asyncio.create_task(worker.run())))
         return worker
 

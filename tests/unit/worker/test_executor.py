@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import re
 import types
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 
 from fulfillment_worker import Order, Reject, Retry
+from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.exchange import Claimed
 from fulfillment_worker.core.outcome import (
     INTERRUPTED,
@@ -21,7 +23,9 @@ from fulfillment_worker.core.outcome import (
     FailureReason,
     Rejected,
     Result,
+    Unattempted,
 )
+from fulfillment_worker.handlers.function import AsyncFunction
 from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.executor import Executor
 
@@ -34,7 +38,9 @@ class Bench:
     def __init__(
         self, handler: Handler, order_timeout: float = 30.0, at_once: int = 10_000
     ) -> None:
-        self.executor = Executor(self._handle, order_timeout, at_once, lambda: 0)
+        self.executor = Executor(
+            AsyncFunction(self._handle, "shop"), order_timeout, at_once, lambda: 0
+        )
         self.results: dict[str, Result] = {}
         self.changed = asyncio.Event()
         self._handler = handler
@@ -207,7 +213,7 @@ NO_TEXT = "(its text could not be had)"
                 "RuntimeError: coroutine raised StopIteration, because of StopIteration: 1"
             ),
         ),
-        (raise_cancelled, handler_failed("the handler cancelled itself")),
+        (raise_cancelled, handler_failed("CancelledError")),
         (cancel_itself_and_wait, handler_failed("the handler cancelled itself")),
         (cancel_itself_and_return, SUCCEEDED),
         (raise_without_text, handler_failed(f"Silent: {NO_TEXT}")),
@@ -292,6 +298,41 @@ async def test_it_is_cut_short(handler: Handler, aborted: Result) -> None:
     bench.executor.abort(deliveries)
     await bench.until_ended(2)
     assert bench.results == {"A": aborted, "B": aborted}
+
+
+@pytest.mark.parametrize(
+    ("result", "late", "aborted"),
+    [
+        (SUCCEEDED, LATE, SUCCEEDED),
+        (Failed(FailureReason.DEPENDENCY, "it answered 503"), LATE, INTERRUPTED),
+        (Rejected("it answered 422"), LATE, INTERRUPTED),
+        (Unattempted("no descriptor is left"), LATE, INTERRUPTED),
+    ],
+)
+async def test_result_after_the_time_is_up_does_not_count(
+    result: Result, late: Result, aborted: Result
+) -> None:
+    """Nor does any but a success after an abort."""
+
+    running = asyncio.Event()
+
+    async def answer_late(order: Order, attempt: Attempt) -> Result:
+        running.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return result
+
+    ended: asyncio.Queue[Result] = asyncio.Queue()
+    executor = Executor(answer_late, 0.02, 1, lambda: 0)
+    executor.start([_delivery(1, "A")], lambda _, result: ended.put_nowait(result))
+    assert await asyncio.wait_for(ended.get(), 120) == late
+    running.clear()
+    executor = Executor(answer_late, 30.0, 1, lambda: 0)
+    delivery = _delivery(2, "B")
+    executor.start([delivery], lambda _, result: ended.put_nowait(result))
+    await running.wait()
+    executor.abort([delivery])
+    assert await asyncio.wait_for(ended.get(), 120) == aborted
 
 
 async def test_what_has_not_started_is_given_back_by_an_abort() -> None:

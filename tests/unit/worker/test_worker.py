@@ -97,7 +97,7 @@ async def hang(order: Order) -> None:
         (raise_retry, FailureReason.DEPENDENCY, "carrier is down"),
         (raise_error, FailureReason.HANDLER, "ValueError: oh"),
         (leave, FailureReason.HANDLER, "SystemExit: 3"),
-        (cancel_itself, FailureReason.HANDLER, "the handler cancelled itself"),
+        (cancel_itself, FailureReason.HANDLER, "CancelledError"),
         (hang, FailureReason.TIMEOUT, "no result within 0.01 s"),
     ],
 )

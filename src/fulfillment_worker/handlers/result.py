@@ -1,20 +1,25 @@
-"""What it means that a handler raised an exception: the one place where that is decided.
+"""What it means that a handler raised: the one place where that is decided.
 
-A group (`ExceptionGroup`, as of a TaskGroup) means what its exceptions mean, at any depth: a Reject
-among them rejects; else the attempt failed, and waits as long as the latest Retry asks for.
+Whatever the shop's code raises ends as a Result. A group (`ExceptionGroup`, as of a TaskGroup)
+means what its exceptions mean, at any depth: a Reject among them rejects; else the attempt failed,
+and waits as long as the latest Retry asks for.
 
 An exception is the shop's code, too: whatever it does when it is looked at must end here.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator
 from itertools import islice
 
+from fulfillment_worker.config import forks
+from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Reject, Retry
 from fulfillment_worker.core.origin import place_of, traceback_of
-from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected
+from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected, Result, Unattempted
+from fulfillment_worker.core.shortage import Shortage
 
 LONGEST_ERROR = 1000
 _MOST_LEAVES = 1000
@@ -24,22 +29,27 @@ _UNREADABLE = "(its text could not be had)"
 _SAYS_NOTHING = ("unhandled errors in a TaskGroup", "Exceptions from Trio nursery")
 
 
-class Escaped(Exception):
-    """A handler raised what is no Exception (SystemExit, say), which would have ended the worker.
+def result_of(error: BaseException, attempt: Attempt) -> Result:
+    """How an attempt ended whose handler raised this. Never raises.
 
-    The original is the `__cause__`.
+    It doesn't return in a fork of the worker, which ends here. A coroutine that Python closes gets
+    GeneratorExit, and may return what it gets here: nobody sees it.
     """
-
-    def __init__(self, error: BaseException) -> None:
-        said = _text(error)
-        name = type(error).__name__
-        super().__init__(f"{name}: {said}" if said else name)
+    if forks.forked:
+        forks.leave(error)
+    attempt.raised(error)
+    if issubclass(type(error), Shortage):
+        return attempt.cut_short or Unattempted(str(error))
+    if isinstance(attempt.cut_short, Failed):
+        return timed_out(attempt.cut_short, error)
+    return attempt.cut_short or meaning(error)
 
 
 def meaning(error: BaseException) -> Failed | Rejected:
-    """How an attempt ended whose handler raised this. Never raises."""
+    """What this says of an attempt that nobody cut short. Never raises."""
     try:
-        error = original(error)
+        if issubclass(type(error), asyncio.CancelledError) and _task_is_cancelled():
+            return Failed(FailureReason.HANDLER, "the handler cancelled itself")
         leaves = list(islice(_leaves(error), _MOST_LEAVES))
         rejects = [leaf for leaf in leaves if issubclass(type(leaf), Reject)]
         if rejects:
@@ -63,10 +73,10 @@ def timed_out(timeout: Failed, cancelled: BaseException) -> Failed:
         return timeout
 
 
-def original(error: BaseException) -> BaseException:
-    """What the handler itself raised."""
-    inside = error.__cause__ if type(error) is Escaped else None
-    return error if inside is None else inside
+def _task_is_cancelled() -> bool:
+    """Else a CancelledError is that of a task that the handler waited for, say."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
