@@ -30,6 +30,7 @@ COMMANDS = {
     "dead": "Look at dead letters, retry them or drop them.",
     "pause": "Keep all workers from claiming orders.",
     "resume": "Let workers claim orders again.",
+    "erase": "Remove every byte of orders from Redis.",
     "audit": "Tell what operators did, when and why.",
     "monitoring": "Write rules and alerts for Prometheus, and a dashboard for Grafana.",
 }

@@ -5,7 +5,7 @@ Nothing here writes, and no single command keeps Redis busy for long.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -19,8 +19,8 @@ from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.letters import read_letters
 from fulfillment_worker.queue.library import Function
 from fulfillment_worker.queue.presence import is_known
-from fulfillment_worker.queue.session import answered, call
-from fulfillment_worker.queue.stride import Stride
+from fulfillment_worker.queue.reader import Reader
+from fulfillment_worker.queue.session import call
 
 _HEARD_WITHIN_MS = 60_000
 _ANY_SIZE = 2**40
@@ -104,6 +104,7 @@ class Inspector:
         self._client: Any = client
         self._url = url
         self._id_field = id_field
+        self._reader = Reader(client, queue, url)
 
     async def is_known(self) -> bool:
         """Whether an order was ever placed on the queue, or a worker has served it."""
@@ -145,7 +146,7 @@ class Inspector:
         )
         if not now.paused:
             return standing
-        (acts,) = await self._ask(
+        (acts,) = await self._reader.ask(
             lambda pipe: pipe.xrevrange(keys.audit(self.queue), count=_LAST_ACTS)
         )
         for _, act in acts:
@@ -168,14 +169,6 @@ class Inspector:
             # One that was begun while we searched has a record by now.
             found |= await self._recorded(missing)
         return found
-
-    async def _ask(self, put: Callable[[Any], object]) -> list[Any]:
-        """The answers to all commands that `put` puts into a pipeline."""
-        async with answered(self._url):
-            pipe = self._client.pipeline(transaction=False)
-            put(pipe)
-            answers: list[Any] = await pipe.execute()
-        return answers
 
     async def _read_overview(self) -> list[Any]:
         """What the overview is made of, as of one instant."""
@@ -205,7 +198,11 @@ class Inspector:
 
     async def _sizes(self, hashes: Iterable[str]) -> list[int]:
         names = list(hashes)
-        return await self._ask(lambda pipe: [pipe.hlen(name) for name in names]) if names else []
+        return (
+            await self._reader.ask(lambda pipe: [pipe.hlen(name) for name in names])
+            if names
+            else []
+        )
 
     async def _since(self, head: bytes | None, received: int, now: int) -> int | None:
         """Since when the head has been waiting: as it says, else as the workers noted."""
@@ -215,7 +212,7 @@ class Inspector:
         if told and told.enqueued_unix is not None:
             return min(now, round(told.enqueued_unix * 1000))
         # A note says how many orders had ever arrived by then; the head is the next to be received.
-        (notes,) = await self._ask(
+        (notes,) = await self._reader.ask(
             lambda pipe: pipe.zrangebyscore(
                 keys.arrivals(self.queue), f"({received}", "+inf", start=0, num=1
             )
@@ -224,7 +221,7 @@ class Inspector:
 
     async def _recorded(self, order_ids: Iterable[str]) -> dict[str, Whereabouts]:
         wanted = list(order_ids)
-        records = await self._ask(
+        records = await self._reader.ask(
             lambda pipe: [pipe.hgetall(keys.order(self.queue, order_id)) for order_id in wanted]
         )
         return {
@@ -236,7 +233,7 @@ class Inspector:
     async def _searched(self, order_ids: set[str]) -> dict[str, Whereabouts]:
         """Orders without a record, wherever they are; in the direction in which orders move."""
         found = await self._waiting(order_ids)
-        async for worker, entry in self._internal():
+        async for worker, entry in self._reader.internal():
             order_id = self._match(entry.partition(b"\n")[2], order_ids - found.keys())
             if order_id is not None:
                 status = "retrying" if worker is None else "claimed"
@@ -272,7 +269,7 @@ class Inspector:
         ahead = 0
         for name in (keys.woken(self.queue), keys.public(self.queue)):
             length = 0
-            async for place, raw in self._list(name):
+            async for place, raw in self._reader.list(name):
                 length = max(length, place)
                 order_id = self._match(raw, order_ids)
                 if order_id is not None and (ahead == 0 or order_id not in found):
@@ -284,60 +281,6 @@ class Inspector:
                     )
             ahead += length
         return found
-
-    async def _list(self, name: str) -> AsyncIterator[tuple[int, bytes]]:
-        """The entries of a list with their places, 1 for the right end, from left to right.
-
-        Orders leave on the right and come on the left, so that none is passed over: one that came
-        meanwhile only moves the others to where they are seen again, and nearer their turn.
-        """
-        start = length = 0
-        stride = Stride()
-        while start <= length:
-            end = start + stride.many
-            length, entries = await self._ask(
-                lambda pipe, start=start, end=end: pipe.llen(name).lrange(name, start, end - 1)  # type: ignore[misc]
-            )
-            for place, entry in enumerate(stride.note(entries), start):
-                yield length - place, entry
-            start = end
-
-    async def _internal(self) -> AsyncIterator[tuple[str | None, bytes]]:
-        """The entries of retries, suspects and workers, with the worker's name where it has one."""
-        async for _, entry in self._list(keys.suspects(self.queue)):
-            yield None, entry
-        async for entry in self._retries():
-            yield None, entry
-        (workers,) = await self._ask(lambda pipe: pipe.zrange(keys.leases(self.queue), 0, -1))
-        for worker in map(_text, workers):
-            name = keys.in_flight(self.queue, worker)
-            async for entry in self._values(name):
-                yield worker, entry
-
-    async def _values(self, name: str) -> AsyncIterator[bytes]:
-        """Those of a hash whose fields are few."""
-        (fields,) = await self._ask(lambda pipe: pipe.hkeys(name))
-        stride = Stride()
-        while fields:
-            some, fields = fields[: stride.many], fields[stride.many :]
-            (values,) = await self._ask(lambda pipe, some=some: pipe.hmget(name, some))  # type: ignore[misc]
-            for value in stride.note([value for value in values if value is not None]):
-                yield value
-
-    async def _retries(self) -> AsyncIterator[bytes]:
-        start, stride = 0, Stride()
-        while True:
-            end = start + stride.many
-            (entries,) = await self._ask(
-                lambda pipe, start=start, end=end: pipe.zrange(  # type: ignore[misc]
-                    keys.retry(self.queue), start, end - 1
-                )
-            )
-            for entry in stride.note(entries):
-                yield entry
-            if len(entries) < end - start:
-                return
-            start = end
 
     def _match(self, raw: bytes, order_ids: set[str]) -> str | None:
         """The id of the order, if it is one of these."""

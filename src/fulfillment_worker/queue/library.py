@@ -20,7 +20,7 @@ _PREFIX = "fulfillment_"
 _PARTS = (
     *("common", "entries", "clock", "order_id", "outcomes", "begin", "early", "reap", "claim"),
     *("survey", "exchange", "stand_by", "holdings", "heartbeat", "release", "preflight", "greet"),
-    *("audit", "dead_letters", "letters", "pause", "overview", "known", "filled", "idle"),
+    *("audit", "dead_letters", "erase", "letters", "pause", "overview", "known", "filled", "idle"),
 )
 
 
@@ -40,6 +40,8 @@ class Function(StrEnum):
     LETTERS = "letters"
     RETRY_DEAD = "retry_dead"
     DROP_DEAD = "drop_dead"
+    ERASE = "erase"
+    NOTE = "note"
     PAUSE = "pause"
     IDLE = "idle"
 

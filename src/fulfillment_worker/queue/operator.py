@@ -32,7 +32,7 @@ Advance = Callable[[list[int]], object]
 class Act(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an operator did. at: Unix ms of Redis's clock. order_id or count: to which, or how many.
 
-    act: `retry`, `drop`, `pause` or `resume`.
+    act: `retry`, `drop`, `erase`, `pause` or `resume`.
     """
 
     queue: str
@@ -74,6 +74,7 @@ class Operator:
         self._policy = _pack(
             msgspec.to_builtins(_POLICY)
             | {"order_prefix": keys.order_prefix(queue), "scratch": keys.scratch(queue)}
+            | {"in_flight_prefix": keys.in_flight_prefix(queue)}
             | {"wake": keys.wake(queue), "audit": keys.audit(queue)}
         )
 
@@ -124,6 +125,19 @@ class Operator:
     async def drop_dead(self, numbers: Sequence[int], advance: Advance, order_id: str = "") -> None:
         """Remove letters for ever, and count them as dropped. Otherwise as `retry_dead`."""
         await self._in_batches(Function.DROP_DEAD, numbers, advance, order_id)
+
+    async def erase(self, order_id: str, found: Any) -> list[int]:
+        """Remove what was found of an order (queue/eraser.py).
+
+        Returns whether a worker holds it, and how many orders, events and acts are gone.
+        """
+        said = order_id.encode(), self._by, self._why, _pack(found)
+        removed: list[int] = await self._call(Function.ERASE, *said)
+        return removed
+
+    async def note(self, act: str, count: int) -> None:
+        """Write an act into the audit."""
+        await self._call(Function.NOTE, act.encode(), self._by, self._why, b"%d" % count)
 
     async def acts(self, most: int) -> list[Act]:
         """The last acts of operators, the first first."""

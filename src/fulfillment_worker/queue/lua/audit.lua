@@ -21,3 +21,8 @@ local function note_letters(act, by, why, order_id, count)
     note_act(act, by, why, 'count', whole(count))
   end
 end
+
+-- ARGV     3 the act  4 who does it  5 why, '' for no reason  6 to how many orders
+define('note', function(ARGV)
+  note_act(ARGV[3], ARGV[4], ARGV[5], 'count', ARGV[6])
+end)

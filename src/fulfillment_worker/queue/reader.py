@@ -1,0 +1,86 @@
+"""Reads what is in a queue's keys, however much that is.
+
+No single command keeps Redis busy for long: a few entries are read first, and more where they are
+small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.queue import keys
+from fulfillment_worker.queue.session import answered
+from fulfillment_worker.queue.stride import Stride
+
+
+class Reader:
+    """Of one queue. Every method raises QueueUnavailable."""
+
+    def __init__(self, client: Any, queue: str, url: RedisUrl) -> None:
+        self.queue = queue
+        self._client = client
+        self._url = url
+
+    async def ask(self, put: Callable[[Any], object]) -> list[Any]:
+        """The answers to all commands that `put` puts into a pipeline."""
+        async with answered(self._url):
+            pipe = self._client.pipeline(transaction=False)
+            put(pipe)
+            answers: list[Any] = await pipe.execute()
+        return answers
+
+    async def list(self, name: str) -> AsyncIterator[tuple[int, bytes]]:
+        """The entries of a list with their places, 1 for the right end, from left to right.
+
+        Orders leave on the right and come on the left, so that none is passed over: one that came
+        meanwhile only moves the others to where they are seen again, and nearer their turn.
+        """
+        start = length = 0
+        stride = Stride()
+        while start <= length:
+            end = start + stride.many
+            length, entries = await self.ask(
+                lambda pipe, start=start, end=end: pipe.llen(name).lrange(name, start, end - 1)  # type: ignore[misc]
+            )
+            for place, entry in enumerate(stride.note(entries), start):
+                yield length - place, entry
+            start = end
+
+    async def internal(self) -> AsyncIterator[tuple[str | None, bytes]]:
+        """The entries of retries, suspects and workers, with the worker's name where it has one."""
+        async for _, entry in self.list(keys.suspects(self.queue)):
+            yield None, entry
+        async for entry in self.retries():
+            yield None, entry
+        (workers,) = await self.ask(lambda pipe: pipe.zrange(keys.leases(self.queue), 0, -1))
+        for worker in (name.decode(errors="backslashreplace") for name in workers):
+            name = keys.in_flight(self.queue, worker)
+            async for entry in self._values(name):
+                yield worker, entry
+
+    async def _values(self, name: str) -> AsyncIterator[bytes]:
+        """Those of a hash whose fields are few."""
+        (fields,) = await self.ask(lambda pipe: pipe.hkeys(name))
+        stride = Stride()
+        while fields:
+            some, fields = fields[: stride.many], fields[stride.many :]
+            (values,) = await self.ask(lambda pipe, some=some: pipe.hmget(name, some))  # type: ignore[misc]
+            for value in stride.note([value for value in values if value is not None]):
+                yield value
+
+    async def retries(self) -> AsyncIterator[bytes]:
+        start, stride = 0, Stride()
+        while True:
+            end = start + stride.many
+            (entries,) = await self.ask(
+                lambda pipe, start=start, end=end: pipe.zrange(  # type: ignore[misc]
+                    keys.retry(self.queue), start, end - 1
+                )
+            )
+            for entry in stride.note(entries):
+                yield entry
+            if len(entries) < end - start:
+                return
+            start = end
