@@ -55,6 +55,9 @@ class PlainFunction:
             if raised is not None:
                 return result_of(raised, attempt)
             if returned is not None:
+                if attempt.cut_short and inspect.iscoroutine(returned):
+                    returned.close()  # it has not begun, and there is no time for it any more
+                    return attempt.cut_short
                 await _finish(returned)
         except BaseException as error:  # noqa: BLE001 - a shortage of threads, a cancellation
             return result_of(error, attempt)

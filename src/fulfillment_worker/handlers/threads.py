@@ -52,9 +52,9 @@ class DaemonThreads:
     async def run(self, function: Callable[[A], R], argument: A) -> Ended[R]:
         """How `function(argument)` ends, in a thread and in a copy of the caller's context.
 
-        A thread can't be stopped, so a cancelled call waits until the function has ended and only
-        then raises CancelledError; cancelled once more, it raises at once and leaves the thread
-        alone. Raises Shortage where no thread can be had.
+        A thread can't be stopped, so a cancelled call goes on until the function has ended;
+        cancelled once more, it raises CancelledError at once and leaves the thread alone. Raises
+        Shortage where no thread can be had.
         """
         call = _Call(function, argument)
         self._thread().inbox.put(call)
@@ -147,7 +147,6 @@ class _Call(Generic[A, R]):
             await asyncio.wait((self._announced,))
         except asyncio.CancelledError:
             await asyncio.wait((self._announced,))
-            raise
         end = self._end
         del self._end  # an exception refers to the frame of `run`, which refers to this
         return end

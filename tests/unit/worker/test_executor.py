@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import re
+import threading
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
@@ -25,9 +26,10 @@ from fulfillment_worker.core.outcome import (
     Result,
     Unattempted,
 )
-from fulfillment_worker.handlers.function import AsyncFunction
+from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
 from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.executor import Executor
+from tests.unit.handlers.waiting import eventually
 
 Handler = Callable[[Order], Awaitable[None]]
 
@@ -333,6 +335,48 @@ async def test_result_after_the_time_is_up_does_not_count(
     await running.wait()
     executor.abort([delivery])
     assert await asyncio.wait_for(ended.get(), 120) == aborted
+
+
+async def never_begun() -> None:
+    raise AssertionError("an attempt that was cut short begins nothing")
+
+
+@pytest.mark.parametrize(
+    ("how", "late", "aborted"),
+    [
+        ("returns", LATE, SUCCEEDED),
+        ("raises", LATE, INTERRUPTED),
+        ("returns a coroutine", LATE, INTERRUPTED),
+    ],
+)
+async def test_plain_function_that_ends_after_it_was_cut_short(
+    how: str, late: Result, aborted: Result
+) -> None:
+    """As an async one: a success stands after an abort, and not after a time-out."""
+    began, let_go = threading.Event(), threading.Event()
+
+    def fulfil(order: Order) -> Any:
+        began.set()
+        let_go.wait(120)
+        if how == "raises":
+            raise ValueError("oh")
+        return never_begun() if how == "returns a coroutine" else None
+
+    handler = PlainFunction(fulfil, "shop")
+    ended: asyncio.Queue[Result] = asyncio.Queue()
+    for cut_short, expected in ((LATE, late), (INTERRUPTED, aborted)):
+        delivery = _delivery(1, "A")
+        executor = Executor(handler, 0.02 if cut_short is LATE else 30.0, 1, lambda: 0)
+        executor.start([delivery], lambda _, result: ended.put_nowait(result))
+        await asyncio.to_thread(began.wait, 120)
+        if cut_short is INTERRUPTED:
+            executor.abort([delivery])
+        await eventually(lambda: delivery.cut_short is not None)  # noqa: B023 - of this round
+        let_go.set()
+        assert bare(await asyncio.wait_for(ended.get(), 120)) == expected
+        began.clear()
+        let_go.clear()
+    await handler.close()
 
 
 async def test_what_has_not_started_is_given_back_by_an_abort() -> None:
