@@ -32,6 +32,7 @@ class Bench(Protocol):
     def known_ids(self) -> list[str]: ...
     def lose_leases(self) -> None: ...
     def step_clock(self, ms: int) -> None: ...
+    def delay_last_trip(self, queue: Queue, ms: int) -> None: ...
     def pause(self) -> None: ...
     async def pass_time(self, ms: int) -> None: ...
     async def close(self) -> None: ...
@@ -63,6 +64,9 @@ class MemoryBench:
 
     def step_clock(self, ms: int) -> None:
         self.store.step_clock(ms)
+
+    def delay_last_trip(self, queue: Queue, ms: int) -> None:
+        """It knows what time has passed, however long trips take."""
 
     def known_ids(self) -> list[str]:
         store = self.store
@@ -121,6 +125,11 @@ class RedisBench:
         self._set_back("clock", ms)
         for queue in [queue for queue in self.queues if queue._heard.steady]:
             queue._heard = queue._heard._replace(steady=queue._heard.steady - ms)
+
+    def delay_last_trip(self, queue: Queue, ms: int) -> None:
+        """As if it had been sent so much sooner than Redis took it up."""
+        assert isinstance(queue, RedisQueue)
+        queue._heard = queue._heard._replace(sent_at=queue._heard.sent_at - ms / 1000)
 
     def known_ids(self) -> list[str]:
         return [value.decode() for value in self.client.hvals(keys.ids("orders"))]

@@ -88,7 +88,7 @@ async def test_order_of_the_largest_size_is_claimed(bench: Bench, hand: Hand) ->
 async def test_lost_reply_gives_back_what_was_large(bench: Bench, hand: Hand) -> None:
     bench.push(order(1), sized(2, LARGE), sized(3, LARGE), order(4))
     await hand.queue.exchange(Trip(worker=hand.name, claim=4))
-    holdings = await hand.queue.holdings(hand.name, [])
+    holdings = await hand.ask_holdings([])
     assert numbers(holdings.unknown) == [1, 4]
     assert holdings.deliveries == {1, 4}
     assert (holdings.given_back, holdings.first_claims) == (2, 2)
@@ -102,7 +102,7 @@ async def test_lost_reply_puts_off_what_was_large_as_long_as_asked_for(
 ) -> None:
     bench.push(sized(1, LARGE + 1), order(2))
     await hand.queue.exchange(Trip(worker=hand.name, claim=1))
-    holdings = await hand.queue.holdings(hand.name, [], 300_000)
+    holdings = await hand.ask_holdings([], 300_000)
     hand.trips, hand.next = holdings.number, 2
     assert numbers(await hand.claim(4)) == [2]
     await bench.pass_time(300_010)

@@ -85,5 +85,5 @@ async def test_worker_that_asks_what_it_holds_learns_the_ids(bench: Bench, hand:
     first = await hand.take("A")
     await hand.say(outcomes=[Retried(first.delivery, "A", 1, "oh", 0)])
     await hand.claim(2)
-    holdings = await hand.queue.holdings(hand.name, [])
+    holdings = await hand.ask_holdings([])
     assert [claimed.order_id for claimed in holdings.unknown] == ["A", ""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fulfillment_worker.core.exchange import Queue
+from fulfillment_worker.core.exchange import Queue, Trip, Verdict
 from fulfillment_worker.core.outcome import Fulfilled, Retried
 from tests.conformance.conftest import LEASE_MS, Bench
 from tests.conformance.test_queue import Hand, order
@@ -21,8 +21,8 @@ async def test_lost_lease_costs_a_worker_that_lives_nothing(bench: Bench, hand: 
     bench.push(order("A"))
     claimed = await hand.take("A")
     bench.lose_leases()
-    assert not (await hand.queue.holdings(hand.name, hand.held)).lease_lost
-    hand.trips += 1
+    assert not (await hand.ask_holdings(hand.held)).lease_lost
+    hand.trips = hand.asked
     bench.lose_leases()
     reply = await hand.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)])
     assert not reply.lease_lost
@@ -86,14 +86,16 @@ async def test_step_of_the_clock_moves_no_retry(bench: Bench, hand: Hand, ms: in
 async def test_step_of_the_clock_before_a_worker_starts_costs_nobody_a_lease(
     bench: Bench, queue: Queue, ms: int
 ) -> None:
-    """A new worker knows nothing of the time before it: those who do have a second to say so."""
+    """A new worker knows nothing of the time before it: those who do have a lease to say so."""
     bench.push(order("A"))
     holder = Hand(queue, "holder")
     await holder.take("A")
+    await bench.pass_time(2000)
     bench.step_clock(ms)
     new = Hand(bench.queue(), "new")
     for _ in range(3):
         assert (await new.say()).recovered == 0
+        await bench.pass_time(2000)
     assert not (await holder.say()).lease_lost
     assert (await new.say()).recovered == 0
 
@@ -106,8 +108,55 @@ async def test_new_worker_recovers_the_orders_of_a_fleet_that_is_gone(
     await bench.pass_time(LEASE_MS + 20)
     new = Hand(bench.queue(), "new")
     first = await new.say()
-    await bench.pass_time(1100)
+    assert first.recovered or first.now < (first.next_due or 0) <= first.now + LEASE_MS + 20
+    await bench.pass_time(LEASE_MS + 20)
     assert first.recovered + (await new.say()).recovered == 1
+
+
+async def test_new_worker_leaves_a_lost_lease_to_those_who_know(bench: Bench, queue: Queue) -> None:
+    """They need not wait for it."""
+    bench.push(order("A"))
+    await Hand(queue, "victim").take("A")
+    old = Hand(bench.queue(), "old")
+    await old.say()
+    await bench.pass_time(LEASE_MS // 2)
+    recovered = (await Hand(bench.queue(), "new").say()).recovered
+    await bench.pass_time(LEASE_MS // 2 + 20)
+    assert recovered == 0
+    assert (await old.say()).recovered == 1
+
+
+@pytest.mark.parametrize("ms", STEPS)
+async def test_step_of_the_clock_costs_no_lease_of_who_was_never_answered(
+    bench: Bench, queue: Queue, ms: int
+) -> None:
+    """The reply to its first trip was lost, so it knows nothing of the time before."""
+    bench.push(order("A"))
+    (claimed,) = (await queue.exchange(Trip(worker="w1", claim=1))).claimed
+    bench.step_clock(ms)
+    hand = Hand(bench.queue(), "w1")
+    holdings = await hand.ask_holdings([])
+    assert not holdings.lease_lost
+    assert [each.delivery for each in holdings.unknown] == [claimed.delivery]
+    hand.trips, hand.held = holdings.number, {claimed.delivery}
+    bench.step_clock(ms)
+    assert await hand.begin(claimed, "A") is Verdict.GO
+
+
+@pytest.mark.parametrize("delay", [2_000, 40_000])
+async def test_step_of_the_clock_costs_no_lease_where_trips_are_slow(
+    bench: Bench, queue: Queue, delay: int
+) -> None:
+    """The step may be as long as such a trip was under way, or hide behind it."""
+    bench.push(order("A"))
+    holder, slow = Hand(queue, "holder"), Hand(bench.queue(), "slow")
+    await holder.take("A")
+    await slow.say()
+    await bench.pass_time(LEASE_MS - 1500)
+    bench.delay_last_trip(slow.queue, delay)
+    bench.step_clock(30_000)
+    assert (await slow.say()).recovered == 0
+    assert not (await holder.say()).lease_lost
 
 
 @pytest.mark.parametrize("ms", STEPS)
@@ -118,7 +167,7 @@ async def test_step_of_the_clock_costs_no_lease_of_who_asks_what_it_holds(
     bench.push(order("A"))
     claimed = await hand.take("A")
     bench.step_clock(ms)
-    holdings = await hand.queue.holdings(hand.name, hand.held)
+    holdings = await hand.ask_holdings(hand.held)
     assert not holdings.lease_lost
     hand.trips = holdings.number
     reply = await hand.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)])

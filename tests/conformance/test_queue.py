@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 
 from fulfillment_worker.core.exchange import (
     Begin,
     Claimed,
+    Holdings,
     Queue,
     Reply,
     Rung,
@@ -34,6 +36,7 @@ class Hand:
         self.trips = 0
         self.next = 1
         self.suspects = 0
+        self.asked = 0
 
     async def say(self, **said: object) -> Reply:
         claim = int(str(said.get("claim", 0)))
@@ -68,6 +71,11 @@ class Hand:
         (claimed,) = await self.claim()
         assert await self.begin(claimed, order_id) is Verdict.GO
         return claimed
+
+    async def ask_holdings(self, known: Collection[int], delay_ms: int = 0) -> Holdings:
+        """After a trip or a question whose reply was lost."""
+        self.asked = max(self.trips + 1, self.asked) + 1
+        return await self.queue.holdings(self.name, self.asked, known, delay_ms)
 
     async def survey(self) -> Survey:
         survey = (await self.say(survey=True)).survey
@@ -462,11 +470,11 @@ async def test_who_outlived_two_workers_is_alone_from_then_on(bench: Bench) -> N
 async def test_a_lost_reply_is_made_up_for_by_asking(bench: Bench, hand: Hand) -> None:
     bench.push(order("A"), order("B"))
     await hand.queue.exchange(Trip(worker=hand.name, claim=2))
-    holdings = await hand.queue.holdings(hand.name, [])
+    holdings = await hand.ask_holdings([])
     assert not holdings.lease_lost
     assert [claimed.raw for claimed in holdings.unknown] == [order("A"), order("B")]
     assert [claimed.delivery for claimed in holdings.unknown] == [1, 2]
-    holdings = await hand.queue.holdings(hand.name, [2])
+    holdings = await hand.ask_holdings([2])
     assert holdings.deliveries == {1, 2}
     assert [claimed.delivery for claimed in holdings.unknown] == [1]
 
@@ -491,7 +499,7 @@ async def test_after_a_complete_reap_the_lease_is_lost_and_nothing_else(
     await gone.take("A")
     await bench.pass_time(LEASE_MS + 10)
     await heir.claim()
-    assert (await queue.holdings("gone", [1])).lease_lost
+    assert (await queue.holdings("gone", 3, [1])).lease_lost
     assert (await gone.say()).lease_lost
     gone.held.clear()
     assert (await gone.say(claim=1)).lease_lost, "for ever: it goes on under another name"
@@ -501,18 +509,32 @@ async def test_a_trip_that_arrives_after_the_question_has_no_effect(
     bench: Bench, hand: Hand
 ) -> None:
     bench.push(order("A"))
-    holdings = await hand.queue.holdings(hand.name, [])
+    holdings = await hand.ask_holdings([])
     late = await hand.say(claim=1)
     assert (late.stale, late.claimed) == (True, [])
     hand.trips = holdings.number
     assert len(await hand.claim()) == 1
 
 
+async def test_question_that_arrives_late_has_no_effect(bench: Bench, hand: Hand) -> None:
+    """Its reply was given up, and the next question was answered."""
+    large = b'{"order_id": "L", "note": "%s"}' % (b"x" * 100_000)
+    bench.push(order("A"), large)
+    late = hand.trips + 2
+    holdings = await hand.queue.holdings(hand.name, late + 1, [])
+    hand.trips = holdings.number
+    assert len(await hand.claim(2)) == 2
+    assert (await hand.queue.holdings(hand.name, late, [])).stale
+    assert (await hand.queue.holdings(hand.name, late + 1, [])).stale
+    assert not (await hand.say()).stale
+    assert (await hand.survey()).in_flight == 2
+
+
 async def test_holdings_of_a_worker_whose_lease_ran_out(bench: Bench, hand: Hand) -> None:
     bench.push(order("A"))
     await hand.claim()
     await bench.pass_time(LEASE_MS + 10)
-    assert (await hand.queue.holdings(hand.name, [1])).lease_lost
+    assert (await hand.ask_holdings([1])).lease_lost
 
 
 async def test_a_paused_queue_gives_nothing(bench: Bench, hand: Hand) -> None:

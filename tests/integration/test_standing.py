@@ -47,7 +47,7 @@ class Reader:
     async def ring(self, raw: bytes, woken: bytes = b"") -> Reply:
         """An order wakes a worker; `woken` did so before, and was not claimed."""
         self._client.flushall()
-        await self._queue.holdings("nobody", ())  # as each worker has asked something before
+        await self._queue.holdings("nobody", 1, ())  # as each worker has asked something before
         self._client.flushall()
         if woken:
             self._client.lpush(keys.woken("orders"), woken)

@@ -182,7 +182,9 @@ class QueueMachine(RuleBasedStateMachine):
         hand.start_anew()
 
     def ask_what_is_held(self, hand: Hand) -> None:
-        holdings = self.runner.run(self.queue.holdings(hand.session, hand.held.keys()))
+        holdings = self.runner.run(
+            self.queue.holdings(hand.session, hand.trips + 2, hand.held.keys())
+        )
         assert not holdings.lease_lost
         hand.trips = holdings.number
         for claimed in holdings.unknown:
@@ -232,7 +234,8 @@ class QueueMachine(RuleBasedStateMachine):
         begun = [held for held in hand.held.values() if held.begun][:1]
         late = self.trip(hand, claim, unbegun, [(held, "fulfilled") for held in begun])
         if asked:
-            holdings = self.ask(self.queue.holdings(hand.session, hand.held.keys()))
+            asks = hand.trips + 2
+            holdings = self.ask(self.queue.holdings(hand.session, asks, hand.held.keys()))
             assert holdings.deliveries == set(hand.held)
             assert not holdings.unknown
             hand.trips = holdings.number
@@ -240,6 +243,8 @@ class QueueMachine(RuleBasedStateMachine):
             self.send(hand, late, unbegun, [(held, "fulfilled") for held in begun])
         before = self.snapshot()
         assert self.ask(self.queue.exchange(late)).stale
+        if asked:
+            assert self.ask(self.queue.holdings(hand.session, asks, ())).stale
         assert self.snapshot() == before, "a trip that is not the next one changes nothing"
 
     @rule(redis_itself=st.booleans())

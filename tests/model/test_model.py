@@ -176,8 +176,13 @@ RARE = {
 OTHER_MUTANTS: dict[str, tuple[str, str, str]] = {
     "a question that is no trip": (
         "holdings",
-        "call('HINCRBY', BOOKS, 'trips:' .. WORKER, 1)",
-        "tonumber(call('HGET', BOOKS, 'trips:' .. WORKER) or 0)",
+        "  call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[6])\n",
+        "",
+    ),
+    "a question that comes late": (
+        "holdings",
+        "  if book(1) >= number then return {2, NOW} end\n",
+        "",
     ),
     "a greeting that is skipped": ("greet", "if not life then return 0 end\n", "do return 0 end\n"),
     "a life that is not kept": ("greet", "call('HSET', BOOKS, 'life', life)\n", ""),

@@ -65,8 +65,8 @@ _PLANTED = (
     _planted(
         "the name stays after a lost lease",
         _LEDGER,
-        "        self.worker, self._trips = worker_name(), 0\n        return underway",
-        "        self._trips = 0\n        return underway",
+        "self.worker, self._trips, self._asked = worker_name(), 0, 0",
+        "self._trips, self._asked = 0, 0",
     ),
     _planted(
         "recorded outcomes are sent once more",
@@ -324,30 +324,51 @@ _PAST = (
         "a question what is held goes by a stepped clock",
         (
             "queue/lua/holdings.lua",
-            "  local _, may_judge = follow_clock(cmsgpack.unpack(ARGV[5]), book(2), book(3), "
+            "  local _, judges_at = follow_clock(cmsgpack.unpack(ARGV[5]), book(2), book(3), "
             "book(4))\n"
+            "  local may_judge = judges_at == 0\n"
             "  if may_judge then call('HSET', BOOKS, 'clock', now) end\n",
-            "",
+            "  local may_judge = true\n",
+        ),
+    ),
+    _past(
+        "a question what is held has an effect when it comes late",
+        ("queue/lua/holdings.lua", "  if book(1) >= number then return {2, NOW} end\n", ""),
+    ),
+    _past(
+        "a new worker judges leases after a second",
+        (
+            "queue/lua/clock.lua",
+            "  if ms < policy.lease then return false end\n",
+            "  do return ms > UNNOTICED end\n",
+        ),
+    ),
+    _past(
+        "a new worker judges its own lease",
+        (
+            "queue/lua/holdings.lua",
+            "  local is_over = may_judge and lease ",
+            "  local is_over = lease ",
         ),
     ),
     _past(
         "a new worker judges leases in its second trip",
         (
             "queue/lua/clock.lua",
-            "  if since < gap and trip.known_for < UNNOTICED then return nil end\n",
+            "  if since < gap and not has_outlasted(trip.known_for) then return nil, 0 end\n",
             "",
         ),
     ),
     _past(
         "a step of the clock costs leases",
-        ("queue/lua/clock.lua", "    shift_leases(most or step)\n", ""),
+        ("queue/lua/clock.lua", "then shift_leases(later) end\n", "then shift_leases(0) end\n"),
     ),
     _past(
         "a reply that was read late costs a lease where the clock is stepped",
         (
             "queue/lua/clock.lua",
-            "    shift_leases(most or step)\n",
-            "    shift_leases(step)\n",
+            "then shift_leases(later) end\n",
+            "then shift_leases(math.max(step, 0)) end\n",
         ),
     ),
     _past(

@@ -115,12 +115,16 @@ class MemoryQueue:
         meanwhile()
         return _Exchange(self.store, trip).run()
 
-    async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
+    async def holdings(
+        self, worker: str, number: int, known: Collection[int], delay_ms: int = 0
+    ) -> Holdings:
         self._require_presence()
         store = self.store
         held = store.in_flight.get(worker, {})
         if worker in store.reaped:
             return Holdings(store.now, lease_lost=True)
+        if store.trip_numbers.get(worker, 0) >= number:
+            return Holdings(store.now, stale=True)
         _Exchange(store, Trip(worker=worker)).follow_clock()
         if held and store.leases.get(worker, store.now) < store.now:
             return Holdings(store.now, lease_lost=True)
@@ -135,7 +139,7 @@ class MemoryQueue:
             store.leases[worker] = store.now + store.lease
         else:
             store.leases.pop(worker, None)
-        number = store.trip_numbers[worker] = store.trip_numbers.get(worker, 0) + 1
+        store.trip_numbers[worker] = number
         return Holdings(
             store.now,
             number=number,

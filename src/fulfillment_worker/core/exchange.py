@@ -157,8 +157,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 class Holdings(msgspec.Struct, frozen=True):
     """What a worker holds according to the queue.
 
-    lease_lost: nothing any more, since its lease ran out. number: of its last trip, as it were; the
-        next is one more.
+    lease_lost: nothing any more, since its lease ran out. stale: nothing was done, since the worker
+        has said more by now. number: that of the question, which counts as a trip; the next is one
+        more.
     deliveries: all that it holds. unknown: those of them that it didn't name, if they are small.
     given_back: how many others it didn't name; they are in flight no more. first_claims: how many
         of these the lost trip had taken from the public list.
@@ -166,6 +167,7 @@ class Holdings(msgspec.Struct, frozen=True):
 
     now: int
     lease_lost: bool = False
+    stale: bool = False
     number: int = 0
     deliveries: frozenset[int] = frozenset()
     unknown: list[Claimed] = []
@@ -224,11 +226,14 @@ class Queue(Protocol):
         """
         ...
 
-    async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
+    async def holdings(
+        self, worker: str, number: int, known: Collection[int], delay_ms: int = 0
+    ) -> Holdings:
         """What `worker` holds beside `known`: asked after an exchange whose reply was lost.
 
+        number: higher than that of any trip or question of this worker before. From here on none of
+            those has an effect, should it still be under way.
         What of it is large is given back, due in `delay_ms`; 0 keeps its place.
-        From here on an earlier trip has no effect, should it still be under way.
         """
         ...
 

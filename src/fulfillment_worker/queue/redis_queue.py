@@ -92,14 +92,16 @@ class RedisQueue:
             self._heard = Heard(reply[-1], sent_at, at, self._heard.first_at or at)
         return self._read_reply(trip, reply, heart.beat_at)
 
-    async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
+    async def holdings(
+        self, worker: str, number: int, known: Collection[int], delay_ms: int = 0
+    ) -> Holdings:
         """See Queue."""
         clock = _pack(self._heard.told(time.monotonic()))
-        said = _pack(list(known)), b"%d" % delay_ms, clock
+        said = _pack(list(known)), b"%d" % delay_ms, clock, b"%d" % number
         reply = await self._call(Function.HOLDINGS, worker, *said)
         if reply[0] != 0:
-            return Holdings(reply[1], lease_lost=True)
-        _, now, number, deliveries, parts, given_back, first_claims = reply
+            return Holdings(reply[1], lease_lost=reply[0] == 1, stale=reply[0] == 2)
+        _, now, deliveries, parts, given_back, first_claims = reply
         unknown = [
             self._read_entry(int(parts[i]), parts[i + 1], parts[i + 2].decode())
             for i in range(0, len(parts), 3)

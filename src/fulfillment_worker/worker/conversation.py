@@ -285,10 +285,12 @@ class Conversation:
         """Learn whether the trip whose reply was lost took place."""
         delay_ms = self._appetite.delay_ms(round(1000 * self._terms.lease))
         ledger = self._ledger
-        holdings = await self._queue.holdings(ledger.worker, ledger.deliveries, delay_ms)
+        holdings = await self._queue.holdings(
+            ledger.worker, ledger.number_question(), ledger.deliveries, delay_ms
+        )
         if holdings.lease_lost:
             self._lose()
-        else:
+        elif not holdings.stale:
             self._terms.executor.discard(self._ledger.reconcile(holdings))
         self._unsure = False
         self._occupy()

@@ -69,6 +69,8 @@ class Ledger:
         self.worker = worker_name()
         # Of the last trip whose reply was heard, or as the queue told.
         self._trips = 0
+        # Of the last question what is held.
+        self._asked = 0
         self._rules = rules
         self._tell = tell
         self._next_delivery = 1
@@ -153,6 +155,11 @@ class Ledger:
     def _forgettable(self) -> list[int]:
         ended = [held for held in self._ended if held.id in self._known]
         return [held.id for held in ended if type(held.outcome) is Fulfilled]
+
+    def number_question(self) -> int:
+        """Of the next question what is held: higher than of all that may still be under way."""
+        self._asked = max(self._trips + 1, self._asked) + 1
+        return self._asked
 
     def farewell(self) -> Trip:
         """The last trip, when nothing is held any more."""
@@ -254,7 +261,7 @@ class Ledger:
         self._ended.clear()
         self._suspects.clear()
         self._known.clear()
-        self.worker, self._trips = worker_name(), 0
+        self.worker, self._trips, self._asked = worker_name(), 0, 0
         return underway
 
     def _to_record(self) -> list[Delivery]:

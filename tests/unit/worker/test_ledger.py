@@ -57,6 +57,18 @@ def test_invalid_order_that_had_begun_is_dead_under_its_id() -> None:
     assert (outcome.order_id, outcome.reason) == ("B", DeadReason.INVALID)
 
 
+def test_question_has_a_higher_number_than_all_that_may_be_under_way() -> None:
+    rules = OrderRules(id_field="order_id", max_bytes=MOST_BYTES, retry=RetryPolicy(3, 1, 2))
+    ledger = Ledger("orders", rules, lambda _: None)
+    trip = ledger.compose(claim=1)
+    first = ledger.number_question()
+    second = ledger.number_question()
+    assert trip.number < first < second
+    ledger.reconcile(Holdings(now=0, number=second))
+    assert ledger.compose(claim=1).number == second + 1
+    assert ledger.number_question() > second + 1
+
+
 def test_outcomes_that_move_large_orders_are_recorded_over_several_trips() -> None:
     """Redis moves the bytes of all but a success."""
     told: list[object] = []

@@ -91,8 +91,10 @@ class Fated(MemoryQueue):
         self._noted = reply.backlog and len(reply.claimed) + len(reply.verdicts) >= 50
         return reply
 
-    async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
-        holdings = await super().holdings(worker, known, delay_ms)
+    async def holdings(
+        self, worker: str, number: int, known: Collection[int], delay_ms: int = 0
+    ) -> Holdings:
+        holdings = await super().holdings(worker, number, known, delay_ms)
         late, self._late = self._late, []
         for trip in late:
             reply = await super().exchange(trip)

@@ -214,8 +214,10 @@ class Cut(MemoryQueue):
             raise QueueUnavailable("the line was cut")
         return reply
 
-    async def holdings(self, worker: str, known: Collection[int], delay_ms: int = 0) -> Holdings:
-        self.asked.append(await super().holdings(worker, known, delay_ms))
+    async def holdings(
+        self, worker: str, number: int, known: Collection[int], delay_ms: int = 0
+    ) -> Holdings:
+        self.asked.append(await super().holdings(worker, number, known, delay_ms))
         return self.asked[-1]
 
 

@@ -9,14 +9,14 @@
 --            no more than the time since the last trip of anybody counts: while others are
 --            answered, a late trip is a late trip. If nobody was answered meanwhile, it was a step,
 --            or Redis stood still, and neither is the fault of who holds a lease.
--- A worker that has not been answered before knows nothing: where nobody was for a while, it puts
--- back no orphans until it has been there for a second. Whoever holds orders, and knows more, makes
--- a trip in that time.
+-- A worker that has not been answered before knows nothing. Where nobody was for a while, it judges
+-- no lease until it has been there for the longest of them: whoever holds orders has made a trip by
+-- then, or has truly lost its lease. A worker that was there before, and knows, may judge meanwhile.
 --
--- Then leases end by as much later, or earlier, but none later than a whole term from now: what goes
--- wrong here delays the recovery of orders, and never takes any from a worker that lives. The times
--- in RETRY stay as they are, however many: they are read with `shift`. Times that are shown to people
--- are Redis's own.
+-- Then leases end later by all that may have been a step (or earlier), but none later than a whole
+-- term from now: what goes wrong here delays the recovery of orders, and never takes any from a
+-- worker that lives. The times in RETRY stay as they are, however many: they are read with `shift`.
+-- Times that are shown to people are Redis's own.
 
 local UNNOTICED = 1000 -- ms; leases outlast steps below this, since they are renewed in good time
 
@@ -42,13 +42,22 @@ local function lease_of(worker)
   return tonumber(call('HGET', BOOKS, 'lease:' .. worker) or policy.lease)
 end
 
-local function shift_leases(step)
+-- later: ms; 0 for those that only must not last too long.
+local function shift_leases(later)
   local leases = call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
   for i = 1, #leases, 2 do
     local most = NOW + lease_of(leases[i])
-    local ends = tonumber(leases[i + 1]) + math.max(step, 0)
-    call('ZADD', LEASES, whole(math.min(ends, most)), leases[i])
+    call('ZADD', LEASES, whole(math.min(tonumber(leases[i + 1]) + later, most)), leases[i])
   end
+end
+
+-- Whether a worker that has been there for so long has outlasted all leases of the time before.
+local function has_outlasted(ms)
+  if ms < policy.lease then return false end
+  for _, worker in ipairs(call('ZRANGE', LEASES, 0, -1)) do
+    if ms < lease_of(worker) then return false end
+  end
+  return true
 end
 
 local function shift_times_of_others(step)
@@ -61,8 +70,8 @@ local function shift_times_of_others(step)
   end
 end
 
--- The step in ms, 0 for none; nil where it can't be known. Of a step forward also how much it may have
--- been at most: a reply that was read late tells little. gap: since the last trip of anybody.
+-- The step in ms, 0 for none; nil where it can't be known. And by how much leases end later, since it
+-- may have been larger. gap: since the last trip of anybody.
 local function find_step(trip, steps, gap)
   local since = trip.heard > 0 and NOW - steps - trip.heard
   local back = since and since - trip.since_heard
@@ -70,29 +79,30 @@ local function find_step(trip, steps, gap)
   -- unless that was none that could judge.
   local most = since and trip.heard + steps > NOW - gap and math.huge or trip.since_heard + UNNOTICED
   if back and back < -UNNOTICED and gap - back <= most and gap - back >= -UNNOTICED then
-    return back
+    return back, 0
   end
-  if gap < -UNNOTICED then return gap end
-  if gap <= UNNOTICED then return 0 end
-  if not since then return nil end
+  if gap < -UNNOTICED then return gap, 0 end
+  if gap <= UNNOTICED then return 0, 0 end
+  if not since then return nil, 0 end
   local ahead = math.min(gap, since - trip.since_sent)
-  if ahead > UNNOTICED then return ahead, math.min(gap, since - trip.since_heard) end
+  if ahead > UNNOTICED then return ahead, gap end
   -- What was before its first answer, only those know who were there.
-  if since < gap and trip.known_for < UNNOTICED then return nil end
-  return 0
+  if since < gap and not has_outlasted(trip.known_for) then return nil, 0 end
+  -- Its last trip may have been under way for long before Redis took it up.
+  return 0, since >= gap and back > UNNOTICED and math.min(gap, back) or 0
 end
 
 -- last: the time of the last trip of anybody (0 for none). steps: their sum so far. retry_steps: what
--- it was when RETRY was last empty. Returns the sum, and whether the leases of others can be judged.
+-- it was when RETRY was last empty. Returns the sum, and when leases can be judged: 0 for now.
 local function follow_clock(trip, last, steps, retry_steps)
-  local step, most = 0, nil
-  if last > 0 then step, most = find_step(trip, steps, NOW - last) end
+  local step, later = 0, 0
+  if last > 0 then step, later = find_step(trip, steps, NOW - last) end
+  if step and (step ~= 0 or later > 0) then shift_leases(later) end
   if step and step ~= 0 then
-    shift_leases(most or step)
     shift_times_of_others(step)
     steps = steps + step
     call('HSET', BOOKS, 'steps', whole(steps))
   end
   shift = steps - retry_steps
-  return steps, step and true or false
+  return steps, step and 0 or NOW + math.max(UNNOTICED, policy.lease - trip.known_for)
 end

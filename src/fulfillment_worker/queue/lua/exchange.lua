@@ -33,8 +33,9 @@ define('exchange', function(ARGV)
 
   if book(6) >= REAPED then return {LEASE_LOST, NOW} end
   if book(6) ~= trip.number - 1 then return {STALE, NOW} end
-  local steps, may_judge = follow_clock(trip, book(10), book(11), book(12))
-  if trip.holding > 0 then
+  local steps, judges_at = follow_clock(trip, book(10), book(11), book(12))
+  local may_judge = judges_at == 0
+  if trip.holding > 0 and may_judge then
     -- One that is missing was lost by Redis: what is in flight was given to nobody else.
     local lease = call('ZSCORE', LEASES, WORKER)
     if lease and tonumber(lease) < NOW then return {LEASE_LOST, NOW} end
@@ -119,7 +120,6 @@ define('exchange', function(ARGV)
   close_books()
 
   -- The soonest moment at which there is something to do that no new order tells of.
-  local judges_at = may_judge and 0 or NOW + UNNOTICED
   for i = 1, #leases, 2 do
     local lease = math.max(tonumber(leases[i + 1]), judges_at)
     if leases[i] ~= WORKER and (not next_due or lease < next_due) then next_due = lease + 1 end

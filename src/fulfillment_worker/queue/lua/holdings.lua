@@ -6,25 +6,30 @@
 -- ARGV     3 the deliveries that it knows of, MessagePack
 --          4 ms until what is given back is due, in digits; '0' keeps its place
 --          5 what it knows of Redis's clock, MessagePack, as in a trip
--- returns  {0, now, number of the last trip, all deliveries, {delivery, packed entry, order id ('' where
---          not known), ...} for those that it doesn't know, how many were given back, those of them
---          claimed for the first time}, or {1, now} where the lease has run out
+--          6 number of the question, in digits
+-- returns  {0, now, all deliveries, {delivery, packed entry, order id ('' where not known), ...} for
+--          those that it doesn't know, how many were given back, those of them
+--          claimed for the first time}, or {1, now} where the lease has run out, or {2, now} where the
+--          question comes so late that the worker has gone on since: nothing was done
 
 local MOST_UNKNOWN = 65536 -- bytes
 
 define('holdings', function(ARGV)
-  local delay = tonumber(ARGV[4])
+  local delay, number = tonumber(ARGV[4]), tonumber(ARGV[6])
 
   local books = call('HMGET', BOOKS, 'trips:' .. WORKER, 'clock', 'steps', 'retry_steps')
   local function book(i) return tonumber(books[i] or 0) end
 
   if book(1) >= REAPED then return {1, NOW} end
-  local _, may_judge = follow_clock(cmsgpack.unpack(ARGV[5]), book(2), book(3), book(4))
+  if book(1) >= number then return {2, NOW} end
+  local _, judges_at = follow_clock(cmsgpack.unpack(ARGV[5]), book(2), book(3), book(4))
+  local may_judge = judges_at == 0
   if may_judge then call('HSET', BOOKS, 'clock', now) end
   local lease = call('ZSCORE', LEASES, WORKER)
   local held = call('HKEYS', IN_FLIGHT)
   -- One that is missing was lost by Redis: what is in flight was given to nobody else.
-  if #held > 0 and lease and tonumber(lease) < NOW then return {1, NOW} end
+  local is_over = may_judge and lease and tonumber(lease) < NOW
+  if #held > 0 and is_over then return {1, NOW} end
 
   local given_back, first_claims = 0, 0
 
@@ -63,6 +68,6 @@ define('holdings', function(ARGV)
   else
     call('ZREM', LEASES, WORKER)
   end
-  local number = call('HINCRBY', BOOKS, 'trips:' .. WORKER, 1)
-  return {0, NOW, number, deliveries, unknown, given_back, first_claims}
+  call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[6])
+  return {0, NOW, deliveries, unknown, given_back, first_claims}
 end)
