@@ -136,6 +136,7 @@ class _Worker:
     is_up: bool = True
     is_stopped: bool = False
     is_draining: bool = False
+    ended_at: float = float("-inf")
     queues: list[str] | None = None
     names: dict[str, str] = field(default_factory=dict)
     heard: dict[tuple[str, str | None], float] = field(default_factory=dict)
@@ -307,6 +308,9 @@ class Checker:
         while queue.undo and queue.undo[-1][0] > to:
             _, thing, attribute, before = queue.undo.pop()
             setattr(thing, attribute, before)
+        # By the data of before, those that have ended since hold orders, and are silent.
+        many = sum(worker.ended_at > to for worker in self._workers.values())
+        self._incidents += [self._line] * many
         queue.renewed = self._t
         queue.places, queue.waiting_since, queue.is_wrong = None, None, False
         queue.disturbed = self._line
@@ -379,7 +383,10 @@ class Checker:
         self._check_attempt(queue, order, attempt)
         self._check_running(queue, order, by)
         if hold and hold.worker == by and hold.attempt == attempt:
-            # Begun again, after a reply was lost.
+            # Begun again, after a reply was lost. What has ended by now was undone since.
+            for call in order.calls:
+                if call.hold is hold and (call.end is not None or self._is_late(call)):
+                    call.hold = None
             self._note_name(queue, hold, worker, event.get("name"))
             return
         # One that it has not started may have been given back without a word; so may one that had
@@ -697,7 +704,7 @@ class Checker:
     def _gone(self, event: Event) -> None:
         self._disturb()
         worker = self._worker(event["worker"])
-        worker.is_up, worker.free_since = False, None
+        worker.is_up, worker.free_since, worker.ended_at = False, None, self._t
         for call, order in worker.running.items():
             call.end, call.how = self._t, "died"
             order.running.remove(call)

@@ -253,7 +253,8 @@ def test_owned_once_is_broken_by_a_start_that_its_worker_must_know_to_be_lost() 
 
 def test_owned_once_is_broken_by_two_runs_in_one_worker() -> None:
     again = order(0.6, "started", worker="a", attempt=1)
-    assert found(enqueued(0.1), begun(0.2), again) == ["owned once"]
+    running = found(enqueued(0.1), begun(0.2), again, order_timeout=5.0)
+    assert running == ["owned once"]
 
 
 def test_owned_once_is_broken_by_an_order_that_is_given_back_and_goes_on() -> None:
@@ -279,6 +280,16 @@ def test_owned_once_allows_the_result_of_a_begin_that_redis_has_forgotten() -> N
     others = [heard(0.55, "b"), status(0.55, "processing", "b")]
     late = found(enqueued(0.1), begun(0.2), rolled_back(0.5, 0.15), others, done)
     assert late == ["owned once"]
+
+
+def test_owned_once_allows_to_begin_again_what_redis_has_forgotten_the_end_of() -> None:
+    """Its handler had used up its time, and did not stop when it was told."""
+    timed_out = [heard(2.3), status(2.3, "retrying")]
+    again = [rolled_back(2.5, 2.0), *begun(2.6)]
+    limits = {"order_timeout": 2.0}
+    assert not found(enqueued(0.1), begun(0.2), timed_out, again, **limits)
+    running = found(enqueued(0.1), begun(0.2), again, order_timeout=5.0)
+    assert running == ["owned once"]
 
 
 def test_owned_once_allows_to_give_back_what_has_not_started() -> None:
@@ -407,6 +418,23 @@ def test_blameless_counts_a_worker_that_ended_after_it_was_silent_for_a_lease() 
     silent = of(2.9, "a", "drained", how="aborted")
     assert not found(enqueued(0.1), lost, silent, last, dead, end(3.5))
     assert found(enqueued(0.1), failed(0.2), silent, last, dead) == ["blameless"]
+
+
+def test_blameless_counts_a_worker_that_holds_an_order_again_and_has_ended() -> None:
+    """By the data with which Redis came back."""
+    done = [*fulfilled(0.2), of(0.6, "a", "drained")]
+    dead = status(1.5, "dead", "c", 0, reason="orphaned")
+    limits = {"max_orphanings": 1}
+    assert not found(enqueued(0.1), done, rolled_back(0.8, 0.3), dead, **limits)
+    before = [of(0.15, "b", "drained"), *fulfilled(0.2), rolled_back(0.8, 0.3)]
+    assert "blameless" in found(enqueued(0.1), before, dead, **limits)
+
+
+def test_blameless_forgets_a_failure_that_redis_has_forgotten() -> None:
+    forgotten = [*failed(0.2), rolled_back(0.5, 0.35), heard(0.6), status(0.6, "processing")]
+    given_back = [heard(0.7), status(0.7, "retrying")]
+    assert not found(enqueued(0.1), forgotten, given_back, begun(0.8, "b"))
+    assert found(enqueued(0.1), failed(0.2), begun(0.8, "b")) == ["blameless"]
 
 
 def test_blameless_is_broken_by_a_good_order_that_is_called_invalid() -> None:

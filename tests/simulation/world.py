@@ -243,7 +243,8 @@ class World:
         self._broken: list[Violation] = []
         self._enqueued = dict.fromkeys(self.settings.queues, 0)
         self._seen = {queue: _Seen() for queue in self.settings.queues}
-        self._leases: dict[tuple[str, str], int] = {}
+        # When each lease ends, by queue and name; none of a queue whose data has become another.
+        self._leases: dict[str, dict[str, int]] = {queue: {} for queue in self.settings.queues}
         # When Redis took up the last trip of who holds orders, by queue and name.
         self._heard_at: dict[tuple[str, str], float] = {}
         self._saved: dict[str, tuple[float, dict[str, int]]] = {}
@@ -472,19 +473,26 @@ class World:
             self.history.add(
                 "status", queue=queue, order=None, status="dead", reason=reason.decode()
             )
-        for name, ends in zip(leases[::2], leases[1::2], strict=True):
-            key, until = (queue, name.decode()), int(float(ends))
-            if self._leases.get(key) != until:
-                self._leases[key] = until
-                worker = _process_of(key[1])
-                renewed = until >= self.network.redis_ms + 1000 * (self.lease - _SLACK)
-                by_itself = worker == actor or key[1] in begins
-                if renewed and by_itself and key[1] == self._name_of(worker, queue):
-                    self._heard_at[key] = self.timeline.now
-                    self.history.add("heard", worker=worker, queue=queue, name=key[1])
+        before = self._leases.get(queue)
+        self._leases[queue] = ends = dict(
+            zip(map(bytes.decode, leases[::2]), map(_whole, leases[1::2]), strict=True)
+        )
+        for name, until in ends.items():
+            if before is None or before.get(name) != until:
+                # One that had none has claimed: a trip that stood by, when another placed an order.
+                has_claimed = before is not None and name not in before
+                self._note_lease(actor, queue, name, until, has_claimed or name in begins)
         if places != seen.places:
             seen.places = places
             self.history.add("places", queue=queue, **dict(zip(_PLACES, places, strict=True)))
+
+    def _note_lease(self, actor: str, queue: str, name: str, until: int, by_itself: bool) -> None:
+        worker = _process_of(name)
+        renewed = until >= self.network.redis_ms + 1000 * (self.lease - _SLACK)
+        by_itself = by_itself or worker == actor
+        if renewed and by_itself and name == self._name_of(worker, queue):
+            self._heard_at[queue, name] = self.timeline.now
+            self.history.add("heard", worker=worker, queue=queue, name=name)
 
     def _note_event(
         self,
@@ -549,6 +557,10 @@ class _Seen:
         self.last = last[0][0].decode() if last else "0-0"
         self.buried = int(buried or 0)
         self.places = []
+
+
+def _whole(number: bytes) -> int:
+    return int(float(number))
 
 
 def _process_of(name: str) -> str:
