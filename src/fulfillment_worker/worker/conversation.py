@@ -137,22 +137,25 @@ class Conversation:
     async def run(self) -> None:
         """Talk until the worker is quiet and holds nothing any more."""
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None) as self._patience:
-                    while not self._quiet or self._ledger or self._unsure:
-                        await self._silence()
-                        await self._talk()
-                    await self._leave()
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(None) as self._patience:
+                        while not self._quiet or self._ledger or self._unsure:
+                            await self._silence()
+                            await self._talk()
+                        await self._leave()
+                if not self._ledger:
+                    return
+                # It was answered just when it lost patience, and cut off in what it said then.
+                self._unsure = True
+                self._lose_patience()
         finally:
             self._patience = None  # there may be other conversations that go on
             await self._doorbell.close()
             await self._queue.close()
 
     def _lose_patience(self) -> None:
-        """End without a word where nothing is held, and Redis says nothing.
-
-        What a lost trip may have claimed has not begun: it runs elsewhere after the lease.
-        """
+        """End without a word where nothing is held: what a lost trip claimed has not begun."""
         loop = asyncio.get_running_loop()
         if self._ledger:
             loop.call_later(_LAST_PATIENCE, self._lose_patience)
@@ -285,9 +288,8 @@ class Conversation:
         """Learn whether the trip whose reply was lost took place."""
         delay_ms = self._appetite.delay_ms(round(1000 * self._terms.lease))
         ledger = self._ledger
-        holdings = await self._queue.holdings(
-            ledger.worker, ledger.number_question(), ledger.deliveries, delay_ms
-        )
+        number, known = ledger.number_question(), ledger.deliveries
+        holdings = await self._queue.holdings(ledger.worker, number, known, delay_ms)
         if holdings.lease_lost:
             self._lose()
         elif not holdings.stale:

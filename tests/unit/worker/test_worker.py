@@ -35,6 +35,7 @@ from fulfillment_worker.core.exchange import (
 )
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.worker.ledger import OrderRules
+from tests.support.eventually import PATIENCE
 from tests.support.memory_queue import MemoryQueue, Store
 from tests.unit.worker.conftest import Shop
 
@@ -241,6 +242,36 @@ async def test_a_lost_reply_costs_nothing(shop: Shop, when: Callable[[Trip], boo
     assert len(queue.asked) == 1
     assert sum(event.count for event in shop.all(OrdersReceived)) == 10
     assert shop.store.received == 10
+
+
+async def test_answer_just_when_patience_is_lost_leaves_no_order_behind(shop: Shop) -> None:
+    """What a lost trip has claimed is given back, and no worker's end is held against it."""
+
+    class Answering(Cut):
+        answers = asyncio.Event()
+
+        async def holdings(
+            self, worker: str, number: int, known: Collection[int], delay_ms: int = 0
+        ) -> Holdings:
+            holdings = await super().holdings(worker, number, known, delay_ms)
+            await self.answers.wait()
+            return holdings
+
+    ids = [f"A-{number}" for number in range(10)]
+    shop.place(*ids)
+    queue = Answering(shop.store, lambda trip: trip.claim > 0)
+    worker = shop.work(fulfil, queue)
+    async with asyncio.timeout(PATIENCE):
+        while not queue.asked:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+    worker.quiet()
+    (conversation,) = worker._conversations
+    queue.answers.set()
+    conversation._lose_patience()
+    await shop.finish(worker)
+    assert worker.holding == 0
+    assert not any(shop.store.in_flight.values())
+    assert [entry.orphanings for _, entry in shop.store.retry.values()] == [0] * len(ids)
 
 
 async def test_results_are_kept_while_the_queue_is_away(shop: Shop) -> None:
