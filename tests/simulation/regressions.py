@@ -17,4 +17,6 @@ REGRESSIONS = (
     Regression(1, "", "a conversation that had ended was asked to lose patience"),
     Regression(4, "", "a reply that was read late cost a lease where the clock was stepped"),
     Regression(16, "", "a question what is held went by a stepped clock"),
+    Regression(85, "", "a new worker took a step of the clock for the end of another's lease"),
+    Regression(466, "", "a question what is held came late, and gave back what was under way"),
 )

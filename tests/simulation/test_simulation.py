@@ -54,6 +54,14 @@ def test_same_seed_is_the_same_world(server: Server) -> None:
     assert all(told(line) for line in first.lines)
 
 
+def test_same_seed_is_the_same_world_whatever_its_server_did_before(server: Server) -> None:
+    """The ids of its clients have more digits by then."""
+    first = run_world(server, 4)
+    for _ in range(1000):
+        server.connect()[0].close()
+    assert run_world(server, 4).hash == first.hash
+
+
 def test_faults_that_are_taken_away_do_not_happen(server: Server) -> None:
     some = frozenset(run_world(server, 3).happened[::3])
     assert set(run_world(server, 3, only=some).happened) <= some

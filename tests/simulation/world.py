@@ -7,6 +7,7 @@ everything that can go on must.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
@@ -74,7 +75,10 @@ def run_world(
     only: ids of the faults that may happen; None for all. keep: its history, in the outcome.
     """
     with functions_ask_the_world(), machines_of_the_world():
-        return World(server, seed, only, keep=keep).run()
+        outcome = World(server, seed, only, keep=keep).run()
+    # Tasks that outlived their end are closed now, and not in the midst of the next world.
+    gc.collect()
+    return outcome
 
 
 class Process:
