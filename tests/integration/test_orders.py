@@ -145,17 +145,6 @@ def check_events(server: RedisServer, ids: list[str]) -> None:
     assert all(re.fullmatch(r"\d{13}", each) for each in at)
 
 
-def test_the_stream_of_events_is_capped(redis_server: RedisServer, run_worker: Start) -> None:
-    orders = bodies(6000)
-    place(redis_server, orders)
-    run_worker(redis_server.url, "async def fulfil(order): pass", "--concurrency", "300")
-    wait_until_all(redis_server, orders)
-    kept = stream(redis_server)
-    # To whole nodes of a hundred, and those of the last trip.
-    assert 10_000 <= len(kept) < 11_000
-    assert kept[-1]["status"] == "fulfilled"
-
-
 def test_arrival_order_is_kept(redis_7: RedisServer, run_worker: Start, calls: Calls) -> None:
     orders = bodies(200)
     place(redis_7, orders)

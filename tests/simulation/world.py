@@ -237,6 +237,7 @@ class World:
             retry_cap=2.0,
             breaker=dice.pick(("on", "off"), "breaker"),
             shutdown_grace=dice.pick((0.2, 2.0, 25.0), "grace"),
+            events_ttl=EPOCH,  # The ids of events go by the server's own clock: none is trimmed.
         )
         self.shop = Shop(dice, self.faults, self.history, self.lease)
         self.machines: list[Machine] = []

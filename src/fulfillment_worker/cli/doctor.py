@@ -106,6 +106,7 @@ def _policy(settings: Settings) -> QueuePolicy:
     return QueuePolicy(
         lease=round(settings.lease * 1000),
         status_ttl=round(settings.status_ttl * 1000),
+        events_ttl=round(settings.events_ttl * 1000),
         max_orphanings=settings.max_orphanings,
         id_field=settings.id_field,
         max_order_bytes=settings.max_order_bytes,

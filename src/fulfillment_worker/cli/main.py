@@ -26,6 +26,7 @@ COMMANDS = {
     "enqueue": "Put orders on the queue.",
     "status": "Tell where orders are, and what they have been through.",
     "queue": "Show how the queue stands.",
+    "events": "Print the changes of status, and follow them.",
     "doctor": "Check Redis, permissions, clocks and settings.",
     "dead": "Look at dead letters, retry them or drop them.",
     "pause": "Keep all workers from claiming orders.",

@@ -12,6 +12,7 @@ import click
 from fulfillment_worker.cli.terminal import complain, no_such_queue
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.queue.events import EventId, Events
 from fulfillment_worker.queue.inspector import Inspector
 from fulfillment_worker.queue.producer import Producer
 from fulfillment_worker.queue.session import connected
@@ -31,10 +32,14 @@ def ask(question: Coroutine[Any, Any, _T]) -> _T:
 async def inspectors(settings: Settings) -> AsyncIterator[list[Inspector]]:
     """One inspector for each queue, in the order of preference. Raises QueueUnavailable."""
     async with connected(settings.redis_url) as client:
-        yield [
-            Inspector(client, queue, settings.redis_url, id_field=settings.id_field)
-            for queue in settings.queues
-        ]
+        yield _inspectors(client, settings)
+
+
+def _inspectors(client: Any, settings: Settings) -> list[Inspector]:
+    return [
+        Inspector(client, queue, settings.redis_url, id_field=settings.id_field)
+        for queue in settings.queues
+    ]
 
 
 async def warn_of_unknown(all_queues: Iterable[Inspector]) -> None:
@@ -42,6 +47,21 @@ async def warn_of_unknown(all_queues: Iterable[Inspector]) -> None:
     for inspector in all_queues:
         if not await inspector.is_known():
             complain(no_such_queue(inspector.queue))
+
+
+@asynccontextmanager
+async def reader_of_events(settings: Settings, after: EventId) -> AsyncIterator[Events]:
+    """A reader of the events of all queues; says which nobody has ever used.
+
+    Raises QueueUnavailable.
+    """
+    async with connected(settings.redis_url) as client:
+        await warn_of_unknown(_inspectors(client, settings))
+        events = Events(client, settings.queues, settings.redis_url, after)
+        try:
+            yield events
+        finally:
+            await events.close()
 
 
 @asynccontextmanager

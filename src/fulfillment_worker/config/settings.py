@@ -185,6 +185,12 @@ class Settings:
         "7d",
         "how long an order's status is kept, and its copies recognised, once it has ended",
     )
+    events_ttl: float = _setting(
+        "--events-ttl",
+        Duration("1s", "3650d"),
+        "1d",
+        "how long a change of status stays in the stream of events; trimmed as others come",
+    )
     log_level: str = _setting(
         "--log-level", Choice(("debug", "info", "warning", "error")), "info", "least level logged"
     )

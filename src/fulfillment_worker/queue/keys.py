@@ -23,7 +23,7 @@ def order_prefix(queue: str) -> str:
 
 
 def events(queue: str) -> str:
-    """Stream: one entry per change of status, capped."""
+    """Stream: one entry per change of status, kept for as long as `--events-ttl` says."""
     return f"{{{queue}}}:events"
 
 

@@ -41,7 +41,7 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_orphanings: int
     id_field: str
     max_order_bytes: int = 1024 * 1024
-    max_events: int = 10_000
+    events_ttl: int = 24 * 3600 * 1000
 
 
 class RedisQueue:

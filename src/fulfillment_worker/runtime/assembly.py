@@ -54,6 +54,7 @@ def make_queues(
     policy = QueuePolicy(
         lease=_ms(settings.lease),
         status_ttl=_ms(settings.status_ttl),
+        events_ttl=_ms(settings.events_ttl),
         max_orphanings=settings.max_orphanings,
         id_field=settings.id_field,
         max_order_bytes=settings.max_order_bytes,

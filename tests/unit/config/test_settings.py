@@ -38,6 +38,7 @@ CONTRACT = {
     "FULFILLMENT_ID_FIELD": ("--id-field", "order_id"),
     "FULFILLMENT_MAX_ORDER_BYTES": ("--max-order-bytes", "1MiB"),
     "FULFILLMENT_STATUS_TTL": ("--status-ttl", "7d"),
+    "FULFILLMENT_EVENTS_TTL": ("--events-ttl", "1d"),
     "FULFILLMENT_LOG_LEVEL": ("--log-level", "info"),
     "FULFILLMENT_LOG_FORMAT": ("--log-format", "auto"),
     "FULFILLMENT_TRACES": ("--traces", "auto"),

@@ -7,7 +7,7 @@
 --         8 dead    9 books   10 arrivals  11 ids
 --         12 in_flight of the calling worker
 -- ARGV    1 policy, MessagePack: order_prefix, in_flight_prefix, id_field, lease, status_ttl,
---           max_orphanings, max_events (times in ms), wake (the name of a channel)
+--           max_orphanings, events_ttl (times in ms), wake (the name of a channel)
 --         2 the calling worker
 --         The functions say what follows.
 
@@ -20,9 +20,9 @@ local call -- redis.call, which a library can't reach while it is loaded
 local packed_policy, policy, status_ttl
 -- Only Redis's clock counts here, so the hosts' clocks may be wrong.
 local NOW, now
--- The first event of a run makes room for all of them: to look for some each time costs more than
--- the event.
-local has_trimmed
+-- The first event of a run trims those with an id below this: to trim each time costs more than the
+-- event. See events.lua.
+local trim_below, generation, note_first_event
 -- How this run changes the counters; written once, by `close_books`.
 local booked
 -- When a worker last called this library; see idle.lua.
@@ -46,7 +46,7 @@ local function start_run(keys, args)
   local clock = call('TIME')
   NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
   now, used_at = whole(NOW), NOW
-  has_trimmed = false
+  trim_below, generation = nil, nil
   booked = {received = 0, fulfilled = 0, duplicates = 0}
 end
 
@@ -77,12 +77,21 @@ local function define_reading(name, body)
   })
 end
 
-local function emit(order_id, status, attempt)
-  if has_trimmed then
+-- reason: of a dead letter.
+local function emit(order_id, status, attempt, reason)
+  local id
+  if reason then
+    id = call('XADD', EVENTS, 'MINID', '~', trim_below or '0', '*',
+      'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now, 'reason', reason)
+  elseif trim_below then
+    id = call('XADD', EVENTS, 'MINID', '~', trim_below, '*',
+      'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now)
+  else
     call('XADD', EVENTS, '*', 'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now)
     return
   end
-  has_trimmed = true
-  call('XADD', EVENTS, 'MAXLEN', '~', whole(policy.max_events), '*',
-    'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now)
+  if trim_below then
+    note_first_event(id)
+    trim_below = nil
+  end
 end

@@ -69,7 +69,7 @@ local function bury(entry, order_id, reason, err, worker, silent)
   })
   call('HSET', DEAD, number, header .. '\n' .. entry.raw)
   call('HDEL', IDS, whole(entry.copy))
-  if not silent then emit(order_id, 'dead', entry.failures) end
+  if not silent then emit(order_id, 'dead', entry.failures, reason) end
 end
 
 local function mark_dead(order_id, err, traceback)

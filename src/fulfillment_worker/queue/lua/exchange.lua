@@ -28,7 +28,7 @@ define('exchange', function(ARGV)
 
   local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
     'trips:' .. WORKER, 'breaker:' .. WORKER, 'id_fields', 'next_due',
-    'clock', 'steps', 'retry_steps')
+    'clock', 'steps', 'retry_steps', 'events')
   local function book(i) return tonumber(books[i] or 0) end
 
   if book(6) >= REAPED then return {LEASE_LOST, NOW} end
@@ -51,6 +51,7 @@ define('exchange', function(ARGV)
   local paused = books[5] == '1'
 
   if books[8] ~= policy.id_field then note_id_field(books[8]) end
+  allow_trimming(books[13], steps, may_judge)
   forget_ids(trip.forget)
   fulfil_all(trip.fulfilled)
   apply_outcomes(trip.outcomes)

@@ -51,7 +51,7 @@ local function find_refusal()
   call('ZRANGEBYSCORE', SCRATCH, '-inf', 1, 'LIMIT', 0, 1)
   call('ZREMRANGEBYSCORE', SCRATCH, '-inf', 0)
   call('ZREM', SCRATCH, 'x')
-  call('XADD', SCRATCH, 'MAXLEN', '~', 1, '*', 'x', 1)
+  call('XADD', SCRATCH, 'MINID', '~', 0, '*', 'x', 1)
   call('DEL', SCRATCH, OTHER)
   return refusal
 end
