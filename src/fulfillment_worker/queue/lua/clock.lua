@@ -102,7 +102,7 @@ local function follow_clock(trip, last, steps, retry_steps)
     shift_times_of_others(step)
     steps = steps + step
     call('HSET', BOOKS, 'steps', whole(steps))
-    follow_step(most or step, last)
+    follow_step(math.max(step, later), last)
   end
   shift = steps - retry_steps
   return steps, step and 0 or NOW + math.max(UNNOTICED, policy.lease - trip.known_for)
