@@ -90,14 +90,16 @@ def test_scaler_wants_a_worker_for_each_hundred_outstanding_orders(
     assert scaler.wanted(4) == workers
 
 
-def test_scaler_asks_redis_by_two_rights_more_than_the_worker_has(
+def test_scaler_asks_redis_by_three_rights_more_than_the_worker_has(
     redis_7: RedisServer, asked: Asked
 ) -> None:
     page = (ROOT / "docs" / "redis.md").read_text()
     (rights,) = re.findall(r"ACL SETUSER worker on '>PASSWORD' (.+)", page)
     rules = [each.strip("'") for each in rights.split()]
     with redis_7.client() as admin:
-        admin.execute_command("ACL", "SETUSER", "keda", "on", ">secret", *rules, "+ping", "+type")
+        admin.execute_command(
+            "ACL", "SETUSER", "keda", "on", ">secret", *rules, "+eval", "+ping", "+type"
+        )
         admin.zadd("{orders}:retry", {"entry": 2e12})
         with redis_7.client(username="keda", password="secret") as client:
             assert client.ping()
