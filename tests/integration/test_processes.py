@@ -64,9 +64,9 @@ def children(worker: RunningWorker) -> dict[str, int]:
 def wait_for_children(worker: RunningWorker, many: int = 2) -> dict[str, int]:
     worker.wait_until_ready()
     eventually(lambda: worker.get("/readyz")[1] == "ok\n", what="all processes consume")
-    found = children(worker)
-    assert len(found) == many
-    return found
+    # The log may be behind.
+    eventually(lambda: len(children(worker)) == many, what="the log tells of all processes")
+    return children(worker)
 
 
 def wait_for_successor(worker: RunningWorker, pid: int, seat: str = "0") -> int:
