@@ -50,7 +50,7 @@ class RedisFacts(msgspec.Struct, frozen=True, kw_only=True):
     unreachable: why it can't be used; "" where it can. denied: it refused the login. servers: the
     primaries that answered. lacking: commands that the user may not call. missing: those that the
     server does not know. keys_denied: for a queue that the user may not use, its name. refused:
-    what else it says to a worker's scripts. unseen: commands that would have told more. skew:
+    what else it says to a worker's functions. unseen: commands that would have told more. skew:
     seconds by which this host's clock is ahead.
     """
 

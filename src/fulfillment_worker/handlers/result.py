@@ -60,7 +60,7 @@ def meaning(error: BaseException) -> Failed | Rejected:
         reason = FailureReason.DEPENDENCY if only_retries else FailureReason.HANDLER
         after = max(afters, default=None)
         return Failed(reason, _describe_all(error, leaves), after, traceback_of(error))
-    except BaseException:  # noqa: BLE001
+    except BaseException:  # noqa: BLE001 - the shop's exception may do anything
         return Failed(FailureReason.HANDLER, "an exception that can't be read")
 
 
@@ -69,7 +69,7 @@ def timed_out(timeout: Failed, cancelled: BaseException) -> Failed:
     try:
         error = timeout.error + place_of(cancelled)
         return Failed(timeout.reason, error, timeout.after, traceback_of(cancelled))
-    except BaseException:  # noqa: BLE001
+    except BaseException:  # noqa: BLE001 - as above
         return timeout
 
 
@@ -95,7 +95,7 @@ def _after(error: BaseException) -> float | None:
     try:
         asked = getattr(error, "after", None)
         after = float(asked) if isinstance(asked, int | float) else math.nan
-    except BaseException:  # noqa: BLE001
+    except BaseException:  # noqa: BLE001 - a property of the shop's
         return None
     return after if 0 <= after < math.inf else None
 
@@ -143,7 +143,7 @@ def _named(error: BaseException) -> str:
 def _text(error: BaseException) -> str:
     try:
         return _one_line(str(error))
-    except BaseException:  # noqa: BLE001
+    except BaseException:  # noqa: BLE001 - a `__str__` of the shop's
         return _UNREADABLE
 
 

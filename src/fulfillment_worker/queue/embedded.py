@@ -1,6 +1,6 @@
 """`embedded:PATH`: a private server with its data in PATH, which lives as long as its users.
 
-The server is Valkey, which speaks Redis's protocol and runs its scripts.
+The server is Valkey, which speaks Redis's protocol and runs its functions.
 
 Programs that use the same PATH at once share one server: the first starts it, the last ends it.
 Who is there is told by locks (flock), which the kernel drops when their holder dies, however it

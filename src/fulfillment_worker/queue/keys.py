@@ -87,7 +87,7 @@ def wake(queue: str) -> str:
 
 
 def scratch(queue: str) -> str:
-    """Any type, never there for longer than one script: to try out what the user may do."""
+    """Any type, never there for longer than one call: to try out what the user may do."""
     return f"{{{queue}}}:scratch"
 
 

@@ -22,7 +22,7 @@ Answer = asyncio.Future[Any]
 
 PATIENCE = 2.0
 """Seconds of silence after which an answer is given up, and the connection with it. Claiming must
-resume within 2 s of Redis's return, and a script that takes longer than this is nothing we send. A
+resume within 2 s of Redis's return, and no function of ours takes longer than this. A
 large answer over a slow line may take longer: patience lasts while bytes of it arrive."""
 _GRACE = 0.1
 """Seconds for the loop to read a reply, if a handler kept it from that until patience ended."""

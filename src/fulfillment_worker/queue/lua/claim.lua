@@ -1,7 +1,7 @@
 -- Taking orders into flight, oldest first, without starving anyone: at most half of the room goes
 -- to orders whose retry is due, as long as the public list fills the other half.
 --
--- Each order is stored in flight before it is removed from where it was: should the script end in
+-- Each order is stored in flight before it is removed from where it was: should the function end in
 -- between (a command not permitted, say), it is there twice rather than lost.
 
 -- A trip claims until so many bytes are reached (MOST_BYTES, or what the worker asks for if it is
@@ -62,7 +62,7 @@ local function renew_lease()
   leased = true
 end
 
--- The lease comes first: should the script end midway, what is in flight is found by its end.
+-- The lease comes first: should the function end midway, what is in flight is found by its end.
 local function store()
   if #unstored > 0 then
     renew_lease()

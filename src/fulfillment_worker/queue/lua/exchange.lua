@@ -44,7 +44,7 @@ define('exchange', function(ARGV)
   if trip.holding > 0 and call('HLEN', IN_FLIGHT) ~= trip.holding then
     return {STALE, NOW}
   end
-  -- Asked before anything is changed: a key of the wrong type ends the script here.
+  -- Asked before anything is changed: a key of the wrong type ends the function here.
   local listed = call('LLEN', PUBLIC)
 
   start_claiming(book(1), trip.most_bytes)

@@ -33,7 +33,7 @@ define('holdings', function(ARGV)
 
   local given_back, first_claims = 0, 0
 
-  -- Stored before it is removed: should the script end in between, it is there twice.
+  -- Stored before it is removed: should the function end in between, it is there twice.
   local function give_back(delivery)
     if given_back == 0 then read_shift() end
     local packed = call('HGET', IN_FLIGHT, delivery)

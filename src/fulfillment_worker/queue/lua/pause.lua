@@ -5,9 +5,11 @@
 
 define('pause', function(ARGV)
   local was = call('HGET', BOOKS, 'paused')
-  -- A script that has removed something may add, also where Redis is full.
-  call('HDEL', BOOKS, 'paused')
-  if ARGV[3] == '1' then call('HSET', BOOKS, 'paused', 1) end
+  if ARGV[3] == '1' then
+    call('HSET', BOOKS, 'paused', 1)
+  else
+    call('HDEL', BOOKS, 'paused')
+  end
   if (was == '1') ~= (ARGV[3] == '1') then
     note_act(ARGV[3] == '1' and 'pause' or 'resume', ARGV[4], ARGV[5], 'count', '1')
   end

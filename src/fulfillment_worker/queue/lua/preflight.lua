@@ -7,7 +7,7 @@ local function find_refusal()
   local refusal
 
   -- In the place of the one that ends the function, and with it the words that tell what was refused.
-  -- How servers word that within a script differs: by the code (7.2 and later), or by these words.
+  -- How servers word that within a function differs: by the code (7.2 and later), or by these words.
   local function call(command, ...)
     local reply = redis.pcall(command, ...)
     if refusal or type(reply) ~= 'table' or not reply.err then return end
