@@ -166,3 +166,21 @@ def test_erase_leaves_orders_whose_id_is_longer(cli: Cli, redis_server: RedisSer
     place(redis_server, [person("P-1"), {"order_id": "P-10"}, {"order_id": "X", "of": "P-1"}])
     assert erased(cli, "P-1")[0]["orders"] == 1
     assert books(redis_server).waiting == 2
+
+
+def test_erase_of_several_orders_is_one_act(cli: Cli, redis_server: RedisServer) -> None:
+    place(redis_server, [person("P-1"), person("P-2"), *bodies(2)])
+    assert [told["orders"] for told in erased(cli, "P-1", "P-2", "P-1")] == [1, 1]
+    (act,) = json.loads(cli("audit", "--json").stdout)
+    assert (act["act"], act["count"]) == ("erase", 2)
+    assert not is_anywhere(redis_server, SECRET, b"P-1", b"P-2")
+    assert books(redis_server).waiting == 2
+
+
+def test_erase_of_an_id_that_is_not_utf_8_finds_nothing(
+    cli: Cli, redis_server: RedisServer
+) -> None:
+    place(redis_server, bodies(1))
+    (told,) = erased(cli, "A\udcff")
+    assert (told["orders"], told["status"]) == (0, False)
+    assert "nothing is there" in cli("erase", "A\udcff").stdout

@@ -9,7 +9,7 @@ import msgspec
 
 from fulfillment_worker.cli.operators import audited, myself
 from fulfillment_worker.cli.options import settings_options
-from fulfillment_worker.cli.redis import ask
+from fulfillment_worker.cli.redis import ask, is_text
 from fulfillment_worker.cli.terminal import complain, no_such_queue, print_json
 from fulfillment_worker.config.redact import shown, visible
 from fulfillment_worker.config.settings import Settings
@@ -81,8 +81,10 @@ async def _erase(
                 complain(no_such_queue(queue))
                 continue
             eraser = Eraser(client, queue, settings.redis_url, operator, settings.id_field)
+            wanted = list(dict.fromkeys(filter(is_text, order_ids)))
+            erased = await (_would_erase(eraser, wanted) if dry_run else eraser.erase(wanted))
             here = [
-                _Result(order_id, queue, await _one(eraser, order_id, dry_run))
+                _Result(order_id, queue, erased.get(order_id, Erased()))
                 for order_id in dict.fromkeys(order_ids)
             ]
             gone = sum(_is_something(each.erased) for each in here)
@@ -92,17 +94,17 @@ async def _erase(
     return results
 
 
-async def _one(eraser: Eraser, order_id: str, dry_run: bool) -> Erased:
-    if not dry_run:
-        return await eraser.erase(order_id)
-    found = await eraser.find(order_id)
-    return Erased(
-        orders=len(found.waiting) + len(found.waits) + len(found.letters),
-        events=len(found.events),
-        acts=len(found.acts),
-        status=found.status,
-        held=found.held,
-    )
+async def _would_erase(eraser: Eraser, order_ids: list[str]) -> dict[str, Erased]:
+    return {
+        order_id: Erased(
+            orders=len(found.waiting) + len(found.waits) + len(found.letters),
+            events=len(found.events),
+            acts=len(found.acts),
+            status=found.status,
+            held=found.held,
+        )
+        for order_id, found in (await eraser.find(order_ids)).items()
+    }
 
 
 def _is_something(erased: Erased) -> bool:

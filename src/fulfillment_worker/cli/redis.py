@@ -28,6 +28,15 @@ def ask(question: Coroutine[Any, Any, _T]) -> _T:
         raise click.ClickException(str(error)) from None
 
 
+def is_text(order_id: str) -> bool:
+    """Whether it can be an order's id. An argument that isn't UTF-8 can't, nor be asked for."""
+    try:
+        order_id.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @asynccontextmanager
 async def inspectors(settings: Settings) -> AsyncIterator[list[Inspector]]:
     """One inspector for each queue, in the order of preference. Raises QueueUnavailable."""

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from fulfillment_worker.cli.options import settings_options
-from fulfillment_worker.cli.redis import ask, inspectors, warn_of_unknown
+from fulfillment_worker.cli.redis import ask, inspectors, is_text, warn_of_unknown
 from fulfillment_worker.cli.terminal import coloured, indented, moment, print_json
 from fulfillment_worker.config.redact import visible
 from fulfillment_worker.config.settings import Settings
@@ -62,7 +62,7 @@ class _Found(NamedTuple):
 
 async def _find(settings: Settings, order_ids: list[str]) -> dict[str, _Found]:
     found: dict[str, _Found] = {}
-    order_ids = list(filter(_is_text, order_ids))
+    order_ids = list(filter(is_text, order_ids))
     async with inspectors(settings) as all_queues:
         await warn_of_unknown(all_queues)
         for inspector in all_queues:
@@ -93,15 +93,6 @@ def _why(order: Whereabouts, queue: Standing | None) -> str:
         next_attempt_at=order.next_attempt_at,
         attempt=order.attempt,
     )
-
-
-def _is_text(order_id: str) -> bool:
-    """Whether it can be an order's id. An argument that isn't UTF-8 can't, nor be asked for."""
-    try:
-        order_id.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _fields(order_id: str, found: _Found | None) -> Any:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import msgspec
 
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.decode import Decoded, decode
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.letters import read_letters
 from fulfillment_worker.queue.operator import Operator
 from fulfillment_worker.queue.reader import Reader
 
-_ANY_SIZE = 2**40
 _STRIDE = 1000
 """Entries of a stream that are read with one command."""
 _LOOKS = 5
@@ -38,9 +36,9 @@ class Traces(msgspec.Struct):
     status: bool = False
 
     @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing of it."""
-        return self == Traces()
+    def is_free(self) -> bool:
+        """Whether there is something of it, and no worker holds it."""
+        return self.held is None and self != Traces()
 
 
 class Erased(msgspec.Struct):
@@ -63,66 +61,75 @@ class Eraser:
         self._client = client
         self._url = url
         self._operator = operator
-        self._id_field = id_field
-        self._reader = Reader(client, queue, url)
+        self._reader = Reader(client, queue, url, id_field)
 
-    async def find(self, order_id: str) -> Traces:
-        """All that the queue has of the order now. It reads all that is in the queue."""
-        found = Traces()
-        for name in (keys.woken(self.queue), keys.public(self.queue)):
-            async for _, raw in self._reader.list(name):
-                if self._is_of(raw, order_id):
-                    found.waiting.append(raw.decode())
-        async for worker, entry in self._reader.internal():
-            if not self._is_of(entry.partition(b"\n")[2], order_id):
-                continue
-            if worker is None:
-                found.waits.append(entry.decode())
-            else:
-                found.held = worker
-        async for letter in read_letters(self._client, self.queue, self._url, [order_id]):
-            found.letters.append(letter.number)
-        found.events = [id_ async for id_ in self._entries(keys.events(self.queue), order_id)]
-        found.acts = [id_ async for id_ in self._entries(keys.audit(self.queue), order_id)]
-        (known,) = await self._reader.ask(
-            lambda pipe: pipe.exists(keys.order(self.queue, order_id))
+    async def find(self, order_ids: Collection[str]) -> dict[str, Traces]:
+        """All that the queue has of these orders now. It reads all that is in the queue, once."""
+        found = {order_id: Traces() for order_id in order_ids}
+        await self._find_entries(found)
+        async for letter in read_letters(self._client, self.queue, self._url, found):
+            found[letter.order_id].letters.append(letter.number)
+        async for order_id, entry_id in self._entries(keys.events(self.queue), found):
+            found[order_id].events.append(entry_id)
+        async for order_id, entry_id in self._entries(keys.audit(self.queue), found):
+            found[order_id].acts.append(entry_id)
+        known = await self._reader.ask(
+            lambda pipe: [pipe.exists(keys.order(self.queue, order_id)) for order_id in found]
         )
-        found.status = bool(known)
+        for traces, status in zip(found.values(), known, strict=True):
+            traces.status = bool(status)
         return found
 
-    async def erase(self, order_id: str) -> Erased:
-        """Remove all of it. Where a worker holds the order, nothing is removed."""
-        erased = Erased()
+    async def _find_entries(self, found: dict[str, Traces]) -> None:
+        for name in (keys.woken(self.queue), keys.public(self.queue)):
+            async for _, raw in self._reader.list(name):
+                if (order_id := self._reader.match(raw, found)) is not None:
+                    found[order_id].waiting.append(raw.decode())
+        async for worker, entry in self._reader.internal():
+            order_id = self._reader.match(entry.partition(b"\n")[2], found)
+            if order_id is not None and worker is None:
+                found[order_id].waits.append(entry.decode())
+            elif order_id is not None:
+                found[order_id].held = worker
+
+    async def erase(self, order_ids: Collection[str]) -> dict[str, Erased]:
+        """Remove all of them. Of an order that a worker holds, nothing is removed."""
+        erased = {order_id: Erased() for order_id in order_ids}
+        left: Collection[str] = erased
         for _ in range(_LOOKS):
-            found = await self.find(order_id)
-            erased.held = found.held
-            if found.held or found.is_empty:
+            found = await self.find(left)
+            for order_id, traces in found.items():
+                erased[order_id].held = traces.held
+            left = [name for name, traces in found.items() if traces.is_free]
+            if not left:
                 break
-            held, orders, events, acts = await self._operator.erase(order_id, found)
-            if held:
-                continue
-            erased.orders += orders
-            erased.events += events
-            erased.acts += acts
-            erased.status = erased.status or found.status
+            for order_id in left:
+                await self._remove(order_id, found[order_id], erased[order_id])
         return erased
 
-    def _is_of(self, raw: bytes, order_id: str) -> bool:
-        # An id stands in JSON as it is, unless it is escaped; this spares decoding nearly all.
-        if b"\\" not in raw and order_id.encode() not in raw:
-            return False
-        read = decode(raw, id_field=self._id_field, max_bytes=_ANY_SIZE)
-        return isinstance(read, Decoded) and read.id == order_id
+    async def _remove(self, order_id: str, traces: Traces, erased: Erased) -> None:
+        is_held, orders, events, acts = await self._operator.erase(order_id, traces)
+        if is_held:
+            return  # The next look finds it there.
+        erased.orders += orders
+        erased.events += events
+        erased.acts += acts
+        erased.status = erased.status or traces.status
 
-    async def _entries(self, stream: str, order_id: str) -> AsyncIterator[str]:
-        wanted, last = order_id.encode(), "-"
+    async def _entries(
+        self, stream: str, order_ids: Collection[str]
+    ) -> AsyncIterator[tuple[str, str]]:
+        """Of the entries that name one of these orders: which, and the entry's id."""
+        wanted = {order_id.encode(): order_id for order_id in order_ids}
+        last = "-"
         while True:
             (entries,) = await self._reader.ask(
                 lambda pipe, last=last: pipe.xrange(stream, min=last, count=_STRIDE)  # type: ignore[misc]
             )
             for entry, fields in entries:
-                if (fields or {}).get(b"order_id") == wanted:
-                    yield entry.decode()
+                order_id = wanted.get((fields or {}).get(b"order_id", b""))
+                if order_id is not None:
+                    yield order_id, entry.decode()
             if len(entries) < _STRIDE:
                 return
             last = f"({entries[-1][0].decode()}"

@@ -13,7 +13,6 @@ from redis.asyncio import Redis
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.causes import Letter
-from fulfillment_worker.core.decode import Decoded, decode
 from fulfillment_worker.core.why import Standing
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.letters import read_letters
@@ -103,8 +102,7 @@ class Inspector:
         self.queue = queue
         self._client: Any = client
         self._url = url
-        self._id_field = id_field
-        self._reader = Reader(client, queue, url)
+        self._reader = Reader(client, queue, url, id_field)
 
     async def is_known(self) -> bool:
         """Whether an order was ever placed on the queue, or a worker has served it."""
@@ -208,7 +206,7 @@ class Inspector:
         """Since when the head has been waiting: as it says, else as the workers noted."""
         if head is None:
             return None
-        told = self._decoded(head)
+        told = self._reader.decoded(head)
         if told and told.enqueued_unix is not None:
             return min(now, round(told.enqueued_unix * 1000))
         # A note says how many orders had ever arrived by then; the head is the next to be received.
@@ -234,7 +232,7 @@ class Inspector:
         """Orders without a record, wherever they are; in the direction in which orders move."""
         found = await self._waiting(order_ids)
         async for worker, entry in self._reader.internal():
-            order_id = self._match(entry.partition(b"\n")[2], order_ids - found.keys())
+            order_id = self._reader.match(entry.partition(b"\n")[2], order_ids - found.keys())
             if order_id is not None:
                 status = "retrying" if worker is None else "claimed"
                 found[order_id] = Whereabouts(
@@ -271,7 +269,7 @@ class Inspector:
             length = 0
             async for place, raw in self._reader.list(name):
                 length = max(length, place)
-                order_id = self._match(raw, order_ids)
+                order_id = self._reader.match(raw, order_ids)
                 if order_id is not None and (ahead == 0 or order_id not in found):
                     found[order_id] = Whereabouts(
                         order_id=order_id,
@@ -281,18 +279,6 @@ class Inspector:
                     )
             ahead += length
         return found
-
-    def _match(self, raw: bytes, order_ids: set[str]) -> str | None:
-        """The id of the order, if it is one of these."""
-        # An id stands in JSON as it is, unless it is escaped; this spares decoding nearly all.
-        if b"\\" not in raw and not any(order_id.encode() in raw for order_id in order_ids):
-            return None
-        told = self._decoded(raw)
-        return told.id if told and told.id in order_ids else None
-
-    def _decoded(self, raw: bytes) -> Decoded | None:
-        told = decode(raw, id_field=self._id_field, max_bytes=_ANY_SIZE)
-        return told if isinstance(told, Decoded) else None
 
 
 def _whereabouts(order_id: str, queue: str, record: dict[bytes, bytes]) -> Whereabouts:

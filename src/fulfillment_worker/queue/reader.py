@@ -6,22 +6,27 @@ small.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.decode import Decoded, decode
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.session import answered
 from fulfillment_worker.queue.stride import Stride
+
+_ANY_SIZE = 2**40
 
 
 class Reader:
     """Of one queue. Every method raises QueueUnavailable."""
 
-    def __init__(self, client: Any, queue: str, url: RedisUrl) -> None:
+    def __init__(self, client: Any, queue: str, url: RedisUrl, id_field: str) -> None:
+        """id_field: of the orders, that holds their ids."""
         self.queue = queue
         self._client = client
         self._url = url
+        self._id_field = id_field
 
     async def ask(self, put: Callable[[Any], object]) -> list[Any]:
         """The answers to all commands that `put` puts into a pipeline."""
@@ -84,3 +89,16 @@ class Reader:
             if len(entries) < end - start:
                 return
             start = end
+
+    def match(self, raw: bytes, order_ids: Collection[str]) -> str | None:
+        """The id of the order with these bytes, if it is one of these."""
+        # An id stands in JSON as it is, unless it is escaped; this spares decoding nearly all.
+        if b"\\" not in raw and not any(order_id.encode() in raw for order_id in order_ids):
+            return None
+        read = self.decoded(raw)
+        return read.id if read and read.id in order_ids else None
+
+    def decoded(self, raw: bytes) -> Decoded | None:
+        """What the bytes say, of whatever size; None where they are no order."""
+        read = decode(raw, id_field=self._id_field, max_bytes=_ANY_SIZE)
+        return read if isinstance(read, Decoded) else None
