@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -16,20 +15,6 @@ from tests.support.redis_server import RedisServer
 from tests.support.worker import RunningWorker
 
 Start = Callable[..., RunningWorker]
-
-
-@pytest.fixture
-def clock(tmp_path: Path) -> Clock:
-    return Clock(tmp_path / "clock" / "clock")
-
-
-@pytest.fixture
-def server(tmp_path: Path, clock: Clock) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path, "valkey-9")  # Debian's Redis and libfaketime lock each other up
-    server.env = clock.env
-    server.start()
-    yield server
-    server.close()
 
 
 def has_seen(server: RedisServer, seconds: int) -> bool:
@@ -53,25 +38,25 @@ def have_spoken(server: RedisServer, made: dict[str, int]) -> bool:
 
 @pytest.mark.parametrize("seconds", [30, -3600])
 def test_step_of_redis_clock_takes_no_order_from_a_worker(
-    server: RedisServer, clock: Clock, run_worker: Start, calls: Calls, seconds: int
+    clocked: RedisServer, clock: Clock, run_worker: Start, calls: Calls, seconds: int
 ) -> None:
     """Three steps in a row made dead letters of orders that were at work in living workers."""
     options = ("--lease", "3s", "--concurrency", "4", "--log-format", "json")
-    workers = [run_worker(server.unix_url, taking(8), *options, env=calls.env) for _ in range(2)]
+    workers = [run_worker(clocked.unix_url, taking(8), *options, env=calls.env) for _ in range(2)]
     for worker in workers:
         worker.wait_until_ready()
     orders = bodies(8)
-    place(server, orders)
+    place(clocked, orders)
     eventually(lambda: calls.count() == 8, what="all have begun")
     for number in (1, 2, 3):
         clock.step(number * seconds)
-        eventually(lambda number=number: has_seen(server, number * seconds), what="the step")  # type: ignore[misc]
-        made = trips(server)
-        eventually(lambda made=made: have_spoken(server, made), what="two trips of each")  # type: ignore[misc]
-    wait_until_all(server, orders)
+        eventually(lambda number=number: has_seen(clocked, number * seconds), what="the step")  # type: ignore[misc]
+        made = trips(clocked)
+        eventually(lambda made=made: have_spoken(clocked, made), what="two trips of each")  # type: ignore[misc]
+    wait_until_all(clocked, orders)
     assert calls.count() == 8, "no order ran twice"
     assert not [worker.events("lease_lost") for worker in workers if worker.events("lease_lost")]
-    assert books(server).unaccounted == 0
+    assert books(clocked).unaccounted == 0
 
 
 FAILS_ONCE = (
@@ -89,20 +74,20 @@ async def fulfil(order):
 
 @pytest.mark.parametrize("seconds", [3600, -3600])
 def test_step_of_redis_clock_delays_no_recovery_and_no_retry(
-    server: RedisServer, clock: Clock, run_worker: Start, calls: Calls, seconds: int
+    clocked: RedisServer, clock: Clock, run_worker: Start, calls: Calls, seconds: int
 ) -> None:
     options = ("--lease", "3s", "--concurrency", "1")
-    victim = run_worker(server.unix_url, FAILS_ONCE, *options, env=calls.env)
+    victim = run_worker(clocked.unix_url, FAILS_ONCE, *options, env=calls.env)
     victim.wait_until_ready()
-    place(server, [{"order_id": "K-1"}])
+    place(clocked, [{"order_id": "K-1"}])
     eventually(lambda: calls.count() == 1, what="it has begun")
-    other = run_worker(server.unix_url, FAILS_ONCE, "--lease", "3s", env=calls.env)
+    other = run_worker(clocked.unix_url, FAILS_ONCE, "--lease", "3s", env=calls.env)
     other.wait_until_ready()
-    place(server, [{"order_id": "R-1"}])
+    place(clocked, [{"order_id": "R-1"}])
     eventually(lambda: "R-1" in calls.ids(), what="it failed once")
     failed_at = next(call.at for call in calls.all() if call.order_id == "R-1")
     clock.step(seconds)
-    eventually(lambda: has_seen(server, seconds), what="the step")
+    eventually(lambda: has_seen(clocked, seconds), what="the step")
     killed_at = time.monotonic()
     victim.kill()
     eventually(lambda: calls.ids().count("K-1") == 2, what="K-1 recovered")
@@ -110,4 +95,4 @@ def test_step_of_redis_clock_delays_no_recovery_and_no_retry(
     again = {call.order_id: call.at for call in calls.all()}
     assert again["R-1"] - failed_at > 5.5, "a handler that asks for 6 s gets them"
     assert again["K-1"] > killed_at
-    assert len(in_flight(server)) == 1
+    assert len(in_flight(clocked)) == 1

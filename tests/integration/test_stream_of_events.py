@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -91,20 +90,6 @@ def test_events_are_kept_for_a_day(
 DAY = 86_400
 
 
-@pytest.fixture
-def clock(tmp_path: Path) -> Clock:
-    return Clock(tmp_path / "clock" / "clock")
-
-
-@pytest.fixture
-def server(tmp_path: Path, clock: Clock) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path, "valkey-9")  # Debian's Redis and libfaketime lock each other up
-    server.env = clock.env
-    server.start()
-    yield server
-    server.close()
-
-
 def step(server: RedisServer, clock: Clock, seconds: int) -> None:
     """Step Redis's clock, and wait until a worker has seen that."""
     with server.client() as client:
@@ -118,19 +103,19 @@ def step(server: RedisServer, clock: Clock, seconds: int) -> None:
 
 
 def test_step_of_the_clock_for_a_moment_trims_no_event(
-    server: RedisServer, clock: Clock, run_worker: Start
+    clocked: RedisServer, clock: Clock, run_worker: Start
 ) -> None:
-    run_worker(server.unix_url, HANDLER, "--events-ttl", "1h", "--lease", "2s")
-    handle(server, *(f"before-{number}" for number in range(300)))
-    step(server, clock, DAY)
-    handle(server, "during-1")
-    handle(server, "during-2")
-    step(server, clock, 0)
-    handle(server, "after-1")
-    handle(server, "after-2")
-    assert many_of(server, "before") == 600
-    assert many_of(server, "during") == 4
-    assert many_of(server, "after") == 4
+    run_worker(clocked.unix_url, HANDLER, "--events-ttl", "1h", "--lease", "2s")
+    handle(clocked, *(f"before-{number}" for number in range(300)))
+    step(clocked, clock, DAY)
+    handle(clocked, "during-1")
+    handle(clocked, "during-2")
+    step(clocked, clock, 0)
+    handle(clocked, "after-1")
+    handle(clocked, "after-2")
+    assert many_of(clocked, "before") == 600
+    assert many_of(clocked, "during") == 4
+    assert many_of(clocked, "after") == 4
 
 
 @pytest.mark.parametrize(
@@ -139,22 +124,22 @@ def test_step_of_the_clock_for_a_moment_trims_no_event(
     ids=["set ahead", "ahead for a moment", "set back"],
 )
 def test_events_are_trimmed_after_a_step_of_the_clock(
-    server: RedisServer, clock: Clock, run_worker: Start, offsets: tuple[int, ...]
+    clocked: RedisServer, clock: Clock, run_worker: Start, offsets: tuple[int, ...]
 ) -> None:
     """After a step back, the ids of new events stay ahead of the clock for a day."""
     clock.step(offsets[0])
-    run_worker(server.unix_url, HANDLER, "--events-ttl", "2s", "--lease", "2s")
-    handle(server, *(f"old-0-{number}" for number in range(300)))
+    run_worker(clocked.unix_url, HANDLER, "--events-ttl", "2s", "--lease", "2s")
+    handle(clocked, *(f"old-0-{number}" for number in range(300)))
     for turn, offset in enumerate(offsets[1:], 1):
-        step(server, clock, offset)
+        step(clocked, clock, offset)
         began = time.monotonic()
-        handle(server, *(f"old-{turn}-{number}" for number in range(300)))
+        handle(clocked, *(f"old-{turn}-{number}" for number in range(300)))
     youngest = f"old-{len(offsets) - 1}-"
     rounds = 0
-    while many_of(server, "old") >= NODE:
+    while many_of(clocked, "old") >= NODE:
         rounds += 1
-        was = many_of(server, youngest)
-        handle(server, *(f"new-{rounds}-{number}" for number in range(20)))
+        was = many_of(clocked, youngest)
+        handle(clocked, *(f"new-{rounds}-{number}" for number in range(20)))
         assert time.monotonic() - began > 2 or was == 600, "kept for their time at least"
     assert time.monotonic() - began > 2
-    assert many_of(server, f"new-{rounds}-") == 40
+    assert many_of(clocked, f"new-{rounds}-") == 40
