@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 
-from tests.chaos.fleet import LEASE
+from tests.chaos.fleet import GRACE, LEASE
 from tests.chaos.ground import Ground, Injected
 from tests.chaos.handler_faults import POISONS
 from tests.chaos.history import SLACK, History
@@ -113,15 +113,23 @@ class Audit:
 
     def _check_owners(self, order_id: str, calls: list[Call]) -> None:
         for first, second in combinations(calls, 2):
-            if second.start >= self._end(first):
+            if second.start >= self._end(first) or self._given_up(first, second.start):
                 continue
             if not (self._fenced(first, second.start) or self._fenced(second, second.start)):
-                text = f"{order_id} ran in {first.pid} and {second.pid} at once"
+                text = f"{order_id} ran in {_told(first)} and {_told(second)} at once"
                 self._blame(self.findings.two_owners, second.start, text)
                 continue
             self.findings.fenced[self._kind_at(second.start)] += 1
             if not (self._muted(first, second.start) or self._muted(second, second.start)):
                 self.findings.unexplained += 1
+
+    def _given_up(self, call: Call, at: float) -> bool:
+        """Whether it ran on in a thread after its worker's drain had given the order back."""
+        fleet = self._ground.fleet
+        return call.pid in fleet.plain and any(
+            deed.what == "draining" and deed.pid == call.pid and deed.at + GRACE <= at
+            for deed in fleet.deeds
+        )
 
     def _end(self, call: Call) -> float:
         return call.end if call.end is not None else self._deaths.get(call.pid, float("inf"))
@@ -222,6 +230,11 @@ class Audit:
     def _kind_at(self, at: float) -> str:
         before = [fault.kind for fault in self._injected if fault.began <= at]
         return before[-1] if before else "(before the first)"
+
+
+def _told(call: Call) -> str:
+    end = "no end" if call.end is None else f"{call.end:.2f}"
+    return f"{call.pid} ({call.start:.2f} to {end}, {call.how or 'cut off'})"
 
 
 def _sure(orders: dict[str, Placed]) -> int:

@@ -24,6 +24,7 @@ LEASE = 1.0
 MAX_ORPHANINGS = 5
 MAX_ATTEMPTS = 10
 TIMEOUT = 1.0
+GRACE = 3.0
 POISONED = (9, -signal.SIGSEGV, -signal.SIGALRM)
 """The exit codes with which poison orders end their worker."""
 READY = PATIENCE
@@ -33,7 +34,7 @@ _DRAINED = 60.0
 _OPTIONS = (
     *("--concurrency", "8", "--order-timeout", f"{TIMEOUT}s"),
     *("--retry-base", "200ms", "--retry-cap", "1s", "--max-orphanings", str(MAX_ORPHANINGS)),
-    *("--max-attempts", str(MAX_ATTEMPTS), "--shutdown-grace", "3s", "--log-format", "json"),
+    *("--max-attempts", str(MAX_ATTEMPTS), "--shutdown-grace", f"{GRACE}s", "--log-format", "json"),
 )
 
 
@@ -41,13 +42,15 @@ _OPTIONS = (
 class Make:
     """How a worker differs from the common ones: options after theirs, its environment, its lease.
 
-    supervised: whether it is several processes under a supervisor.
+    supervised: whether it is several processes under a supervisor. plain: whether its handler
+    runs in threads, which nobody can stop.
     """
 
     options: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     lease: float = LEASE
     supervised: bool = False
+    plain: bool = False
 
 
 COMMON = Make()
@@ -70,11 +73,13 @@ class Fleet:
     deeds: what was done to its processes, but for their ends.
     deaths: when each process that is gone was seen to be, in monotonic seconds.
     killed: the processes that were given no time to end. frail: those that may end by themselves.
+    plain: those whose handler runs in threads.
     complaints: exits that nobody asked for.
     """
 
     def __init__(self, folder: Path, site: Site, env: dict[str, str]) -> None:
         self.frail: set[int] = set()
+        self.plain: set[int] = set()
         self.deeds: list[Deed] = []
         self.deaths: dict[int, float] = {}
         self.killed: set[int] = set()
@@ -115,6 +120,8 @@ class Fleet:
         self._in_slot[slot] = worker
         if make.supervised:
             self._supervisors.add(worker.pid)
+        if make.plain:
+            self.plain.add(worker.pid)
         self.note("up", worker.pid, make.lease)
         return worker
 

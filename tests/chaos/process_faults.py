@@ -15,7 +15,7 @@ from tests.chaos.threads import no_threads
 from tests.support.eventually import PATIENCE
 from tests.support.worker import RunningWorker
 
-_PLAIN = Make(options=("--handler", "shop:fulfil_plainly", "--order-timeout", "60s"))
+_PLAIN = Make(options=("--handler", "shop:fulfil_plainly", "--order-timeout", "60s"), plain=True)
 _CHILDREN = ("program", "process", "daemon", "pool", "executor", "exit")
 
 

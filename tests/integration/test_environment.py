@@ -51,7 +51,7 @@ def test_a_missing_prometheus_multiproc_dir_does_not_concern_the_worker(
     place(redis_7, orders)
     wait_until_all(redis_7, orders)
     worker.wait_until_ready()
-    assert worker.scrape().get_sample("orders_processed_total", status="success") == 20
+    worker.wait_until_fulfilled(20)
     assert worker.terminate() == 0
 
 

@@ -119,6 +119,24 @@ class RunningWorker(RunningProcess):
         assert status == 200, body
         return parse_samples(body)
 
+    def wait_until_fulfilled(self, orders: int) -> Samples:
+        """Return /metrics once it counts so many orders as fulfilled.
+
+        Redis knows of an end before the worker knows that it does: an order whose status is
+        `fulfilled` may not be counted yet.
+        """
+        page = Samples()
+
+        def counted() -> bool:
+            nonlocal page
+            page = self.scrape()
+            found = page.get_sample("orders_processed_total", status="success")
+            assert found <= orders, found
+            return found == orders
+
+        eventually(counted, what=f"{orders} orders are counted as fulfilled")
+        return page
+
     def wait_until_ready(self, *, deadline: float = PATIENCE) -> None:
         """Return when /readyz says that it consumes."""
 

@@ -24,6 +24,8 @@ Command = tuple[Any, ...]
 _UNUSED_FOR = 3_600_000
 """ms after which a library of another version is taken for unused. Idle workers call theirs every
 12 s at most."""
+_MOST_LOADS = 3
+"""For one call."""
 _LONGEST_TRANSFER = 60.0
 """Seconds for which heartbeats go on behind an answer that is arriving: then others may have it."""
 
@@ -133,14 +135,18 @@ class Line:
     async def _call(
         self, command: Command, meanwhile: Callable[[], None], heart: Heart, patience: float
     ) -> Any:
-        heart.wire = await self._connected()
-        try:
-            return await _ask(heart, command, meanwhile, patience)
-        except ResponseError as error:
-            if not library.is_missing(error):
-                raise
-        await load(heart.wire)
-        return await _ask(heart, command, nothing, patience)
+        wire = heart.wire = await self._connected()
+        answers = wire.send(command)
+        loads = 0
+        while True:
+            try:
+                return await _ask(heart, answers, meanwhile, patience)
+            except ResponseError as error:
+                if not library.is_missing(error) or loads == _MOST_LOADS:
+                    raise
+            # Sent together: whoever flushed the functions may do so again.
+            answers, meanwhile = wire.send(library.LIBRARY.loading, command), nothing
+            loads += 1
 
     async def _ask_and_wait(
         self, command: Command, behind: Iterable[Command], patience: float
@@ -239,38 +245,45 @@ async def begin(wire: Wire, commands: Iterable[Command]) -> None:
     asked = list(commands)
     replies = await wire.ask(asked)
     if any(map(library.is_missing, replies)):
-        await load(wire)
-        replies = await wire.ask(asked)
+        replies = await load_and_ask(wire, asked)
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply
 
 
-async def load(wire: Wire) -> None:
-    """Load the library. Raises what Redis says where it refuses."""
-    reply, listed = await wire.ask([library.LIBRARY.loading, library.libraries()])
-    if isinstance(reply, Exception):
-        raise reply
-    await _remove_unused(wire, set(library.names_in(listed)) - {library.LIBRARY.name})
+async def load_and_ask(wire: Wire, commands: Iterable[Command]) -> list[Any]:
+    """Load the library, and ask at once, before somebody flushes it again; see `Wire.ask`.
+
+    Raises what Redis says where it refuses to load.
+    """
+    loaded, *replies = await wire.ask([library.LIBRARY.loading, *commands])
+    if isinstance(loaded, Exception):
+        raise loaded
+    await _remove_unused(wire)
+    return replies
 
 
-async def _remove_unused(wire: Wire, names: Iterable[str]) -> None:
+async def _remove_unused(wire: Wire) -> None:
     """Remove the libraries of earlier versions. A worker that needs one after all loads it again.
 
     Where that isn't permitted, they stay: they cost some memory, and nothing else.
     """
-    for name in names:
+    (listed,) = await wire.ask([library.libraries()])
+    for name in set(library.names_in(listed)) - {library.LIBRARY.name}:
         (idle,) = await wire.ask([library.idle_in(name)])
         if isinstance(idle, int) and idle > _UNUSED_FOR:
             await wire.ask([("FUNCTION", "DELETE", name)])
 
 
 async def _ask(
-    heart: Heart, command: Command, meanwhile: Callable[[], None], patience: float
+    heart: Heart, answers: list[Answer], meanwhile: Callable[[], None], patience: float
 ) -> Any:
+    """The last of the answers to what was just sent. Raises the first refusal."""
+    *before, answer = answers
     # Written at once, without a turn of the loop: Redis is at work before `meanwhile` is.
-    (answer,) = heart.wire.send(command)
     meanwhile()
+    for each in before:
+        await by(PATIENCE, each, heart.wire)
     reply = await by(patience, answer, heart.wire, heart.beat)
     await heart.hear()
     return reply

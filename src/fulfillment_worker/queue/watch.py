@@ -17,7 +17,7 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.queue import library
 from fulfillment_worker.queue.library import Function
-from fulfillment_worker.queue.line import Line, Listener, load
+from fulfillment_worker.queue.line import Line, Listener, load_and_ask
 from fulfillment_worker.queue.wire import Hear
 
 _MOST_KEYS = 500
@@ -144,8 +144,7 @@ class _WatchLine(Line):
         asking = ("CLIENT", "CACHING", "YES"), looking
         caching, filled = await wire.ask(asking)
         if library.is_missing(filled):
-            await load(wire)
-            caching, filled = await wire.ask(asking)
+            caching, filled = await load_and_ask(wire, asking)
         self.is_deaf = isinstance(caching, ResponseError)
         if isinstance(filled, Exception):
             raise filled

@@ -20,9 +20,9 @@ local call -- redis.call, which a library can't reach while it is loaded
 local packed_policy, policy, status_ttl
 -- Only Redis's clock counts here, so the hosts' clocks may be wrong.
 local NOW, now
--- The first event of a run trims those with an id below this: to trim each time costs more than the
--- event. See events.lua.
-local trim_below, generation, note_first_event
+-- Whether the first event of this run trims: to trim each time costs more than the event. What, is
+-- told by events.lua.
+local may_trim, generation, find_floor, note_first_event
 -- How this run changes the counters; written once, by `close_books`.
 local booked
 -- When a worker last called this library; see idle.lua.
@@ -46,7 +46,7 @@ local function start_run(keys, args)
   local clock = call('TIME')
   NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
   now, used_at = whole(NOW), NOW
-  trim_below, generation = nil, nil
+  may_trim, generation = false, nil
   booked = {received = 0, fulfilled = 0, duplicates = 0}
 end
 
@@ -80,18 +80,19 @@ end
 -- reason: of a dead letter.
 local function emit(order_id, status, attempt, reason)
   local id
+  local floor = may_trim and find_floor()
   if reason then
-    id = call('XADD', EVENTS, 'MINID', '~', trim_below or '0', '*',
+    id = call('XADD', EVENTS, 'MINID', '~', floor or '0', '*',
       'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now, 'reason', reason)
-  elseif trim_below then
-    id = call('XADD', EVENTS, 'MINID', '~', trim_below, '*',
+  elseif floor then
+    id = call('XADD', EVENTS, 'MINID', '~', floor, '*',
       'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now)
   else
     call('XADD', EVENTS, '*', 'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now)
     return
   end
-  if trim_below then
-    note_first_event(id)
-    trim_below = nil
+  if floor then
+    may_trim = false
+    note_first_event(id, floor)
   end
 end

@@ -12,10 +12,9 @@
 -- the young generation began, without the steps of the clock. steps: their sum then. It isn't there
 -- while ids tell the age.
 
--- `generation`, in common.lua, is `events` as this run left it.
+-- `generation`, in common.lua, is `events` as this run found or left it.
 
--- Now without the steps of the clock, in a run that trims.
-local steady_now
+local sum_of_steps -- of the clock
 
 -- ms; a smaller step isn't made up for: events are kept for so much less, or more.
 local function tolerance()
@@ -38,36 +37,35 @@ local function floor_by_time()
   return whole(math.max(0, NOW - policy.events_ttl))
 end
 
--- told: `events` in BOOKS.
-local function floor_of(told, steps)
-  local floor, since, steps_then, mark = string.match(told, '^(%S+) (%S+) (%S+) (%S*)$')
-  if not floor then return floor_by_time() end
-  if mark == '' or NOW - steps - since < policy.events_ttl then
-    generation = told
-    return floor
+-- The id below which the first event of this run trims.
+function find_floor()
+  local floor, since, steps_then, mark = string.match(generation or '', '^(%S+) (%S+) (%S+) (%S*)$')
+  if not floor then
+    generation = nil
+    return floor_by_time()
   end
+  if mark == '' or NOW - sum_of_steps - since < policy.events_ttl then return floor end
   local ahead = string.match(mark, '^%d+') - (NOW - policy.events_ttl)
-  if math.abs(steps - steps_then) <= tolerance() and ahead <= tolerance() then
+  if math.abs(sum_of_steps - steps_then) <= tolerance() and ahead <= tolerance() then
     call('HDEL', BOOKS, 'events')
+    generation = nil
     return floor_by_time()
   end
   keep_generation(mark, 0, 0, '')
   return mark
 end
 
--- Lets the first event of this run trim. Not where the clock may have been stepped, and nobody knows.
-local function allow_trimming(told, steps, may_judge)
-  if not may_judge then return end
-  told = generation or told
-  trim_below = told and floor_of(told, steps) or floor_by_time()
-  steady_now = NOW - steps
+-- Lets the first event of this run trim. told: `events` in BOOKS, before a step that this run noticed.
+local function allow_trimming(told, steps)
+  may_trim = true
+  generation, sum_of_steps = generation or told, steps
 end
 
--- id: of the first event of this run.
-function note_first_event(id)
+-- id: of the first event of this run, which trimmed what is below `floor`.
+function note_first_event(id, floor)
   local mark = generation and string.match(generation, '(%S*)$')
   if mark and mark ~= '' then return end
   if mark or string.match(id, '^%d+') - NOW > tolerance() then
-    keep_generation(trim_below, steady_now, NOW - steady_now, id)
+    keep_generation(floor, NOW - sum_of_steps, sum_of_steps, id)
   end
 end
