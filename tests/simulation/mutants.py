@@ -53,8 +53,8 @@ _PLANTED = (
     _planted(
         "what a lost trip has claimed is not taken up",
         _LEDGER,
-        "        for claimed in holdings.unknown:\n            if claimed.last_chance:",
-        "        for claimed in ():\n            if claimed.last_chance:",
+        "        for claimed in holdings.unknown:\n            self._hold(claimed)",
+        "        for claimed in ():\n            self._hold(claimed)",
     ),
     _planted(
         "deliveries of two trips get the same numbers",
@@ -77,8 +77,8 @@ _PLANTED = (
     _planted(
         "what asks to begin while a trip is under way is forgotten",
         _LEDGER,
-        "answered, self._unbegun = self._unbegun[:asked], self._unbegun[asked:]",
-        "answered, self._unbegun = self._unbegun[:asked], []",
+        "answered, self._asking = self._asking[:asked], self._asking[asked:]",
+        "answered, self._asking = self._asking[:asked], []",
     ),
     _planted(
         "the number of a trip is one ahead",
@@ -89,14 +89,14 @@ _PLANTED = (
     _planted(
         "a duplicate starts all the same",
         _LEDGER,
-        "            if verdict is Verdict.GO:\n                cleared.append(delivery)",
-        "            if verdict is not Verdict.BUSY:\n                cleared.append(delivery)",
+        "            if verdict is Verdict.GO:\n",
+        "            if verdict is not Verdict.BUSY:\n",
     ),
     _planted(
         "what Redis has forgotten goes on and is told",
         _LEDGER,
-        "        for delivery in forgotten:\n            self._drop(delivery)\n",
-        "        for delivery in forgotten:\n",
+        "        self._forget(gone)\n",
+        "        self._forget(each for each in gone if not each.is_underway)\n",
     ),
     # --- the conversation -------------------------------------------------------------------------
     _planted(
@@ -119,15 +119,15 @@ _PLANTED = (
     ),
     _planted(
         "the end of an attempt frees no slot",
-        _TALK,
-        "        self._slots.release(self._rank)\n",
+        _LEDGER,
+        "        self._capacity.ended(self._rank)\n",
         "",
     ),
     _planted(
         "what ends makes no trip",
         _TALK,
         "        if self._urgent or self._unsure or self._ledger.has_news:\n",
-        "        if self._urgent or self._unsure or self._ledger._unbegun:\n",
+        "        if self._urgent or self._unsure or self._ledger._asking:\n",
     ),
     _planted(
         "a busy worker is silent for longer than its lease",
@@ -163,9 +163,9 @@ _PLANTED = (
     _planted(
         "an end is reported twice",
         "worker/executor.py",
-        "            ended(delivery, result)\n            self._carriers.go_on()",
-        "            ended(delivery, result)\n            ended(delivery, result)\n"
-        "            self._carriers.go_on()",
+        "            delivery.owner.attempt_ended(delivery, result)\n",
+        "            delivery.owner.attempt_ended(delivery, result)\n"
+        "            delivery.owner.attempt_ended(delivery, result)\n",
     ),
     _planted(
         "what was cut short counts as done",
@@ -175,13 +175,13 @@ _PLANTED = (
     ),
     _planted(
         "traces of one order are left to the next",
-        "worker/carriers.py",
+        "worker/task_pool.py",
         "            if self._turn_number != turn or _left_traces(task, context):",
         "            if self._turn_number != turn:",
     ),
     _planted(
         "who waits for room waits for ever",
-        "worker/carriers.py",
+        "worker/task_pool.py",
         "            self._turning = False\n            if self._waiting:\n",
         "            if self._waiting:\n",
     ),
@@ -396,7 +396,7 @@ _PAST = (
     _past(
         "a stray cancellation is left to the next order",
         (
-            "worker/carriers.py",
+            "worker/task_pool.py",
             '    if task.cancelling() or getattr(task, "_must_cancel", False):\n',
             "    if False:\n",
         ),
@@ -436,7 +436,7 @@ _PAST = (
     ),
     _past(
         "handlers that block are started side by side",
-        ("worker/carriers.py", "_SLOW_TURN = 0.05\n", "_SLOW_TURN = 500.0\n"),
+        ("worker/task_pool.py", "_SLOW_TURN = 0.05\n", "_SLOW_TURN = 500.0\n"),
     ),
 )
 

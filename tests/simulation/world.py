@@ -146,8 +146,9 @@ class Process:
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process
             world.broken(f"{name} ended: {error!r}")
             return
-        if ending is Ending.DRAINED and self.worker.holding:
-            world.broken(f"{name} drained, and holds {self.worker.holding}")
+        held = max(self.worker.holding, self.worker.capacity.held)
+        if ending is Ending.DRAINED and held:
+            world.broken(f"{name} drained, and holds {held}")
         machine.on_end = partial(world.bury, machine)
         world.history.add("drained", worker=name, how=ending.name.lower())
         machine.end()

@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from fulfillment_worker.core.ahead import Ahead
 from fulfillment_worker.core.appetite import Appetite
 from fulfillment_worker.core.cadence import HEARTBEAT, next_exchange_at
+from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Rung, Trip
-from fulfillment_worker.core.outcome import INTERRUPTED, Outcome, Requeued, Result
-from fulfillment_worker.core.slots import Slots
+from fulfillment_worker.core.outcome import Outcome, Requeued, Result
+from fulfillment_worker.core.prefetch import Prefetch
 from fulfillment_worker.worker.deferred import DeferredTell
 from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.doorbell import Doorbell
@@ -44,19 +44,17 @@ _LAST_PATIENCE = 2.0
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What all conversations of a worker share.
 
-    lease: seconds. alone: whether there is one only. room_freed: tells those that wait for room.
-    holders: those that hold orders.
+    lease: seconds. alone: whether there is one only. capacity_freed: wakes those that wait for it.
     """
 
     rules: OrderRules
     lease: float
-    slots: Slots
+    capacity: Capacity
     executor: Executor
     guard: Guard
     tell: Tell
     alone: bool
-    room_freed: Callable[[], None]
-    holders: set[Conversation]
+    capacity_freed: Callable[[], None]
 
 
 class Conversation:
@@ -66,9 +64,9 @@ class Conversation:
         self._queue = queue
         self._rank = rank
         self._terms = terms
-        self._slots = terms.slots
+        self._capacity = terms.capacity
         self._tell = DeferredTell(terms.tell)
-        self._ledger = Ledger(queue.name, terms.rules, self._tell)
+        self._ledger = Ledger(queue.name, terms.rules, self._tell, terms.capacity, self, rank)
         self._doorbell = Doorbell(queue, self._ring)
         queue.on_wake(self._woken)
         self._nudged = asyncio.Event()
@@ -87,22 +85,17 @@ class Conversation:
         self._next_due: float | None = None
         # Whether the last survey shows the queue as the worker's last deed left it.
         self._surveyed = False
-        capacity = terms.slots.capacity
+        slots = terms.capacity.slots
         # Whether there are so many that both sides can work at once, each on a part of them.
-        self._overlapping = capacity >= _STAGES * _MANY
-        self._most_claims = capacity // _STAGES if self._overlapping else capacity
-        self._ahead = Ahead(capacity // 2)
+        self._overlapping = slots >= _STAGES * _MANY
+        self._most_claims = min(_MOST_CLAIMS, slots // _STAGES if self._overlapping else slots)
+        self._prefetch = Prefetch(slots // 2)
         self._appetite = Appetite()
 
     @property
     def holding(self) -> int:
         """How many orders of this queue the worker holds."""
         return len(self._ledger)
-
-    @property
-    def unrecorded(self) -> Callable[[], int]:
-        """Tells how many orders have ended, and the queue doesn't know it yet."""
-        return self._ledger.unrecorded
 
     @property
     def queue(self) -> str:
@@ -237,7 +230,7 @@ class Conversation:
         if self._quiet or self._last.paused:
             return 0
         self._terms.guard.look()
-        return self._slots.allowed(self._rank)
+        return self._capacity.claimable(self._rank)
 
     def _silent_until(self, since: float) -> float:
         """When the next trip is made, should nothing happen before. Monotonic seconds."""
@@ -268,7 +261,10 @@ class Conversation:
                 self._catch_up()
                 await self._make_sure()
             trip, sent_at = self._compose(), time.monotonic()
-            reply = await self._queue.exchange(trip, self._catch_up)
+            try:
+                reply = await self._queue.exchange(trip, self._catch_up)
+            finally:
+                self._capacity.unreserve(self._rank, trip.claim)
         except QueueUnavailable as unavailable:
             self._catch_up()
             await self._lost(unavailable)
@@ -295,16 +291,12 @@ class Conversation:
         elif not holdings.stale:
             self._terms.executor.discard(self._ledger.reconcile(holdings))
         self._unsure = False
-        self._occupy()
 
     def _compose(self) -> Trip:
         self._urgent = False
         if self._quiet:
             self._ledger.requeue_unbegun()
-        self._occupy()
-        most = min(_MOST_CLAIMS, self._most_claims)
-        claim = self._slots.grant(self._rank, most) if self._room() else 0
-        self._occupy(claim)
+        claim = self._capacity.reserve(self._rank, self._most_claims) if self._room() else 0
         now = time.monotonic()
         settling = not (self._surveyed or self._ledger)
         survey = settling or now - self._surveyed_at >= HEARTBEAT * 0.9
@@ -320,10 +312,10 @@ class Conversation:
     def _keep_pace(self, outcomes: list[Outcome], sent_at: float) -> None:
         now = time.monotonic()
         if any(type(outcome) is Requeued for outcome in outcomes):
-            self._ahead.stop()
+            self._prefetch.stop()
         else:
-            self._ahead.note(len(outcomes), now - self._talked_at, now - sent_at)
-        self._slots.hold_ready(self._rank, self._ahead.orders)
+            self._prefetch.note(len(outcomes), now - self._talked_at, now - sent_at)
+        self._capacity.set_prefetch(self._rank, self._prefetch.orders)
 
     def _absorb(self, trip: Trip, reply: Reply) -> None:
         self._last, self._talked_at = reply, time.monotonic()
@@ -341,10 +333,9 @@ class Conversation:
             self._lose()
         else:
             self._ledger.note(trip, reply)
-        self._occupy()
         claims = not (self._quiet or reply.paused)
-        self._slots.waits(self._rank, reply.backlog and claims)
-        self._terms.room_freed()
+        self._capacity.set_backlog(self._rank, reply.backlog and claims)
+        self._terms.capacity_freed()
         if not self._is_large(reply):
             self._catch_up()
 
@@ -355,24 +346,16 @@ class Conversation:
         """Work off the last reply: at once, or while the next trip is on its way."""
         cleared = self._ledger.catch_up()
         if self._aborted:
-            for delivery in cleared:
-                self._ledger.end(delivery, INTERRUPTED)
+            self._terms.executor.abort(cleared)
         else:
-            self._terms.executor.start(cleared, self._ended)
+            self._terms.executor.start(cleared)
 
-    def _ended(self, delivery: Delivery, result: Result) -> None:
+    def attempt_ended(self, delivery: Delivery, result: Result) -> None:
+        """See Owner."""
         self._ledger.end(delivery, result)
         self._terms.guard.attempt_ended(result)
-        self._slots.release(self._rank)
-        self._terms.room_freed()
+        self._terms.capacity_freed()
         self.nudge()
-
-    def _occupy(self, claiming: int = 0) -> None:
-        self._slots.occupy(self._rank, self._ledger.occupying + claiming)
-        if self._ledger:
-            self._terms.holders.add(self)
-        else:
-            self._terms.holders.discard(self)
 
     async def _leave(self) -> None:
         """The last trip: what woke this worker goes to another, and the queue forgets it."""
@@ -393,8 +376,7 @@ class Conversation:
             self._unsure = True
             self._appetite.lost()
         self._urgent = True
-        self._slots.waits(self._rank, False)
+        self._capacity.set_backlog(self._rank, False)
         pause = self._outage.note(str(unavailable))
         await self._doorbell.close()
-        self._occupy()
         await asyncio.sleep(pause)

@@ -1,12 +1,39 @@
-"""One delivery, on its way through this worker."""
+"""One delivery of an order, on its way through this worker."""
 
 from __future__ import annotations
 
 from asyncio import Task
+from enum import Enum
+from typing import Protocol
 
 from fulfillment_worker.core.exchange import Begin, Claimed
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import SUCCEEDED, Outcome, Result
+
+
+class Stage(Enum):
+    """Where a delivery stands. It goes down this list, and may leave out stages."""
+
+    ASKING = "asking"
+    """The exchanges ask whether its attempt may begin."""
+    READY = "ready"
+    """Its attempt has begun for Redis, and waits for a task."""
+    RUNNING = "running"
+    """Its handler runs."""
+    STOPPING = "stopping"
+    """Its handler was told to stop."""
+    ENDED = "ended"
+    """It has an outcome, which the exchanges carry until Redis has recorded it."""
+    GONE = "gone"
+    """The worker doesn't hold it any more."""
+
+
+class Owner(Protocol):
+    """Who holds a delivery, and is told how its attempt ended."""
+
+    def attempt_ended(self, delivery: Delivery, result: Result) -> None:
+        """Called in the loop, once at most for each delivery."""
+        ...
 
 
 class Delivery:
@@ -14,8 +41,8 @@ class Delivery:
 
     id: unique in one worker under one name. attempt: 1 for the first; crashes and shutdowns don't
     count. order: as its handler gets it; None where the entry is no order. started: monotonic
-    seconds, 0.0 before. cut_short: how the attempt ends if it was told to stop. result, outcome:
-    once it has ended.
+    seconds, 0.0 before. task: in which the handler runs. cut_short: how the attempt ends if it was
+    told to stop. result, outcome: once it has ended.
     """
 
     __slots__ = (
@@ -25,14 +52,18 @@ class Delivery:
         "id",
         "order",
         "outcome",
+        "owner",
         "result",
+        "stage",
         "started",
         "task",
     )
 
-    def __init__(self, claimed: Claimed) -> None:
+    def __init__(self, claimed: Claimed, owner: Owner) -> None:
         self.claimed = claimed
+        self.owner = owner
         self.id = claimed.delivery
+        self.stage = Stage.ASKING
         self.attempt = claimed.failures + 1
         self.order: Order | None = None
         self.started = 0.0
@@ -41,12 +72,20 @@ class Delivery:
         self.result: Result | None = None
         self.outcome: Outcome | None = None
 
+    @property
+    def is_underway(self) -> bool:
+        """Whether its attempt has begun for Redis, and not ended."""
+        return self.stage in _UNDERWAY
+
     def hand_on(self, order: Order) -> None:
         """See Attempt. From its trace context, events get their trace id."""
         self.order = order
 
     def raised(self, error: BaseException) -> None:
         """See Attempt. An exception would keep all that its frames refer to."""
+
+
+_UNDERWAY = (Stage.READY, Stage.RUNNING, Stage.STOPPING)
 
 
 def first_of(ended: list[Delivery], most_bytes: int) -> list[Delivery]:

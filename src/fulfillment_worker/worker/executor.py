@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 
 from fulfillment_worker.core.attempt import Handle
+from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.outcome import (
     INTERRUPTED,
     SUCCEEDED,
@@ -14,8 +15,8 @@ from fulfillment_worker.core.outcome import (
     FailureReason,
     Result,
 )
-from fulfillment_worker.worker.carriers import Carriers, Ended
-from fulfillment_worker.worker.delivery import Delivery
+from fulfillment_worker.worker.delivery import Delivery, Stage
+from fulfillment_worker.worker.task_pool import TaskPool
 
 _STOPPING_GRACE = 5.0
 """Seconds at most that a handler which was told to stop may go on before it is given up."""
@@ -30,69 +31,45 @@ class Executor:
     ends; 3. wait a little for it to end; 4. report the result.
     """
 
-    def __init__(
-        self,
-        handler: Handle,
-        order_timeout: float,
-        at_once: int,
-        unrecorded: Callable[[], int],
-    ) -> None:
-        """order_timeout: seconds.
-
-        at_once: attempts at most that are under way or not recorded yet; unrecorded: how many of
-        the latter there are. So no more orders than that run again should this process die.
-        """
+    def __init__(self, handler: Handle, order_timeout: float, capacity: Capacity) -> None:
+        """order_timeout: seconds."""
         self._handler = handler
         self._timeout = order_timeout
         self._grace = min(order_timeout, _STOPPING_GRACE)
-        self._at_once = at_once
-        self._unrecorded = unrecorded
-        self._carriers = Carriers(self._attempt, self._room)
+        self._capacity = capacity
+        self._pool = TaskPool(self._attempt, capacity, _give_back)
         # In the order of their start, which is the order of their deadlines, since the time-out is
         # the same for all: one timer, for the first, does for all of them.
-        self._running: dict[Delivery, Ended] = {}
-        self._stopping: dict[Delivery, Ended] = {}
+        self._running: dict[Delivery, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def running(self) -> int:
-        """How many attempts are under way."""
-        return len(self._running) + len(self._stopping)
+    def start(self, deliveries: list[Delivery]) -> None:
+        """Start an attempt at each as soon as the capacity allows it."""
+        self._pool.add(deliveries)
 
-    def start(self, deliveries: list[Delivery], ended: Ended) -> None:
-        """Start an attempt at each as soon as there is room.
-
-        `ended` is called in the loop, once for each.
-        """
-        self._carriers.add([(delivery, ended) for delivery in deliveries])
-
-    def abort(self, deliveries: list[Delivery]) -> None:
+    def abort(self, deliveries: Iterable[Delivery]) -> None:
         """Cut these short: they end as interrupted, unless they succeed first."""
-        for delivery, ended in self._carriers.drop(deliveries):
-            ended(delivery, INTERRUPTED)
         for delivery in deliveries:
-            if delivery in self._running:
-                self._cut_short(delivery, self._running.pop(delivery), INTERRUPTED)
+            if delivery.stage is Stage.READY:
+                _give_back(delivery)
+            elif delivery.stage is Stage.RUNNING:
+                self._cut_short(delivery, INTERRUPTED)
 
-    def discard(self, deliveries: list[Delivery]) -> None:
+    def discard(self, deliveries: Iterable[Delivery]) -> None:
         """Stop these without a report: they are not this worker's any more."""
-        self._carriers.drop(deliveries)
         for delivery in deliveries:
-            self._running.pop(delivery, None)
-            self._stopping.pop(delivery, None)
+            self._stop(delivery)
+            delivery.stage = Stage.GONE
             if delivery.task:
                 delivery.cut_short = _LOST
                 delivery.task.cancel(_LOST)
-        self._carriers.go_on()
+        self._pool.go_on()
 
-    def _room(self) -> int:
-        under_way = len(self._running) + len(self._stopping)
-        return self._at_once - under_way - self._unrecorded()
-
-    async def _attempt(self, delivery: Delivery, ended: Ended, task: asyncio.Task[None]) -> None:
+    async def _attempt(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
         """Never raises."""
-        delivery.started, delivery.task = time.monotonic(), task
-        self._running[delivery] = ended
+        delivery.stage, delivery.started, delivery.task = Stage.RUNNING, time.monotonic(), task
+        self._capacity.started()
+        self._running[delivery] = None
         if self._timer is None:
             self._set_timer(self._timeout)
         assert delivery.order is not None
@@ -102,15 +79,23 @@ class Executor:
         self._report(delivery, result)
 
     def _report(self, delivery: Delivery, result: Result) -> None:
-        ended = self._running.pop(delivery, None) or self._stopping.pop(delivery, None)
-        if ended:
-            ended(delivery, result)
-            self._carriers.go_on()
+        if self._stop(delivery):
+            delivery.owner.attempt_ended(delivery, result)
+            self._pool.go_on()
 
-    def _cut_short(self, delivery: Delivery, ended: Ended, why: Result) -> None:
+    def _stop(self, delivery: Delivery) -> bool:
+        """The attempt is under way no more; returns whether it was."""
+        if delivery.stage is Stage.RUNNING:
+            del self._running[delivery]
+        elif delivery.stage is not Stage.STOPPING:
+            return False
+        self._capacity.stopped()
+        return True
+
+    def _cut_short(self, delivery: Delivery, why: Result) -> None:
         assert delivery.task is not None
-        self._stopping[delivery] = ended
-        delivery.cut_short = why
+        del self._running[delivery]
+        delivery.stage, delivery.cut_short = Stage.STOPPING, why
         delivery.task.cancel(why)
         asyncio.get_running_loop().call_later(self._grace, self._report, delivery, why)
 
@@ -126,8 +111,11 @@ class Executor:
                 self._set_timer(left)
                 return
             error = f"no result within {self._timeout:g} s"
-            why = Failed(FailureReason.TIMEOUT, error)
-            self._cut_short(delivery, self._running.pop(delivery), why)
+            self._cut_short(delivery, Failed(FailureReason.TIMEOUT, error))
+
+
+def _give_back(delivery: Delivery) -> None:
+    delivery.owner.attempt_ended(delivery, INTERRUPTED)
 
 
 def _too_late(result: Result, cut_short: Result) -> Result:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from fulfillment_worker.core.breaker import Breaker, BreakerState
+from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.events import BreakerChanged, ShortageChanged
 from fulfillment_worker.core.outcome import Result, Unattempted
 from fulfillment_worker.core.shortage import ShortageLimit
-from fulfillment_worker.core.slots import Slots
 from fulfillment_worker.worker.ledger import Tell
 
 
 class Guard:
-    """Keeps what breaker and shortage allow up to date, and tells when that changes.
+    """Sets the limit of the capacity to what breaker and shortage allow, and tells of changes."""
 
-    running: tells how many attempts are under way.
-    """
-
-    def __init__(
-        self, breaker: Breaker, slots: Slots, tell: Tell, running: Callable[[], int]
-    ) -> None:
+    def __init__(self, breaker: Breaker, capacity: Capacity, tell: Tell) -> None:
         self._breaker = breaker
-        self._shortage = ShortageLimit(slots.capacity)
-        self._slots = slots
+        self._shortage = ShortageLimit(capacity.slots)
+        self._capacity = capacity
         self._tell = tell
-        self._running = running
         self._told = BreakerState.CLOSED
         self._told_shortage: ShortageChanged | None = None
 
@@ -38,7 +31,7 @@ class Guard:
     def attempt_ended(self, result: Result) -> None:
         """Take an attempt's result into account."""
         if type(result) is Unattempted:
-            self._shortage.short(self._running(), time.monotonic())
+            self._shortage.short(self._capacity.running, time.monotonic())
             self._tell_shortage(result.why)
             self.look()
             return
@@ -51,7 +44,7 @@ class Guard:
     def look(self) -> None:
         """Let what the breaker allows by now take effect."""
         now = time.monotonic()
-        self._slots.limit = self._breaker.room(now)
+        self._capacity.limit = self._breaker.room(now)
         if self._told_shortage is not None:
             self._heed_shortage(now)
         if self._breaker.state is not self._told:
@@ -62,7 +55,8 @@ class Guard:
         assert self._told_shortage is not None
         room = self._shortage.room(now)
         if room is not None:
-            self._slots.limit = room if self._slots.limit is None else min(room, self._slots.limit)
+            limit = self._capacity.limit
+            self._capacity.limit = room if limit is None else min(room, limit)
         self._tell_shortage(self._told_shortage.why)
 
     def _tell_shortage(self, why: str, *, attempted: bool = False) -> None:

@@ -7,11 +7,12 @@ events.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.decide import RetryPolicy, decide
 from fulfillment_worker.core.decode import Decoded, Undecodable, decode
 from fulfillment_worker.core.events import (
@@ -43,7 +44,7 @@ from fulfillment_worker.core.outcome import (
     Result,
 )
 from fulfillment_worker.worker import report
-from fulfillment_worker.worker.delivery import Delivery, ask, first_of
+from fulfillment_worker.worker.delivery import Delivery, Owner, Stage, ask, first_of
 from fulfillment_worker.worker.names import worker_name
 
 Tell = Callable[[Event], None]
@@ -58,14 +59,27 @@ class OrderRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger:
-    """The deliveries of one queue: those that ask to begin, those under way, those that ended.
+    """The deliveries of one queue, each with its stage, and what they take of the capacity.
+
+    owner: theirs. rank: the queue's number in the capacity.
 
     A reply is taken in two steps. `note` does what the next trip must know, and is quick.
     `catch_up` does the rest (telling, reading the orders), maybe while the next trip is under way.
     """
 
-    def __init__(self, queue: str, rules: OrderRules, tell: Tell) -> None:
+    def __init__(
+        self,
+        queue: str,
+        rules: OrderRules,
+        tell: Tell,
+        capacity: Capacity,
+        owner: Owner,
+        rank: int = 0,
+    ) -> None:
         self.queue = queue
+        self._capacity = capacity
+        self._owner = owner
+        self._rank = rank
         self.worker = worker_name()
         # Of the last trip whose reply was heard, or as the queue told.
         self._trips = 0
@@ -76,12 +90,12 @@ class Ledger:
         self._next_delivery = 1
         # By Redis's count, which never falls while its data is whole.
         self._received = 0
-        self._suspects: set[int] = set()
-        # Deliveries that came with the id under which an earlier attempt had begun.
-        self._known: set[int] = set()
+        # How many that have not ended are on their last chance.
+        self._suspects = 0
         self._held: dict[int, Delivery] = {}
-        # Both keep what a trip carries until its reply is there; what comes meanwhile is behind it.
-        self._unbegun: list[Delivery] = []
+        # What the next trips carry of them: those that are ASKING, and those that have ENDED. What
+        # one carries stays until its reply is there, and what is added meanwhile is behind it.
+        self._asking: list[Delivery] = []
         self._ended: list[Delivery] = []
         # Of orders that ended without success since all that had ended was sent.
         self._moving_bytes = 0
@@ -97,28 +111,18 @@ class Ledger:
         return len(self._noted.reply.claimed) if self._noted else 0
 
     @property
-    def occupying(self) -> int:
-        """How many slots are taken: an order frees its slot when it has ended."""
-        return len(self) - len(self._ended)
-
-    @property
     def deliveries(self) -> Collection[int]:
         """The ids of all deliveries that are held and known."""
         return self._held.keys()
 
-    def unrecorded(self) -> int:
-        """How many have ended, and the queue doesn't know it yet."""
-        return len(self._ended)
-
     @property
     def has_news(self) -> bool:
         """Whether the queue is to be told something now."""
-        return bool(self._unbegun or self._ended)
+        return bool(self._asking or self._ended)
 
     def underway(self) -> list[Delivery]:
         """What has begun and not ended."""
-        elsewhere = {delivery.id for delivery in (*self._unbegun, *self._ended)}
-        return [held for held in self._held.values() if held.id not in elsewhere]
+        return [held for held in self._held.values() if held.is_underway]
 
     def is_next(self, trip: Trip) -> bool:
         """Whether it is the trip that the queue expects, as far as is known here."""
@@ -135,26 +139,23 @@ class Ledger:
     ) -> Trip:
         """The next trip: all that is ready, and room for `claim` more."""
         first_delivery, self._next_delivery = self._next_delivery, self._next_delivery + claim
-        outcomes = [held.outcome or self._decide(held) for held in self._to_record()]
+        ended = self._to_record()
+        outcomes = [held.outcome or self._decide(held) for held in ended]
         return Trip(
             worker=self.worker,
             number=self._trips + 1,
             holding=len(self),
-            forget=self._forgettable() if self._known else [],
+            forget=[held.id for held in ended if held.claimed.order_id and _is_fulfilled(held)],
             outcomes=outcomes,
-            begins=[ask(held, held.order) for held in self._unbegun if held.order],
+            begins=[ask(held, held.order) for held in self._asking if held.order],
             claim=claim,
             most_bytes=most_bytes,
             first_delivery=first_delivery,
-            suspects=len(self._suspects),
+            suspects=self._suspects,
             breaker_open=breaker_open,
             survey=survey,
             standing=standing,
         )
-
-    def _forgettable(self) -> list[int]:
-        ended = [held for held in self._ended if held.id in self._known]
-        return [held.id for held in ended if type(held.outcome) is Fulfilled]
 
     def number_question(self) -> int:
         """Of the next question what is held: higher than of all that may still be under way."""
@@ -169,12 +170,12 @@ class Ledger:
         """Take from a reply what the next trip must know."""
         sent, asked = len(trip.outcomes), len(trip.begins)
         recorded, self._ended = self._ended[:sent], self._ended[sent:]
-        answered, self._unbegun = self._unbegun[:asked], self._unbegun[asked:]
+        answered, self._asking = self._asking[:asked], self._asking[asked:]
         self._trips = trip.number
-        for delivery in recorded:
-            self._drop(delivery)
+        self._forget(recorded)
+        self._capacity.claimed(self._rank, len(reply.claimed))
         if reply.first_claims < len(reply.claimed):
-            self._suspects |= {each.delivery for each in reply.claimed if each.last_chance}
+            self._suspects += sum(each.last_chance for each in reply.claimed)
         self._noted = _Noted(reply, recorded, self._hear(answered, reply.verdicts))
 
     def catch_up(self) -> list[Delivery]:
@@ -191,7 +192,7 @@ class Ledger:
             self._take_survey(reply.survey)
         for claimed in reply.claimed:
             delivery = self._hold(claimed)
-            if claimed.begun and delivery.order:
+            if delivery.stage is Stage.READY:
                 cleared.append(delivery)
         started = report.started(self.queue, cleared, reply.now)
         if started:
@@ -201,17 +202,13 @@ class Ledger:
     def end(self, delivery: Delivery, result: Result) -> None:
         """An attempt ended so. What becomes of the order is decided when the next trip is made."""
         delivery.result = result
-        self._ended.append(delivery)
-        if result is not SUCCEEDED:
-            self._moving_bytes += len(delivery.claimed.raw)
-        # By the time that the trip claims, it is in flight no more.
-        self._suspects.discard(delivery.id)
+        self._end(delivery)
 
     def requeue_unbegun(self) -> None:
         """Give back what has not begun. Not while a trip is under way: it may carry these."""
-        for delivery in self._unbegun:
+        for delivery in self._asking:
             self._give_up(delivery, Requeued(delivery.id, "", delivery.attempt))
-        self._unbegun.clear()
+        self._asking.clear()
 
     def reconcile(self, holdings: Holdings) -> list[Delivery]:
         """A reply was lost: take from the queue what is true. To be called when caught up.
@@ -223,26 +220,23 @@ class Ledger:
         """
         self._trips = holdings.number
         in_flight = holdings.deliveries
-        forgotten = [held for held in self.underway() if held.id not in in_flight]
+        gone = [held for held in self._held.values() if held.id not in in_flight]
+        recorded = [held for held in self._ended if held.id not in in_flight]
+        forgotten = [held for held in gone if held.is_underway]
+        self._ended = [held for held in self._ended if held.id in in_flight]
+        self._asking = [held for held in self._asking if held.id in in_flight]
+        self._forget(gone)
         for delivery in forgotten:
-            self._drop(delivery)
             if delivery.started:
                 self._tell_failed(delivery, kept=False)
-        recorded = [held for held in self._ended if held.id not in in_flight]
-        self._ended = [held for held in self._ended if held.id in in_flight]
-        for delivery in recorded:
-            self._drop(delivery)
         self._tell_recorded(recorded, holdings.now)
-        for delivery in [held for held in self._unbegun if held.id not in in_flight]:
-            self._unbegun.remove(delivery)
-            self._drop(delivery)
         first = sum(not (claimed.failures or claimed.orphanings) for claimed in holdings.unknown)
         self._tell_received(first + holdings.first_claims)
         if holdings.given_back:
             self._tell(OrdersRequeued(self.queue, self.worker, holdings.given_back))
+        self._capacity.claimed(self._rank, len(holdings.unknown))
+        self._suspects += sum(claimed.last_chance for claimed in holdings.unknown)
         for claimed in holdings.unknown:
-            if claimed.last_chance:
-                self._suspects.add(claimed.delivery)
             self._hold(claimed)
         return forgotten
 
@@ -256,11 +250,9 @@ class Ledger:
         for delivery in (*self._ended, *underway):
             if delivery.started:
                 self._tell_failed(delivery, kept=False)
-        self._held.clear()
-        self._unbegun.clear()
+        self._forget(list(self._held.values()))
+        self._asking.clear()
         self._ended.clear()
-        self._suspects.clear()
-        self._known.clear()
         self.worker, self._trips, self._asked = worker_name(), 0, 0
         return underway
 
@@ -317,24 +309,21 @@ class Ledger:
 
     def _hear(self, asked: list[Delivery], verdicts: list[Verdict]) -> list[Delivery]:
         """Those that may start; the others are gone."""
-        if verdicts.count(Verdict.GO) == len(asked):
-            return asked
         cleared = []
         for delivery, verdict in zip(asked, verdicts, strict=True):
             if verdict is Verdict.GO:
+                delivery.stage = Stage.READY
                 cleared.append(delivery)
                 continue
-            self._drop(delivery)
+            self._forget((delivery,))
             if verdict is Verdict.DUPLICATE and delivery.order:
                 self._tell(OrderDuplicated(self.queue, delivery.order.id))
         return cleared
 
     def _hold(self, claimed: Claimed) -> Delivery:
-        delivery = Delivery(claimed)
+        delivery = Delivery(claimed, self._owner)
         self._held[claimed.delivery] = delivery
         read, known = self._read(claimed.raw), claimed.order_id or claimed.begun
-        if claimed.order_id:
-            self._known.add(claimed.delivery)
         if isinstance(read, Undecodable):
             dead = Dead(claimed.delivery, known, claimed.failures, read.why, DeadReason.INVALID)
             self._give_up(delivery, dead)
@@ -349,25 +338,47 @@ class Ledger:
             traceparent=read.traceparent,
             tracestate=read.tracestate,
         )
-        if not claimed.begun:
-            self._unbegun.append(delivery)
+        if claimed.begun:
+            delivery.stage = Stage.READY
+        else:
+            self._asking.append(delivery)
         return delivery
 
     def _read(self, raw: bytes) -> Decoded | Undecodable:
         return decode(raw, id_field=self._rules.id_field, max_bytes=self._rules.max_bytes)
 
-    def _drop(self, delivery: Delivery) -> None:
-        del self._held[delivery.id]
-        self._suspects.discard(delivery.id)
-        if self._known:
-            self._known.discard(delivery.id)
-
     def _give_up(self, delivery: Delivery, outcome: Outcome) -> None:
         """It ends without an attempt."""
         delivery.outcome = outcome
+        self._end(delivery)
+
+    def _end(self, delivery: Delivery) -> None:
+        delivery.stage = Stage.ENDED
         self._ended.append(delivery)
-        self._moving_bytes += len(delivery.claimed.raw)
-        self._suspects.discard(delivery.id)
+        self._capacity.ended(self._rank)
+        if delivery.result is not SUCCEEDED:
+            self._moving_bytes += len(delivery.claimed.raw)
+        # By the time that the trip claims, it is in flight no more.
+        if delivery.claimed.last_chance:
+            self._suspects -= 1
+
+    def _forget(self, deliveries: Iterable[Delivery]) -> None:
+        """They are not this worker's any more. Who stops those under way sets their stage."""
+        ended = 0
+        for delivery in deliveries:
+            del self._held[delivery.id]
+            if delivery.stage is Stage.ENDED:
+                ended += 1
+            else:
+                self._capacity.dropped(self._rank)
+                self._suspects -= delivery.claimed.last_chance
+            if not delivery.is_underway:
+                delivery.stage = Stage.GONE
+        self._capacity.recorded(ended)
+
+
+def _is_fulfilled(delivery: Delivery) -> bool:
+    return type(delivery.outcome) is Fulfilled
 
 
 class _Noted(NamedTuple):

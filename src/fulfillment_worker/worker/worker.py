@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from fulfillment_worker.core.attempt import Handle
 from fulfillment_worker.core.breaker import Breaker, BreakerRules
+from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.exchange import Queue
-from fulfillment_worker.core.slots import Slots
 from fulfillment_worker.worker.conversation import Conversation, Terms
 from fulfillment_worker.worker.executor import Executor
 from fulfillment_worker.worker.guard import Guard
@@ -20,6 +20,8 @@ class Worker:
 
     1. `run` claims and handles orders. 2. `quiet` stops claiming; what runs goes on. 3. `abort`
     cuts short what still runs and gives it back. `run` returns when nothing is held any more.
+
+    capacity: what is in its hands, counted.
     """
 
     def __init__(
@@ -34,29 +36,25 @@ class Worker:
         tell: Tell,
         breaker: BreakerRules | None = None,
     ) -> None:
-        self._executor = Executor(handler, order_timeout, concurrency, self._unrecorded)
-        self._slots = Slots(concurrency, len(queues))
-        self._holders: set[Conversation] = set()
+        self.capacity = Capacity(concurrency, len(queues))
         terms = Terms(
             rules=rules,
             lease=lease,
-            slots=self._slots,
-            executor=self._executor,
-            guard=Guard(Breaker(breaker), self._slots, tell, lambda: self.running),
+            capacity=self.capacity,
+            executor=Executor(handler, order_timeout, self.capacity),
+            guard=Guard(Breaker(breaker), self.capacity, tell),
             tell=tell,
             alone=len(queues) == 1,
-            room_freed=self._nudge_next if len(queues) > 1 else _nobody_else,
-            holders=self._holders,
+            capacity_freed=self._nudge_next if len(queues) > 1 else _nobody_else,
         )
         self._conversations = [
             Conversation(queue, rank, terms) for rank, queue in enumerate(queues)
         ]
-        self._only = self._conversations[0].unrecorded if len(queues) == 1 else None
 
     @property
     def running(self) -> int:
         """How many attempts are under way."""
-        return self._executor.running
+        return self.capacity.running
 
     @property
     def holding(self) -> int:
@@ -89,19 +87,10 @@ class Worker:
         for conversation in self._conversations:
             conversation.abort()
 
-    def _unrecorded(self) -> int:
-        # Once for each order, and nearly always of one queue; idle queues must cost nothing.
-        if self._only:
-            return self._only()
-        unrecorded = 0
-        for conversation in self._holders:
-            unrecorded += conversation.unrecorded()
-        return unrecorded
-
     def _nudge_next(self) -> None:
-        for rank in self._slots.next():
+        for rank in self.capacity.next():
             self._conversations[rank].nudge()
 
 
 def _nobody_else() -> None:
-    """With one queue, nobody waits for the room that it frees."""
+    """With one queue, nobody waits for the capacity that it frees."""

@@ -85,6 +85,8 @@ class Shop:
             worker.quiet()
             worker.abort()
             await asyncio.wait({task}, timeout=PATIENCE)
+            if task.done():
+                assert worker.capacity.held == worker.running == 0
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 

@@ -16,6 +16,7 @@ import pytest
 
 from fulfillment_worker import Order, Reject, Retry
 from fulfillment_worker.core.attempt import Attempt
+from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.exchange import Claimed
 from fulfillment_worker.core.outcome import (
     INTERRUPTED,
@@ -27,7 +28,7 @@ from fulfillment_worker.core.outcome import (
     Unattempted,
 )
 from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
-from fulfillment_worker.worker.delivery import Delivery
+from fulfillment_worker.worker.delivery import Delivery, Owner, Stage
 from fulfillment_worker.worker.executor import Executor
 from tests.unit.handlers.waiting import eventually
 
@@ -40,23 +41,22 @@ class Bench:
     def __init__(
         self, handler: Handler, order_timeout: float = 30.0, at_once: int = 10_000
     ) -> None:
-        self.executor = Executor(
-            AsyncFunction(self._handle, "shop"), order_timeout, at_once, lambda: 0
-        )
+        self.capacity = Capacity(at_once)
+        self.executor = Executor(AsyncFunction(self._handle, "shop"), order_timeout, self.capacity)
         self.results: dict[str, Result] = {}
         self.changed = asyncio.Event()
         self._handler = handler
 
     def start(self, *order_ids: str) -> list[Delivery]:
-        deliveries = [_delivery(number, each) for number, each in enumerate(order_ids)]
-        self.executor.start(deliveries, self._ended)
+        deliveries = [_delivery(number, each, self) for number, each in enumerate(order_ids)]
+        self.executor.start(deliveries)
         return deliveries
 
     async def until_ended(self, many: int) -> None:
         await self._until(lambda: len(self.results) >= many)
 
     async def until_running(self, many: int) -> None:
-        await self._until(lambda: self.executor.running >= many)
+        await self._until(lambda: self.capacity.running >= many)
 
     def _handle(self, order: Order) -> Awaitable[None]:
         self.changed.set()
@@ -68,15 +68,25 @@ class Bench:
                 self.changed.clear()
                 await self.changed.wait()
 
-    def _ended(self, delivery: Delivery, result: Result) -> None:
+    def attempt_ended(self, delivery: Delivery, result: Result) -> None:
+        delivery.stage = Stage.ENDED
         assert delivery.order is not None
         assert delivery.order.id not in self.results, "told once"
         self.results[delivery.order.id] = result
         self.changed.set()
 
 
-def _delivery(number: int, order_id: str) -> Delivery:
-    delivery = Delivery(Claimed(number, b"{}", 0, 0, 0, False))
+class Results(asyncio.Queue[Result]):
+    """Owns deliveries, and keeps how they ended."""
+
+    def attempt_ended(self, delivery: Delivery, result: Result) -> None:
+        delivery.stage = Stage.ENDED
+        self.put_nowait(result)
+
+
+def _delivery(number: int, order_id: str, owner: Owner) -> Delivery:
+    delivery = Delivery(Claimed(number, b"{}", 0, 0, 0, False), owner)
+    delivery.stage = Stage.READY
     delivery.order = Order(id=order_id, attempt=1, body={}, raw=b"{}", queue="orders")
     return delivery
 
@@ -242,7 +252,7 @@ async def test_it_ends_as_one_result_and_others_go_on(handler: Any, result: Resu
     await bench.until_ended(3)
     results = {name: bare(result) for name, result in bench.results.items()}
     assert results == {"A": result, "good": SUCCEEDED, "B": result}
-    assert bench.executor.running == 0
+    assert bench.capacity.running == 0
 
 
 async def test_a_handler_that_returns_nothing_to_wait_for_has_failed() -> None:
@@ -324,14 +334,14 @@ async def test_result_after_the_time_is_up_does_not_count(
             await asyncio.Event().wait()
         return result
 
-    ended: asyncio.Queue[Result] = asyncio.Queue()
-    executor = Executor(answer_late, 0.02, 1, lambda: 0)
-    executor.start([_delivery(1, "A")], lambda _, result: ended.put_nowait(result))
+    ended = Results()
+    executor = Executor(answer_late, 0.02, Capacity(1))
+    executor.start([_delivery(1, "A", ended)])
     assert await asyncio.wait_for(ended.get(), 120) == late
     running.clear()
-    executor = Executor(answer_late, 30.0, 1, lambda: 0)
-    delivery = _delivery(2, "B")
-    executor.start([delivery], lambda _, result: ended.put_nowait(result))
+    executor = Executor(answer_late, 30.0, Capacity(1))
+    delivery = _delivery(2, "B", ended)
+    executor.start([delivery])
     await running.wait()
     executor.abort([delivery])
     assert await asyncio.wait_for(ended.get(), 120) == aborted
@@ -363,11 +373,11 @@ async def test_plain_function_that_ends_after_it_was_cut_short(
         return never_begun() if how == "returns a coroutine" else None
 
     handler = PlainFunction(fulfil, "shop")
-    ended: asyncio.Queue[Result] = asyncio.Queue()
+    ended = Results()
     for cut_short, expected in ((LATE, late), (INTERRUPTED, aborted)):
-        delivery = _delivery(1, "A")
-        executor = Executor(handler, 0.02 if cut_short is LATE else 30.0, 1, lambda: 0)
-        executor.start([delivery], lambda _, result: ended.put_nowait(result))
+        delivery = _delivery(1, "A", ended)
+        executor = Executor(handler, 0.02 if cut_short is LATE else 30.0, Capacity(1))
+        executor.start([delivery])
         await asyncio.to_thread(began.wait, 120)
         if cut_short is INTERRUPTED:
             executor.abort([delivery])
@@ -384,7 +394,7 @@ async def test_what_has_not_started_is_given_back_by_an_abort() -> None:
     bench.executor.abort(bench.start("A"))
     assert bench.results == {"A": INTERRUPTED}
     await asyncio.sleep(0.01)
-    assert bench.executor.running == 0
+    assert bench.capacity.running == 0
 
 
 async def test_what_is_discarded_tells_nothing_and_cuts_nobody_else_short() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fulfillment_worker.core.breaker import Breaker
+from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.events import Event, ShortageChanged
 from fulfillment_worker.core.outcome import SUCCEEDED, Unattempted
-from fulfillment_worker.core.slots import Slots
 from fulfillment_worker.worker import guard as module
 from fulfillment_worker.worker.guard import Guard
 
@@ -25,15 +25,14 @@ class Scene:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.told: list[Event] = []
-        self.slots = Slots(10, 1)
-        self.running = 0
+        self.capacity = Capacity(10)
         breaker = Breaker(None)
-        self.guard = Guard(breaker, self.slots, self.told.append, lambda: self.running)
+        self.guard = Guard(breaker, self.capacity, self.told.append)
 
     def look(self, now: float) -> int | None:
         self.clock.now = now
         self.guard.look()
-        return self.slots.limit
+        return self.capacity.limit
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
 
 
 def test_shortage_is_told_when_it_begins_and_when_it_is_over(scene: Scene) -> None:
-    scene.running = 5
+    scene.capacity.running = 5
     for _ in range(3):
         scene.guard.attempt_ended(SHORT)
     assert scene.look(0.5) == 5
@@ -64,8 +63,8 @@ def test_shortage_of_everything_lasts_until_an_attempt_has_been_made(scene: Scen
 
 
 def test_shortage_that_becomes_one_of_everything_is_told(scene: Scene) -> None:
-    scene.running = 5
+    scene.capacity.running = 5
     scene.guard.attempt_ended(SHORT)
-    scene.running = 0
+    scene.capacity.running = 0
     scene.guard.attempt_ended(SHORT)
     assert scene.told[1:] == [ShortageChanged("no thread", 0)]

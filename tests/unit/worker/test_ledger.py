@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.decide import RetryPolicy
-from fulfillment_worker.core.events import AttemptEnded, OrderInvalid, OrdersReceived
+from fulfillment_worker.core.events import AttemptEnded, Event, OrderInvalid, OrdersReceived
 from fulfillment_worker.core.exchange import MOST_BYTES, Claimed, Holdings, Reply, Verdict
-from fulfillment_worker.core.outcome import INTERRUPTED, SUCCEEDED, Dead, DeadReason, Fulfilled
+from fulfillment_worker.core.outcome import (
+    INTERRUPTED,
+    SUCCEEDED,
+    Dead,
+    DeadReason,
+    Fulfilled,
+    Result,
+)
+from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.ledger import Ledger, OrderRules
 
 RULES = OrderRules(id_field="order_id", max_bytes=1000, retry=RetryPolicy(3, 0.001, 0.002))
 
 
+class Nobody:
+    """Owns deliveries whose attempts no executor runs."""
+
+    def attempt_ended(self, delivery: Delivery, result: Result) -> None:
+        raise AssertionError("no attempt runs here")
+
+
+def ignore(_: Event) -> None:
+    """Take no event."""
+
+
+def new_ledger(tell: Callable[[Event], None], rules: OrderRules = RULES) -> Ledger:
+    return Ledger("orders", rules, tell, Capacity(10), Nobody())
+
+
 def test_an_order_that_redis_forgot_before_it_started_is_no_attempt() -> None:
     """It was held ready; the time of its attempt would be that since the host was started."""
-    told: list[object] = []
-    ledger = Ledger("orders", RULES, told.append)
+    told: list[Event] = []
+    ledger = new_ledger(told.append)
     claimed = Claimed(1, b'{"order_id": "A"}', 0, 0, 0, False)
     ledger.note(ledger.compose(claim=1), Reply(now=0, claimed=[claimed], first_claims=1))
     ledger.catch_up()
@@ -31,7 +57,7 @@ def claimed_again(raw: bytes) -> Claimed:
 
 
 def test_order_keeps_the_id_under_which_it_began_and_forgets_it_when_fulfilled() -> None:
-    ledger = Ledger("orders", RULES, lambda _: None)
+    ledger = new_ledger(ignore)
     ledger.note(
         ledger.compose(claim=1), Reply(now=0, claimed=[claimed_again(b'{"order_id": "A"}')])
     )
@@ -48,7 +74,7 @@ def test_order_keeps_the_id_under_which_it_began_and_forgets_it_when_fulfilled()
 
 def test_invalid_order_that_had_begun_is_dead_under_its_id() -> None:
     """The size that is allowed was lowered, say: its status has to end, too."""
-    ledger = Ledger("orders", RULES, lambda _: None)
+    ledger = new_ledger(ignore)
     claimed = claimed_again(b'{"order_id": "B", "x": "%s"}' % (b"x" * RULES.max_bytes))
     ledger.note(ledger.compose(claim=1), Reply(now=0, claimed=[claimed]))
     ledger.catch_up()
@@ -59,7 +85,7 @@ def test_invalid_order_that_had_begun_is_dead_under_its_id() -> None:
 
 def test_question_has_a_higher_number_than_all_that_may_be_under_way() -> None:
     rules = OrderRules(id_field="order_id", max_bytes=MOST_BYTES, retry=RetryPolicy(3, 1, 2))
-    ledger = Ledger("orders", rules, lambda _: None)
+    ledger = new_ledger(ignore, rules)
     trip = ledger.compose(claim=1)
     first = ledger.number_question()
     second = ledger.number_question()
@@ -71,9 +97,9 @@ def test_question_has_a_higher_number_than_all_that_may_be_under_way() -> None:
 
 def test_outcomes_that_move_large_orders_are_recorded_over_several_trips() -> None:
     """Redis moves the bytes of all but a success."""
-    told: list[object] = []
+    told: list[Event] = []
     rules = OrderRules(id_field="order_id", max_bytes=MOST_BYTES, retry=RetryPolicy(3, 1, 2))
-    ledger = Ledger("orders", rules, told.append)
+    ledger = new_ledger(told.append, rules)
     raws = [b'{"order_id": "%d", "x": "%s"}' % (n, b"x" * (MOST_BYTES // 2)) for n in range(5)]
     claimed = [Claimed(n, raw, 0, 0, 0, False) for n, raw in enumerate(raws, 1)]
     ledger.note(ledger.compose(claim=5), Reply(now=0, claimed=claimed, first_claims=5))
@@ -92,8 +118,8 @@ def test_outcomes_that_move_large_orders_are_recorded_over_several_trips() -> No
 
 
 def test_oversized_orders_are_received_and_invalid() -> None:
-    told: list[object] = []
-    ledger = Ledger("orders", RULES, told.append)
+    told: list[Event] = []
+    ledger = new_ledger(told.append)
     ledger.note(ledger.compose(claim=1), Reply(now=0, oversized=[1001, 5000]))
     assert ledger.catch_up() == []
     received, *invalid = told

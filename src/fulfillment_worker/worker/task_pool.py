@@ -14,13 +14,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 
-from fulfillment_worker.core.outcome import INTERRUPTED, Result
-from fulfillment_worker.worker.delivery import Delivery
+from fulfillment_worker.core.capacity import Capacity
+from fulfillment_worker.worker.delivery import Delivery, Stage
 
-Ended = Callable[[Delivery, Result], None]
-Attempt = Callable[[Delivery, Ended, asyncio.Task[None]], Awaitable[None]]
-_Waiting = tuple[Delivery, Ended, float]
-"""With the monotonic time since when."""
+Attempt = Callable[[Delivery, asyncio.Task[None]], Awaitable[None]]
 
 _LONG_TURN = 0.005
 """Seconds of one turn of the loop after which no further attempt is started in it: trips and
@@ -36,17 +33,21 @@ may be free: the order is given back."""
 _MOST_AT_ONCE = 1024
 
 
-class Carriers:
-    """Starts attempts, in the order in which they were given.
+class TaskPool:
+    """Starts attempts, in the order in which they were given, as the capacity allows.
 
-    attempt: runs one in the task that it is given, and never raises. room: for how many more there
-    is room now; who makes some calls `go_on`.
+    attempt: runs one in the task that it is given, and never raises. give_back: ends a delivery
+    that found no capacity for long. Who makes some calls `go_on`.
     """
 
-    def __init__(self, attempt: Attempt, room: Callable[[], int]) -> None:
+    def __init__(
+        self, attempt: Attempt, capacity: Capacity, give_back: Callable[[Delivery], None]
+    ) -> None:
         self._attempt = attempt
-        self._room = room
-        self._waiting: deque[_Waiting] = deque()
+        self._capacity = capacity
+        self._give_back = give_back
+        # With the monotonic time since when. Those that are not READY any more are passed over.
+        self._waiting: deque[tuple[Delivery, float]] = deque()
         self._impatient: asyncio.TimerHandle | None = None
         self._turning = False
         self._turn_number = 0
@@ -54,33 +55,23 @@ class Carriers:
         # Tasks made in one turn at most, and attempts started in this one.
         self._at_once, self._started = 1, 0
 
-    def add(self, attempts: list[tuple[Delivery, Ended]]) -> None:
-        """Start these as soon as it is their turn.
-
-        Those that find no room for long end as interrupted.
-        """
+    def add(self, deliveries: list[Delivery]) -> None:
+        """Start these as soon as it is their turn, unless they leave the stage READY before."""
         now = time.monotonic()
-        self._waiting.extend((delivery, ended, now) for delivery, ended in attempts)
+        self._waiting.extend((delivery, now) for delivery in deliveries)
         self.go_on()
 
     def go_on(self) -> None:
-        """Start what waits, if there is room. Idempotent."""
+        """Start what waits, if the capacity allows it. Idempotent."""
         if self._waiting and not self._turning:
             self._turning = True
             self._turn()
 
-    def drop(self, deliveries: list[Delivery]) -> list[tuple[Delivery, Ended]]:
-        """Forget those of `deliveries` that have not started; returns them."""
-        unwanted = set(deliveries)
-        dropped = [waiting[:2] for waiting in self._waiting if waiting[0] in unwanted]
-        self._waiting = deque(each for each in self._waiting if each[0] not in unwanted)
-        return dropped
-
     def _turn(self) -> None:
         """Once in each turn of the loop while attempts wait, behind those started in the last."""
         loop = asyncio.get_running_loop()
-        room = self._room()
-        if not self._waiting or room <= 0:
+        startable = self._capacity.startable
+        if not self._waiting or startable <= 0:
             self._turning = False
             if self._waiting:
                 self._lose_patience_later()
@@ -89,9 +80,9 @@ class Carriers:
         self._turn_number += 1
         self._started = 0
         try:
-            for _ in range(min(self._at_once, len(self._waiting), room)):
+            for _ in range(min(self._at_once, len(self._waiting), startable)):
                 # The loop keeps it until it starts, and the delivery that it carries from then on.
-                loop.create_task(self._carry())  # noqa: RUF006
+                loop.create_task(self._run())  # noqa: RUF006
             loop.call_soon(self._look_back)
         except MemoryError:
             # Else none would ever start again.
@@ -111,14 +102,17 @@ class Carriers:
             self._at_once = max(1, min(2 * self._started, _MOST_AT_ONCE))
         self._turn()
 
-    async def _carry(self) -> None:
+    async def _run(self) -> None:
+        """Run attempt after attempt, until one has waited."""
         task = asyncio.current_task()
         assert task is not None
         turn, context = self._turn_number, copy_context()
-        while self._waiting and self._room() > 0 and self._has_time():
+        while self._waiting and self._capacity.startable > 0 and self._has_time():
+            delivery, _ = self._waiting.popleft()
+            if delivery.stage is not Stage.READY:
+                continue
             self._started += 1
-            delivery, ended, _ = self._waiting.popleft()
-            await self._attempt(delivery, ended, task)
+            await self._attempt(delivery, task)
             if self._turn_number != turn or _left_traces(task, context):
                 return
 
@@ -131,17 +125,18 @@ class Carriers:
 
     def _lose_patience_later(self) -> None:
         if self._impatient is None:
-            due = self._waiting[0][2] + _PATIENCE - time.monotonic()
+            due = self._waiting[0][1] + _PATIENCE - time.monotonic()
             loop = asyncio.get_running_loop()
             self._impatient = loop.call_later(max(0.0, due), self._lose_patience)
 
     def _lose_patience(self) -> None:
         self._impatient = None
         before = time.monotonic() - _PATIENCE
-        while self._waiting and self._waiting[0][2] <= before and self._room() <= 0:
-            delivery, ended, _ = self._waiting.popleft()
-            ended(delivery, INTERRUPTED)
-        if self._waiting and self._room() <= 0:
+        while self._waiting and self._waiting[0][1] <= before and self._capacity.startable <= 0:
+            delivery, _ = self._waiting.popleft()
+            if delivery.stage is Stage.READY:
+                self._give_back(delivery)
+        if self._waiting and self._capacity.startable <= 0:
             self._lose_patience_later()
 
 

@@ -9,10 +9,11 @@ from contextvars import ContextVar
 
 import pytest
 
+from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.exchange import Claimed
-from fulfillment_worker.core.outcome import SUCCEEDED, Result
-from fulfillment_worker.worker.carriers import Carriers, Ended
-from fulfillment_worker.worker.delivery import Delivery
+from fulfillment_worker.core.outcome import Result
+from fulfillment_worker.worker.delivery import Delivery, Stage
+from fulfillment_worker.worker.task_pool import TaskPool
 
 Task = asyncio.Task[None]
 note: ContextVar[object] = ContextVar("note")
@@ -26,12 +27,12 @@ def work(seconds: float) -> None:
 
 
 class Bench:
-    """Carriers, and what they carried: for each number its task, in the order of the starts."""
+    """A pool, and what ran in it: for each number its task, in the order of the starts."""
 
-    def __init__(self, handler: Callable[[int], Awaitable[None]]) -> None:
+    def __init__(self, handler: Callable[[int], Awaitable[None]], slots: int = 10_000) -> None:
         self._handler = handler
-        self.at_once = 10_000
-        self.carriers = Carriers(self._attempt, self._room)
+        self._capacity = Capacity(slots)
+        self.pool = TaskPool(self._attempt, self._capacity, self._give_back)
         self.tasks: dict[int, Task] = {}
         self.ended: list[int] = []
         self.given_back: list[int] = []
@@ -39,8 +40,10 @@ class Bench:
         self._changed = asyncio.Event()
 
     def add(self, *numbers: int) -> list[Delivery]:
-        deliveries = [Delivery(Claimed(n, b"{}", 0, 0, 0, False)) for n in numbers]
-        self.carriers.add([(delivery, self._note_end) for delivery in deliveries])
+        deliveries = [Delivery(Claimed(n, b"{}", 0, 0, 0, False), self) for n in numbers]
+        for delivery in deliveries:
+            delivery.stage = Stage.READY
+        self.pool.add(deliveries)
         return deliveries
 
     async def until_ended(self, many: int) -> None:
@@ -52,20 +55,25 @@ class Bench:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def _attempt(self, delivery: Delivery, ended: Ended, task: Task) -> None:
+    async def _attempt(self, delivery: Delivery, task: Task) -> None:
         assert task is asyncio.current_task()
+        delivery.stage = Stage.RUNNING
+        self._capacity.started()
         self.tasks[delivery.id] = task
         self.found[delivery.id] = note.get(None)
         self._changed.set()
         await self._handler(delivery.id)
-        ended(delivery, SUCCEEDED)
-        self.carriers.go_on()
+        self._capacity.stopped()
+        self.ended.append(delivery.id)
+        self._changed.set()
+        self.pool.go_on()
 
-    def _room(self) -> int:
-        return self.at_once - len(self.tasks) + len(self.ended)
+    def attempt_ended(self, delivery: Delivery, result: Result) -> None:
+        raise AssertionError("the pool reports to its executor")
 
-    def _note_end(self, delivery: Delivery, result: Result) -> None:
-        (self.ended if result is SUCCEEDED else self.given_back).append(delivery.id)
+    def _give_back(self, delivery: Delivery) -> None:
+        delivery.stage = Stage.ENDED
+        self.given_back.append(delivery.id)
         self._changed.set()
 
 
@@ -101,7 +109,7 @@ async def test_shortage_of_memory_for_a_task_is_overcome() -> None:
     left = [MemoryError(), MemoryError()]
 
     def factory(loop: asyncio.AbstractEventLoop, coro: object, **more: object) -> Task:
-        if left and getattr(coro, "__name__", "") == "_carry":
+        if left and getattr(coro, "__name__", "") == "_run":
             raise left.pop()
         return asyncio.Task(coro, loop=loop, **more)  # type: ignore[arg-type]
 
@@ -290,22 +298,21 @@ async def test_no_more_tasks_are_made_than_can_start(made: list[str]) -> None:
     bench = Bench(fulfil)
     bench.add(*range(200))
     await bench.until_ended(200)
-    assert made.count("_carry") < 200 * 4
+    assert made.count("_run") < 200 * 4
 
 
-async def test_what_was_dropped_is_not_started() -> None:
+async def test_delivery_that_is_not_ready_any_more_is_not_started() -> None:
     gate = asyncio.Event()
 
     async def fulfil(number: int) -> None:
         await gate.wait()
 
     bench = Bench(fulfil)
-    first = bench.add(0)
+    bench.add(0)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    rest = bench.add(1, 2, 3)
-    dropped = bench.carriers.drop([*first, *rest[:2]])
-    assert [delivery.id for delivery, _ in dropped] == [1, 2]
+    for delivery, stage in zip(bench.add(1, 2, 3), (Stage.GONE, Stage.ENDED), strict=False):
+        delivery.stage = stage
     gate.set()
     await bench.until_ended(2)
     bench.add(4)
@@ -313,12 +320,13 @@ async def test_what_was_dropped_is_not_started() -> None:
     assert sorted(bench.tasks) == [0, 3, 4]
 
 
-async def test_all_may_be_dropped_just_before_they_start() -> None:
+async def test_all_deliveries_may_go_just_before_they_start() -> None:
     async def fulfil(number: int) -> None:
         pass
 
     bench = Bench(fulfil)
-    bench.carriers.drop(bench.add(*range(5)))
+    for delivery in bench.add(*range(5)):
+        delivery.stage = Stage.GONE
     await asyncio.sleep(0)
     bench.add(5)
     await bench.until_ended(1)
@@ -336,8 +344,7 @@ async def test_no_more_run_than_there_is_room_for() -> None:
         await asyncio.sleep(0.001 * (number % 3))
         running.discard(number)
 
-    bench = Bench(fulfil)
-    bench.at_once = 7
+    bench = Bench(fulfil, slots=7)
     bench.add(*range(100))
     await bench.until_ended(100)
     assert most == 7
@@ -351,8 +358,7 @@ async def test_one_at_a_time_is_one_at_a_time() -> None:
         if number % 2:
             await asyncio.sleep(0)
 
-    bench = Bench(fulfil)
-    bench.at_once = 1
+    bench = Bench(fulfil, slots=1)
     bench.add(*range(20))
     await bench.until_ended(20)
     assert bench.ended == list(range(20))
@@ -364,8 +370,7 @@ async def test_who_finds_no_room_for_long_is_given_back() -> None:
     async def fulfil(number: int) -> None:
         await gate.wait()
 
-    bench = Bench(fulfil)
-    bench.at_once = 2
+    bench = Bench(fulfil, slots=2)
     bench.add(0, 1, 2, 3)
     await bench.until(lambda: len(bench.given_back) == 2)
     assert bench.given_back == [2, 3]

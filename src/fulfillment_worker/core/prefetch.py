@@ -21,7 +21,7 @@ _WEIGHT = 0.1
 """Of the newest trip, in the time that trips take."""
 
 
-class Ahead:
+class Prefetch:
     """Follows the pace of one queue. most: orders held ready at most."""
 
     def __init__(self, most: int) -> None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from fulfillment_worker.core.ahead import Ahead
+from fulfillment_worker.core.prefetch import Prefetch
 
 MOST = 50
 
 
 def after_some_trips(ended: int, seconds: float, took: float, trips: int = 2000) -> int:
-    ahead = Ahead(MOST)
+    prefetch = Prefetch(MOST)
     for _ in range(trips):
-        ahead.note(ended, seconds, took)
-    return ahead.orders
+        prefetch.note(ended, seconds, took)
+    return prefetch.orders
 
 
 def test_none_before_anything_ended() -> None:
-    assert Ahead(MOST).orders == 0
+    assert Prefetch(MOST).orders == 0
     assert after_some_trips(0, 1.0, 0.001) == 0
 
 
@@ -39,27 +39,27 @@ def test_none_for_slow_handlers() -> None:
 
 
 def test_none_where_slow_handlers_end_together() -> None:
-    ahead, seen = Ahead(MOST), set()
+    prefetch, seen = Prefetch(MOST), set()
     for _ in range(60):
         for ended, seconds in ((1, 1.0), (60, 0.002), (39, 0.002)):
-            ahead.note(ended, seconds, 0.002)
-            seen.add(ahead.orders)
+            prefetch.note(ended, seconds, 0.002)
+            seen.add(prefetch.orders)
     assert max(seen) <= 3
 
 
 def test_when_handlers_turn_slow_it_ends_soon() -> None:
-    ahead = Ahead(MOST)
+    prefetch = Prefetch(MOST)
     for _ in range(1000):
-        ahead.note(10, 0.001, 0.001)
-    assert ahead.orders > 20
+        prefetch.note(10, 0.001, 0.001)
+    assert prefetch.orders > 20
     for _ in range(30):
-        ahead.note(1, 1.0, 0.001)
-    assert ahead.orders == 0
+        prefetch.note(1, 1.0, 0.001)
+    assert prefetch.orders == 0
 
 
 def test_when_those_held_ready_found_no_room_it_ends_at_once() -> None:
-    ahead = Ahead(MOST)
+    prefetch = Prefetch(MOST)
     for _ in range(1000):
-        ahead.note(10, 0.001, 0.001)
-    ahead.stop()
-    assert ahead.orders == 0
+        prefetch.note(10, 0.001, 0.001)
+    prefetch.stop()
+    assert prefetch.orders == 0
