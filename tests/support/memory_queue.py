@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from msgspec import structs
@@ -16,6 +16,7 @@ from fulfillment_worker.core.exchange import (
     Begin,
     Claimed,
     Holdings,
+    Queue,
     QueueUnavailable,
     Released,
     Reply,
@@ -23,7 +24,6 @@ from fulfillment_worker.core.exchange import (
     Survey,
     Trip,
     Verdict,
-    nothing,
 )
 from fulfillment_worker.core.outcome import Dead, Fulfilled, Outcome, Requeued, Retried
 
@@ -99,7 +99,7 @@ class Store:
         return str(body["order_id"]) if isinstance(body, dict) and "order_id" in body else None
 
 
-class MemoryQueue:
+class MemoryQueue(Queue):
     """Queue (core/exchange.py) over a Store; several share one, as workers share a server."""
 
     def __init__(self, store: Store, name: str = "orders") -> None:
@@ -108,11 +108,13 @@ class MemoryQueue:
         self.trips: list[Trip] = []
         self._standing: Trip | None = None
 
-    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
+    async def send(self, trip: Trip) -> Awaitable[Reply]:
         await asyncio.sleep(0)
         self._require_presence()
         self.trips.append(trip)
-        meanwhile()
+        return self._reply(trip)
+
+    async def _reply(self, trip: Trip) -> Reply:
         return _Exchange(self.store, trip).run()
 
     async def holdings(

@@ -6,7 +6,7 @@ A reply says: these may start, here are new deliveries, and here is how the queu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from enum import IntEnum
 from typing import Protocol
 
@@ -198,19 +198,9 @@ class Rung(msgspec.Struct, frozen=True):
 
 
 class QueueUnavailable(Exception):
-    """The queue could not be asked, or refused; the exchange may or may not have happened.
-
-    The message is one line for operators, without secrets.
-    sent: whether anything may have been asked at all; if not, nothing can have happened.
+    """The queue could not be asked, or refused. The message is one line for operators, without
+    secrets.
     """
-
-    def __init__(self, why: str, *, sent: bool = True) -> None:
-        super().__init__(why)
-        self.sent = sent
-
-
-def nothing() -> None:
-    """What there is to do meanwhile, when there is nothing."""
 
 
 class Queue(Protocol):
@@ -218,13 +208,17 @@ class Queue(Protocol):
 
     name: str
 
-    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
-        """One trip, atomically: either all of it happened, or nothing.
+    async def send(self, trip: Trip) -> Awaitable[Reply]:
+        """Send a trip. QueueUnavailable means that it was not sent, and nothing happened.
 
-        meanwhile: called once the trip is on its way, so that both sides work at the same time; not
-            called where it could not be sent.
+        The reply is to be awaited. QueueUnavailable then means that the trip may have taken place,
+        as a whole, or not at all.
         """
         ...
+
+    async def exchange(self, trip: Trip) -> Reply:
+        """Send a trip, and wait for its reply. After QueueUnavailable it may have taken place."""
+        return await (await self.send(trip))
 
     async def holdings(
         self, worker: str, number: int, known: Collection[int], delay_ms: int = 0

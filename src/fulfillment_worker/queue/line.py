@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.events import CommandSent
-from fulfillment_worker.core.exchange import QueueUnavailable, nothing
+from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.queue import library
 from fulfillment_worker.queue.errors import explain
 from fulfillment_worker.queue.library import Function
@@ -20,6 +20,7 @@ from fulfillment_worker.queue.wire import PATIENCE, Answer, Hear, Wire, by
 
 Listener = Callable[[CommandSent], None]
 Command = tuple[Any, ...]
+_T = TypeVar("_T")
 
 _UNUSED_FOR = 3_600_000
 """ms after which a library of another version is taken for unused. Idle workers call theirs every
@@ -68,9 +69,6 @@ class Line:
     the next command.
     """
 
-    is_shared = False
-    """Whether others may have dropped the connection since something was sent."""
-
     def __init__(
         self,
         url: RedisUrl,
@@ -100,8 +98,12 @@ class Line:
         `send_behind` adds to them. None is the reply of those that failed. patience: seconds after
         which to give up. Raises QueueUnavailable.
         """
-        asking = self._ask_and_wait(command, behind, patience)
-        replies: list[Any] = await self._guarded(operation, asking, blocking=True)
+        replies: list[Any] = await self._checked(
+            operation, self._ask_and_wait(command, behind, patience)
+        )
+        # An order may have come, and is to start first: timers are behind what is ready.
+        told = CommandSent(operation, True, None)
+        asyncio.get_running_loop().call_later(0, self._listener, told)
         return replies
 
     @property
@@ -115,38 +117,28 @@ class Line:
         assert self._behind is not None
         self._behind += self._wire.send(command)
 
-    async def call(
-        self,
-        function: Function,
-        *args: Any,
-        patience: float,
-        meanwhile: Callable[[], None] = nothing,
-        heart: Heart | None = None,
-    ) -> Any:
-        """Call a function, loading it where Redis has forgotten it. Raises QueueUnavailable.
+    async def send(
+        self, function: Function, *args: Any, patience: float, heart: Heart | None = None
+    ) -> Awaitable[Any]:
+        """Send the call of a function. QueueUnavailable means that nothing was sent.
 
-        args: the number of keys, the keys, the arguments. meanwhile: called while the call is on
-        its way. heart: beats while the answer is arriving.
+        The answer is to be awaited. QueueUnavailable then means that the call may have been made.
+        The library is loaded where Redis has forgotten it.
+
+        args: the number of keys, the keys, the arguments. patience: seconds of silence after which
+        to give up. heart: beats while the answer is arriving.
         """
+        started = time.monotonic()
         command = library.LIBRARY.call(function, *args)
-        asking = self._call(command, meanwhile, heart or Heart(), patience)
-        return await self._guarded(function, asking)
+        heart = heart or Heart()
+        heart.wire = await self._checked(function, self._connected())
+        # Written at once, without a turn of the loop: Redis is at work before its caller is.
+        answers = heart.wire.send(command)
+        return self._timed(function, _answer(command, answers, heart, patience), started)
 
-    async def _call(
-        self, command: Command, meanwhile: Callable[[], None], heart: Heart, patience: float
-    ) -> Any:
-        wire = heart.wire = await self._connected()
-        answers = wire.send(command)
-        loads = 0
-        while True:
-            try:
-                return await _ask(heart, answers, meanwhile, patience)
-            except ResponseError as error:
-                if not library.is_missing(error) or loads == _MOST_LOADS:
-                    raise
-            # Sent together: whoever flushed the functions may do so again.
-            answers, meanwhile = wire.send(library.LIBRARY.loading, command), nothing
-            loads += 1
+    async def call(self, function: Function, *args: Any, patience: float) -> Any:
+        """Send the call of a function, and wait for the answer; see `send`."""
+        return await (await self.send(function, *args, patience=patience))
 
     async def _ask_and_wait(
         self, command: Command, behind: Iterable[Command], patience: float
@@ -176,35 +168,27 @@ class Line:
             self._wire = wire
         return self._wire
 
-    async def _guarded(
-        self,
-        operation: str,
-        asking: Coroutine[Any, Any, Any],
-        blocking: bool = False,
-    ) -> Any:
-        started = time.monotonic()
+    async def _timed(self, operation: str, asking: Awaitable[Any], started: float) -> Any:
+        reply = await self._checked(operation, asking)
+        self._listener(CommandSent(operation, True, time.monotonic() - started))
+        return reply
+
+    async def _checked(self, operation: str, asking: Awaitable[_T]) -> _T:
+        """What `asking` returns. Where it fails, the connection is dropped."""
         self._calls += 1
         try:
-            reply = await asking
+            return await asking
         except Exception as error:
             self._listener(CommandSent(operation, False, None))
-            sent = self._wire is not None or self.is_shared
             if not self._outlives(error):
                 await self.close()
-            raise QueueUnavailable(explain(error, self._url), sent=sent) from error
+            raise QueueUnavailable(explain(error, self._url)) from error
         except asyncio.CancelledError as error:
             if not self._outlives(error):
                 await self.close()
             raise
         finally:
             self._calls -= 1
-        if blocking:
-            # An order may have come, and is to start first: timers are behind what is ready.
-            told = CommandSent(operation, True, None)
-            asyncio.get_running_loop().call_later(0, self._listener, told)
-        else:
-            self._listener(CommandSent(operation, True, time.monotonic() - started))
-        return reply
 
     def _outlives(self, error: BaseException) -> bool:  # noqa: ARG002 - see shared.py
         """Whether the connection is still of use after this fault."""
@@ -275,18 +259,24 @@ async def _remove_unused(wire: Wire) -> None:
             await wire.ask([("FUNCTION", "DELETE", name)])
 
 
-async def _ask(
-    heart: Heart, answers: list[Answer], meanwhile: Callable[[], None], patience: float
-) -> Any:
-    """The last of the answers to what was just sent. Raises the first refusal."""
-    *before, answer = answers
-    # Written at once, without a turn of the loop: Redis is at work before `meanwhile` is.
-    meanwhile()
-    for each in before:
-        await by(PATIENCE, each, heart.wire)
-    reply = await by(patience, answer, heart.wire, heart.beat)
-    await heart.hear()
-    return reply
+async def _answer(command: Command, answers: list[Answer], heart: Heart, patience: float) -> Any:
+    """The answer to a call that was sent, loading the library where Redis has forgotten it."""
+    loads = 0
+    while True:
+        *before, answer = answers
+        try:
+            for each in before:
+                await by(PATIENCE, each, heart.wire)
+            reply = await by(patience, answer, heart.wire, heart.beat)
+        except ResponseError as error:
+            if not library.is_missing(error) or loads == _MOST_LOADS:
+                raise
+        else:
+            await heart.hear()
+            return reply
+        # Sent together: whoever flushed the functions may do so again.
+        answers = heart.wire.send(library.LIBRARY.loading, command)
+        loads += 1
 
 
 async def _or_none(asking: Awaitable[Any]) -> Any:

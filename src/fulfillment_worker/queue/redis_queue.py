@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from fulfillment_worker.core.decode import NotJson, enqueued_unix, parse
 from fulfillment_worker.core.exchange import (
     Claimed,
     Holdings,
+    Queue,
     QueueUnavailable,
     Released,
     Reply,
@@ -20,7 +21,6 @@ from fulfillment_worker.core.exchange import (
     Survey,
     Trip,
     Verdict,
-    nothing,
 )
 from fulfillment_worker.queue import keys, library
 from fulfillment_worker.queue.library import Function
@@ -44,7 +44,7 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
     events_ttl: int = 24 * 3600 * 1000
 
 
-class RedisQueue:
+class RedisQueue(Queue):
     """The Queue of core/exchange.py, over two lines: one to talk, one to wait for orders.
 
     shared: the connections that it has together with other queues, where they are many.
@@ -68,7 +68,7 @@ class RedisQueue:
         )
         self._keys = [key(name) for key in FUNCTION_KEYS]
         self._heard = Heard()
-        self._wake: Callable[[], None] = nothing
+        self._wake: Callable[[], None] = _nothing
         public = keys.public(name)
         self._talk: Line | QueueLine = Line(url, listener, key=public, first=self._meeting)
         if shared:
@@ -79,14 +79,18 @@ class RedisQueue:
         self._standing: list[Trip] = []
         self._to_stand_by: list[Trip] = []
 
-    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
+    async def send(self, trip: Trip) -> Awaitable[Reply]:
         """See Queue."""
         sent_at = time.monotonic()
         args = self._arguments(trip.worker, _pack(told(trip, self._heard, sent_at)))
         heart = Heart(library.LIBRARY.call(Function.HEARTBEAT, *args[:-1]))
-        reply = await self._talk.call(
-            Function.EXCHANGE, *args, patience=PATIENCE, meanwhile=meanwhile, heart=heart
-        )
+        answer = await self._talk.send(Function.EXCHANGE, *args, patience=PATIENCE, heart=heart)
+        return self._receive(trip, answer, heart, sent_at)
+
+    async def _receive(
+        self, trip: Trip, answer: Awaitable[Any], heart: Heart, sent_at: float
+    ) -> Reply:
+        reply = await answer
         if reply[0] == 0:
             at = time.monotonic()
             self._heard = Heard(reply[-1], sent_at, at, self._heard.first_at or at)
@@ -276,6 +280,10 @@ class RedisQueue:
             int(orphanings) >= self._last_chance,
             order_id,
         )
+
+
+def _nothing() -> None:
+    """Nobody asked to be woken."""
 
 
 _NO_SKEW = 1000  # ms

@@ -7,13 +7,13 @@ them late because of the others. On the shared connection exchanges are pipeline
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.exchange import nothing
 from fulfillment_worker.queue.library import Function
 from fulfillment_worker.queue.line import Command, Heart, Line, Listener, begin
 from fulfillment_worker.queue.watch import Watch
@@ -46,31 +46,37 @@ class _SharedLine(Line):
     ends it for all, and each queue asks what became of its own exchange.
     """
 
-    is_shared = True
-
     def __init__(self, url: RedisUrl, listener: Listener) -> None:
         super().__init__(url, listener)
         self.users: set[QueueLine] = set()
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._connecting = asyncio.Lock()
 
-    async def call_for(
+    async def send_for(
         self,
         user: QueueLine,
         function: Function,
         args: tuple[Any, ...],
         patience: float,
-        meanwhile: Callable[[], None],
         heart: Heart | None,
-    ) -> Any:
-        """As `call`, when it is the exchange's turn; what the queue says first is said before."""
+    ) -> Awaitable[Any]:
+        """As `send`, when it is the exchange's turn; what the queue says first is said before."""
         self.users.add(user)
-        async with self._turns:
+        await self._turns.acquire()
+        try:
             if self._wire is None or self._wire.broken or user.known_to is not self._wire:
-                await self._guarded("other", self._introduce(user))
-            return await self.call(
-                function, *args, patience=patience, meanwhile=meanwhile, heart=heart
-            )
+                await self._timed("other", self._introduce(user), time.monotonic())
+            answer = await self.send(function, *args, patience=patience, heart=heart)
+        except BaseException:
+            self._turns.release()
+            raise
+        return self._in_turn(answer)
+
+    async def _in_turn(self, answer: Awaitable[Any]) -> Any:
+        try:
+            return await answer
+        finally:
+            self._turns.release()
 
     async def _introduce(self, user: QueueLine) -> None:
         wire = await self._connected()
@@ -93,16 +99,15 @@ class QueueLine:
         self.first = first
         self.known_to: Wire | None = None
 
-    async def call(
-        self,
-        function: Function,
-        *args: Any,
-        patience: float,
-        meanwhile: Callable[[], None] = nothing,
-        heart: Heart | None = None,
-    ) -> Any:
+    async def send(
+        self, function: Function, *args: Any, patience: float, heart: Heart | None = None
+    ) -> Awaitable[Any]:
         """See Line."""
-        return await self._shared.call_for(self, function, args, patience, meanwhile, heart)
+        return await self._shared.send_for(self, function, args, patience, heart)
+
+    async def call(self, function: Function, *args: Any, patience: float) -> Any:
+        """See Line."""
+        return await (await self.send(function, *args, patience=patience))
 
     async def close_if_idle(self) -> None:
         """Nothing: the other queues' exchanges tell whether the connection is broken."""

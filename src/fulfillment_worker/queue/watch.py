@@ -8,6 +8,7 @@ are woken by an order, and the first takes it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -130,7 +131,7 @@ class _WatchLine(Line):
 
     async def track(self, names: list[bytes]) -> list[int]:
         """Have changes of these lists told, once each; returns which have orders, from 1."""
-        filled: list[int] = await self._guarded("wait", self._track(names))
+        filled: list[int] = await self._timed("wait", self._track(names), time.monotonic())
         return filled
 
     async def _track(self, names: list[bytes]) -> Any:

@@ -261,24 +261,35 @@ class Conversation:
                 self._catch_up()
                 await self._make_sure()
             trip, sent_at = self._compose(), time.monotonic()
-            try:
-                reply = await self._queue.exchange(trip, self._catch_up)
-            finally:
-                self._capacity.unreserve(self._rank, trip.claim)
+            reply = await self._exchange(trip)
         except QueueUnavailable as unavailable:
             self._catch_up()
             await self._lost(unavailable)
-        else:
-            self._outage.end()
-            if time.monotonic() - (reply.renewed_at or sent_at) > self._terms.lease:
-                # Who was stopped meanwhile asks first: what it may begin is others' by now.
+            return
+        self._outage.end()
+        if time.monotonic() - (reply.renewed_at or sent_at) > self._terms.lease:
+            # Who was stopped meanwhile asks first: what it may begin is others' by now.
+            self._unsure = True
+            self._appetite.lost()
+            return
+        if reply.claimed:
+            self._appetite.arrived(time.monotonic() - sent_at)
+        self._keep_pace(trip.outcomes, sent_at)
+        self._absorb(trip, reply)
+
+    async def _exchange(self, trip: Trip) -> Reply:
+        """Send a trip, work off the last reply while Redis is at work, and receive the next."""
+        try:
+            answer = await self._queue.send(trip)
+            self._catch_up()
+            try:
+                return await answer
+            except QueueUnavailable:
                 self._unsure = True
                 self._appetite.lost()
-                return
-            if reply.claimed:
-                self._appetite.arrived(time.monotonic() - sent_at)
-            self._keep_pace(trip.outcomes, sent_at)
-            self._absorb(trip, reply)
+                raise
+        finally:
+            self._capacity.unreserve(self._rank, trip.claim)
 
     async def _make_sure(self) -> None:
         """Learn whether the trip whose reply was lost took place."""
@@ -372,9 +383,6 @@ class Conversation:
         self._terms.executor.discard(self._ledger.lose())
 
     async def _lost(self, unavailable: QueueUnavailable) -> None:
-        if unavailable.sent:
-            self._unsure = True
-            self._appetite.lost()
         self._urgent = True
         self._capacity.set_backlog(self._rank, False)
         pause = self._outage.note(str(unavailable))

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import random
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import NoReturn
 
 import pytest
@@ -22,7 +22,7 @@ from fulfillment_worker.core.events import (
     OrdersReceived,
     OrdersRequeued,
 )
-from fulfillment_worker.core.exchange import Holdings, QueueUnavailable, Reply, Trip, nothing
+from fulfillment_worker.core.exchange import Holdings, QueueUnavailable, Reply, Trip
 from fulfillment_worker.core.outcome import FailureReason
 from fulfillment_worker.worker.delivery import Delivery
 from tests.support.memory_queue import MemoryQueue, Store
@@ -68,22 +68,25 @@ class Fated(MemoryQueue):
         self._noted = False
         self._late: list[Trip] = []
 
-    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
+    async def send(self, trip: Trip) -> Awaitable[Reply]:
         noted, self._noted = self._noted, False
         fate = self._fate(self.overlapping + 1) if noted else "done"
         if fate == "unsent":
             self.overlapping += 1
-            self._lose(sent=False)
-        if noted and self._does_something(meanwhile):
+            self._lose()
+        return self._receive(trip, fate, len(self._shop.told) if noted else None)
+
+    async def _receive(self, trip: Trip, fate: str, told: int | None) -> Reply:
+        """told: how many events there were before the worker worked off the reply before."""
+        if told is not None and len(self._shop.told) > told:
             self.overlapping += 1
             self._happens(self.overlapping)
             if fate in ("lost", "late"):
                 self._late += [trip] * (fate == "late")
                 self._lose()
-            meanwhile = nothing
         else:
             fate = "done"
-        reply = await super().exchange(trip, meanwhile)
+        reply = await (await super().send(trip))
         if fate == "unheard":
             self._lose()
         self.stale += reply.stale
@@ -97,18 +100,13 @@ class Fated(MemoryQueue):
         holdings = await super().holdings(worker, number, known, delay_ms)
         late, self._late = self._late, []
         for trip in late:
-            reply = await super().exchange(trip)
+            reply = await (await super().send(trip))
             assert reply.stale or reply.lease_lost, "it came too late to have an effect"
         return holdings
 
-    def _does_something(self, meanwhile: Callable[[], None]) -> bool:
-        told = len(self._shop.told)
-        meanwhile()
-        return len(self._shop.told) > told
-
-    def _lose(self, *, sent: bool = True) -> NoReturn:
+    def _lose(self) -> NoReturn:
         self.lost += 1
-        raise QueueUnavailable("the line was cut", sent=sent)
+        raise QueueUnavailable("the line was cut")
 
 
 class Forgetful(Fated):

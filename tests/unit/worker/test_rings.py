@@ -9,7 +9,7 @@ import pytest
 
 from fulfillment_worker import Order
 from fulfillment_worker.core.events import QueueRegained
-from fulfillment_worker.core.exchange import QueueUnavailable, Reply, Rung, Trip, nothing
+from fulfillment_worker.core.exchange import QueueUnavailable, Reply, Rung, Trip
 from tests.support.memory_queue import MemoryQueue, Store
 from tests.unit.worker.conftest import Shop
 
@@ -30,8 +30,8 @@ class Eventful(MemoryQueue):
         super().__init__(store)
         self.happens: Callable[[], Awaitable[None]] | None = None
 
-    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
-        reply = await super().exchange(trip, meanwhile)
+    async def _reply(self, trip: Trip) -> Reply:
+        reply = await super()._reply(trip)
         happens, self.happens = self.happens, None
         if happens:
             await happens()
@@ -60,11 +60,11 @@ class Refused(MemoryQueue):
 
     refuses = False
 
-    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
+    async def send(self, trip: Trip) -> Awaitable[Reply]:
         if self.refuses:
             self.refuses = False
-            raise QueueUnavailable("nobody is there", sent=False)
-        return await super().exchange(trip, meanwhile)
+            raise QueueUnavailable("nobody is there")
+        return await super().send(trip)
 
 
 async def test_an_idle_worker_that_was_refused_tries_again_soon(shop: Shop) -> None:
@@ -125,8 +125,8 @@ async def test_many_orders_at_once_start_at_once(shop: Shop) -> None:
 class Late(MemoryQueue):
     """Its worker is stopped, for longer than its lease, when an order of it has just begun."""
 
-    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
-        reply = await super().exchange(trip, meanwhile)
+    async def _reply(self, trip: Trip) -> Reply:
+        reply = await super()._reply(trip)
         if trip.begins:
             await asyncio.sleep(0.4)
         return reply

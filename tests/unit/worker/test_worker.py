@@ -31,7 +31,6 @@ from fulfillment_worker.core.exchange import (
     Reply,
     Rung,
     Trip,
-    nothing,
 )
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.worker.ledger import OrderRules
@@ -209,8 +208,8 @@ class Cut(MemoryQueue):
         self._when = when
         self.asked: list[Holdings] = []
 
-    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
-        reply = await super().exchange(trip, meanwhile)
+    async def _reply(self, trip: Trip) -> Reply:
+        reply = await super()._reply(trip)
         if not self.asked and self._when(trip):
             raise QueueUnavailable("the line was cut")
         return reply
@@ -486,9 +485,9 @@ class Slow(MemoryQueue):
         super().__init__(store)
         self._seconds = seconds
 
-    async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
+    async def _reply(self, trip: Trip) -> Reply:
         await asyncio.sleep(self._seconds)
-        return await super().exchange(trip, meanwhile)
+        return await super()._reply(trip)
 
 
 # --- trips that stand by --------------------------------------------------------------------------
@@ -545,13 +544,13 @@ async def test_a_trip_that_stood_by_while_the_worker_spoke_is_not_taken_twice(sh
     class Crossing(MemoryQueue):
         crossed = 0
 
-        async def exchange(self, trip: Trip, meanwhile: Callable[[], None] = nothing) -> Reply:
+        async def send(self, trip: Trip) -> Awaitable[Reply]:
             if self.stands_by and shop.handled == ["A"] and not self.crossed:
                 self.crossed += 1
                 shop.place("B")
                 for _ in range(5):
                     await asyncio.sleep(0)
-            return await super().exchange(trip, meanwhile)
+            return await super().send(trip)
 
     queue = Crossing(shop.store)
     worker = shop.work(fulfil, queue)
