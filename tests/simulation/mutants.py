@@ -201,9 +201,9 @@ _PLANTED = (
     _planted(
         "a line is used on after a fault",
         "queue/line.py",
-        "            sent = self._wire is not None or self.is_shared\n"
+        "            self._listener(CommandSent(operation, False, None))\n"
         "            if not self._outlives(error):\n                await self.close()\n",
-        "            sent = self._wire is not None or self.is_shared\n",
+        "            self._listener(CommandSent(operation, False, None))\n",
     ),
     _planted(
         "a broken wire is not replaced",
@@ -375,9 +375,8 @@ _PAST = (
         "a worker that was stopped starts what a late reply gives it",
         (
             _TALK,
-            "            if time.monotonic() - (reply.renewed_at or sent_at) > "
-            "self._terms.lease:\n",
-            "            if False:\n",
+            "        if time.monotonic() - (reply.renewed_at or sent_at) > self._terms.lease:\n",
+            "        if False:\n",
         ),
     ),
     _past(
