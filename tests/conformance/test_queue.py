@@ -13,10 +13,10 @@ from fulfillment_worker.core.exchange import (
     Holdings,
     Queue,
     Reply,
-    Rung,
     Survey,
     Trip,
     Verdict,
+    Wakeup,
 )
 from fulfillment_worker.core.outcome import Dead, DeadReason, Fulfilled, Requeued, Retried
 from tests.conformance.conftest import LEASE_MS, MAX_ORPHANINGS, Bench
@@ -553,12 +553,12 @@ async def test_waiting_ends_when_an_order_arrives_and_takes_nothing(
     await hand.say()
     assert not waiting.done()
     bench.push(order("A"))
-    assert await asyncio.wait_for(waiting, 5) == Rung(came=True)
+    assert await asyncio.wait_for(waiting, 5) == Wakeup(came=True)
     assert (await hand.survey()).waiting == 1
     assert len(await hand.claim()) == 1
 
 
-async def rung(bench: Bench, hand: Hand, *raws: bytes) -> Rung:
+async def rung(bench: Bench, hand: Hand, *raws: bytes) -> Wakeup:
     """Orders arrive, all at once, while a trip of `hand` stands by."""
     trip = Trip(
         worker=hand.name,
@@ -605,7 +605,7 @@ async def test_what_is_said_meanwhile_makes_a_trip_that_stands_by_stale(
     waiting = asyncio.create_task(hand.queue.wait(30))
     await hand.say(claim=3)
     bench.push(order("A"))
-    assert await asyncio.wait_for(waiting, 5) == Rung(came=True)
+    assert await asyncio.wait_for(waiting, 5) == Wakeup(came=True)
     assert (await hand.survey()).waiting == 1
 
 

@@ -31,7 +31,7 @@ class Mutant(NamedTuple):
     edits: tuple[Edit, ...]
 
 
-_LEDGER, _TALK = "worker/ledger.py", "worker/conversation.py"
+_LEDGER, _CONSUMER = "worker/ledger.py", "worker/consumer.py"
 
 
 def _planted(name: str, file: str, was: str, becomes: str) -> Mutant:
@@ -98,23 +98,23 @@ _PLANTED = (
         "        self._forget(gone)\n",
         "        self._forget(each for each in gone if not each.is_underway)\n",
     ),
-    # --- the conversation -------------------------------------------------------------------------
+    # --- the consumer -----------------------------------------------------------------------------
     _planted(
         "a stale reply is no reason to ask",
-        _TALK,
+        _CONSUMER,
         "        if reply.stale:\n            self._unsure = True\n",
         "        if reply.stale:\n            self._unsure = False\n",
     ),
     _planted(
-        "a ring wakes nobody",
-        _TALK,
-        "rung.reply is None)\n        self.nudge()\n",
-        "rung.reply is None)\n",
+        "an order that comes wakes nobody",
+        _CONSUMER,
+        "wakeup.reply is None)\n            self.wake()\n",
+        "wakeup.reply is None)\n",
     ),
     _planted(
         "a backlog is no reason for a trip",
-        _TALK,
-        "return self._last.backlog and self._room() > 0",
+        _CONSUMER,
+        "return self._cadence.last.backlog and self._claimable() > 0",
         "return False",
     ),
     _planted(
@@ -125,7 +125,7 @@ _PLANTED = (
     ),
     _planted(
         "what ends makes no trip",
-        _TALK,
+        _CONSUMER,
         "        if self._urgent or self._unsure or self._ledger.has_news:\n",
         "        if self._urgent or self._unsure or self._ledger._asking:\n",
     ),
@@ -137,8 +137,8 @@ _PLANTED = (
     ),
     _planted(
         "after a lost lease the old orders run on as if they were its own",
-        _TALK,
-        "self._terms.executor.discard(self._ledger.lose())",
+        _CONSUMER,
+        "self._shared.executor.discard(self._ledger.lose())",
         "self._ledger.lose()",
     ),
     _planted(
@@ -148,10 +148,10 @@ _PLANTED = (
         "_FIRST_PAUSE, _LONGEST_PAUSE = 4.0, 30.0",
     ),
     _planted(
-        "a doorbell that failed never rings again",
-        "worker/doorbell.py",
-        "            await asyncio.sleep(_PAUSE_AFTER_FAULT)\n        self._ring(rung)",
-        "            return\n        self._ring(rung)",
+        "a wait that failed wakes nobody",
+        "worker/wakeups.py",
+        "            await asyncio.sleep(_PAUSE_AFTER_FAULT)\n        self._wake(wakeup)",
+        "            return\n        self._wake(wakeup)",
     ),
     # --- attempts ---------------------------------------------------------------------------------
     _planted(
@@ -313,10 +313,10 @@ _PLANTED = (
 
 _PAST = (
     _past(
-        "a conversation that has ended is asked to lose patience",
+        "a consumer that has ended is asked to lose patience",
         (
-            _TALK,
-            "            self._patience = None  # there may be other conversations that go on\n",
+            _CONSUMER,
+            "            self._patience = None  # there may be other consumers that go on\n",
             "",
         ),
     ),
@@ -374,21 +374,21 @@ _PAST = (
     _past(
         "a worker that was stopped starts what a late reply gives it",
         (
-            _TALK,
-            "        if time.monotonic() - (reply.renewed_at or sent_at) > self._terms.lease:\n",
+            _CONSUMER,
+            "        if now - (reply.renewed_at or sent_at) > self._shared.lease:\n",
             "        if False:\n",
         ),
     ),
     _past(
         "a worker that was stopped starts what a trip that stood by gives it",
-        (_TALK, "return is_last and late < self._terms.lease / 3", "return is_last"),
+        (_CONSUMER, "return is_last and late < self._shared.lease / 3", "return is_last"),
     ),
     _past(
         "a trip that stood by is lost unnoticed",
         (
-            _TALK,
-            "            self._unsure = self._unsure or (rung.trip is not None and "
-            "rung.reply is None)\n",
+            _CONSUMER,
+            "            self._unsure = self._unsure or (wakeup.trip is not None and "
+            "wakeup.reply is None)\n",
             "",
         ),
     ),
@@ -403,10 +403,10 @@ _PAST = (
     _past(
         "what was noted is left untold at the end",
         (
-            _TALK,
-            "        self._catch_up()\n        await self._doorbell.close()\n"
+            _CONSUMER,
+            "        self._process()\n        await self._wakeups.close()\n"
             "        # Nothing is held",
-            "        await self._doorbell.close()\n        # Nothing is held",
+            "        await self._wakeups.close()\n        # Nothing is held",
         ),
     ),
     _past(

@@ -338,7 +338,7 @@ class World:
             await releaser.release(names, Gone.KILLED)
             for process in self.processes:
                 if process.supervised and process.is_up and process.worker and process.machine:
-                    process.machine.enter(process.worker.look)
+                    process.machine.enter(process.worker.wake)
 
         self.history.add("released", worker=name)
         self.run_apart("supervisor", give_back(), latency=0.0002)

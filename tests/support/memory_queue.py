@@ -20,10 +20,10 @@ from fulfillment_worker.core.exchange import (
     QueueUnavailable,
     Released,
     Reply,
-    Rung,
     Survey,
     Trip,
     Verdict,
+    Wakeup,
 )
 from fulfillment_worker.core.outcome import Dead, Fulfilled, Outcome, Requeued, Retried
 
@@ -160,22 +160,22 @@ class MemoryQueue(Queue):
             self.store.wake()
         return released
 
-    async def wait(self, seconds: float) -> Rung:
+    async def wait(self, seconds: float) -> Wakeup:
         self._require_presence()
         while not self.store.public:
             self.store.arrived.clear()
             await self.store.arrived.wait()
         return self.ring(self.store.public[-1])
 
-    def ring(self, raw: bytes | None) -> Rung:
+    def ring(self, raw: bytes | None) -> Wakeup:
         """The end of a wait, and the trip that stands by until then."""
         trip, self._standing = self._standing, None
         came = raw is not None
         reply = _Exchange(self.store, trip).stand_by() if trip else None
         if trip is None or reply is None:
-            return Rung(came)
+            return Wakeup(came)
         self.trips.append(trip)
-        return Rung(came, trip, reply)
+        return Wakeup(came, trip, reply)
 
     async def stand_by(self, trip: Trip) -> None:
         self._standing = trip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fulfillment_worker.core.exchange import Reply, Trip
+
 HEARTBEAT = 1.0
 """Seconds at most between two exchanges of a worker that holds orders, or that may not claim. Less
 with a short lease: three are made in one."""
@@ -14,6 +16,57 @@ _LONGEST_IDLE = 10.0
 """Seconds, likewise, however long the lease: a message that wakes idle workers may get lost."""
 _LEAST_JITTER, _MOST_JITTER = 0.001, 0.02
 """Seconds after something is due: of all idle workers, one is the first."""
+
+
+class Cadence:
+    """What the exchanges so far say about the time of the next one.
+
+    lease: seconds. All times are monotonic seconds, which the caller reads.
+    last: the last reply. heard_at: when it came.
+    """
+
+    def __init__(self, lease: float) -> None:
+        self._lease = lease
+        # As if an exchange had just found a backlog: the first one comes at once.
+        self.last = Reply(now=0, backlog=True)
+        self.heard_at = float("-inf")
+        self._surveyed_at = float("-inf")
+        # When there is something to do that no new order tells of, as far as is known.
+        self._due: float | None = None
+        # Whether the last survey shows the queue as the worker's last deed left it.
+        self._settled = False
+
+    def ask_survey(self, now: float, *, holds: bool) -> bool:
+        """Whether the exchange that is made now asks for a survey. holds: orders."""
+        asks = not (self._settled or holds) or now - self._surveyed_at >= HEARTBEAT * 0.9
+        if asks:
+            self._surveyed_at = now
+        return asks
+
+    def heard(self, trip: Trip, reply: Reply, now: float) -> None:
+        """Note the reply to an exchange."""
+        self.last, self.heard_at = reply, now
+        if not trip.standing:
+            due = reply.next_due
+            self._due = None if due is None else now + (due - reply.now) / 1000
+        acted = trip.outcomes or reply.claimed or reply.recovered or reply.oversized
+        self._settled = bool(reply.survey) or (self._settled and not acted)
+
+    def next_at(
+        self, now: float, since: float, *, holds: bool, listens: bool, jitter: float
+    ) -> float:
+        """When the next exchange is made, should nothing happen before; see `next_exchange_at`."""
+        return next_exchange_at(
+            now=now,
+            since=since,
+            last=self.heard_at,
+            due=self._due,
+            lease=self._lease,
+            holds=holds,
+            listens=listens,
+            settled=self._settled,
+            jitter=jitter,
+        )
 
 
 def next_exchange_at(

@@ -1,4 +1,4 @@
-"""The words of the one conversation between a worker and a queue.
+"""What a worker and a queue say to each other.
 
 A trip says: these deliveries ended so, these are about to start, and I have room for so many.
 A reply says: these may start, here are new deliveries, and here is how the queue stands.
@@ -185,7 +185,7 @@ class Released(msgspec.Struct, frozen=True):
     orphaned: int
 
 
-class Rung(msgspec.Struct, frozen=True):
+class Wakeup(msgspec.Struct, frozen=True):
     """What ended a wait.
 
     came: whether an order may have come. trip, reply: the trip that stood by, where it took place;
@@ -238,7 +238,7 @@ class Queue(Protocol):
         """
         ...
 
-    async def wait(self, seconds: float) -> Rung:
+    async def wait(self, seconds: float) -> Wakeup:
         """An order that arrived within `seconds`. It still counts as waiting: it is not claimed,
         unless a trip stood by that claimed it.
         """

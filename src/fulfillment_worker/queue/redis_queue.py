@@ -17,10 +17,10 @@ from fulfillment_worker.core.exchange import (
     QueueUnavailable,
     Released,
     Reply,
-    Rung,
     Survey,
     Trip,
     Verdict,
+    Wakeup,
 )
 from fulfillment_worker.queue import keys, library
 from fulfillment_worker.queue.library import Function
@@ -127,14 +127,14 @@ class RedisQueue(Queue):
             recovered, orphaned = recovered + moved, orphaned + dead
         return Released(recovered, orphaned)
 
-    async def wait(self, seconds: float) -> Rung:
+    async def wait(self, seconds: float) -> Wakeup:
         """See Queue. The order moves to the `woken` list: one order wakes one worker.
 
         Where queues share a connection, it stays where it is, and wakes all that watch.
         """
         if self._watch:
             await self._watch.wait(keys.public(self.name))
-            return Rung(came=True)
+            return Wakeup(came=True)
         self._standing, self._to_stand_by = self._to_stand_by, []
         try:
             moved, *replies = await self._bell.block(
@@ -152,10 +152,10 @@ class RedisQueue(Queue):
             if reply is None:
                 # Redis may have forgotten the library, say: who asks what happened finds out.
                 await self._bell.close()
-                return Rung(came, trip)
+                return Wakeup(came, trip)
             if reply[0] == 0:
-                return Rung(came, trip, self._read_reply(trip, reply, None))
-        return Rung(came)
+                return Wakeup(came, trip, self._read_reply(trip, reply, None))
+        return Wakeup(came)
 
     async def stand_by(self, trip: Trip) -> None:
         """See Queue. It waits behind the command that blocks, on the same line: Redis goes on to it

@@ -42,7 +42,7 @@ def make_worker(
         concurrency=settings.concurrency,
         order_timeout=settings.order_timeout,
         lease=settings.lease,
-        tell=tell,
+        emit=tell,
         breaker=BreakerRules() if settings.breaker == "on" else None,
     )
 

@@ -95,7 +95,7 @@ async def _consume(
 
     def meet(worker: Worker) -> None:
         watch.reporter.start(watch.metrics, watch.health, lambda: worker.names)
-        commands.listen(worker.look)
+        commands.listen(worker.wake)
 
     return await consume(settings, redis_url, handler, watch, commands, meet=meet)
 

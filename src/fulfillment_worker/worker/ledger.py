@@ -47,7 +47,7 @@ from fulfillment_worker.worker import report
 from fulfillment_worker.worker.delivery import Delivery, Owner, Stage, ask, first_of
 from fulfillment_worker.worker.names import worker_name
 
-Tell = Callable[[Event], None]
+Emit = Callable[[Event], None]
 
 
 class OrderRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class Ledger:
         self,
         queue: str,
         rules: OrderRules,
-        tell: Tell,
+        emit: Emit,
         capacity: Capacity,
         owner: Owner,
         rank: int = 0,
@@ -86,7 +86,7 @@ class Ledger:
         # Of the last question what is held.
         self._asked = 0
         self._rules = rules
-        self._tell = tell
+        self._emit = emit
         self._next_delivery = 1
         # By Redis's count, which never falls while its data is whole.
         self._received = 0
@@ -184,10 +184,10 @@ class Ledger:
             return []
         noted, self._noted = self._noted, None
         reply, cleared = noted.reply, noted.cleared
-        self._tell_recorded(noted.recorded, reply.now)
-        self._tell_received(reply.first_claims, reply.oversized)
+        self._emit_recorded(noted.recorded, reply.now)
+        self._emit_received(reply.first_claims, reply.oversized)
         if reply.recovered:
-            self._tell(OrdersRecovered(self.queue, reply.recovered, reply.orphaned))
+            self._emit(OrdersRecovered(self.queue, reply.recovered, reply.orphaned))
         if reply.survey:
             self._take_survey(reply.survey)
         for claimed in reply.claimed:
@@ -196,7 +196,7 @@ class Ledger:
                 cleared.append(delivery)
         started = report.started(self.queue, cleared, reply.now)
         if started:
-            self._tell(started)
+            self._emit(started)
         return cleared
 
     def end(self, delivery: Delivery, result: Result) -> None:
@@ -228,12 +228,12 @@ class Ledger:
         self._forget(gone)
         for delivery in forgotten:
             if delivery.started:
-                self._tell_failed(delivery, kept=False)
-        self._tell_recorded(recorded, holdings.now)
+                self._emit_failed(delivery, kept=False)
+        self._emit_recorded(recorded, holdings.now)
         first = sum(not (claimed.failures or claimed.orphanings) for claimed in holdings.unknown)
-        self._tell_received(first + holdings.first_claims)
+        self._emit_received(first + holdings.first_claims)
         if holdings.given_back:
-            self._tell(OrdersRequeued(self.queue, self.worker, holdings.given_back))
+            self._emit(OrdersRequeued(self.queue, self.worker, holdings.given_back))
         self._capacity.claimed(self._rank, len(holdings.unknown))
         self._suspects += sum(claimed.last_chance for claimed in holdings.unknown)
         for claimed in holdings.unknown:
@@ -246,10 +246,10 @@ class Ledger:
         To be called when caught up.
         """
         underway = self.underway()
-        self._tell(LeaseLost(self.queue, self.worker, len(self._held)))
+        self._emit(LeaseLost(self.queue, self.worker, len(self._held)))
         for delivery in (*self._ended, *underway):
             if delivery.started:
-                self._tell_failed(delivery, kept=False)
+                self._emit_failed(delivery, kept=False)
         self._forget(list(self._held.values()))
         self._asking.clear()
         self._ended.clear()
@@ -277,34 +277,34 @@ class Ledger:
         delivery.outcome = outcome
         return outcome
 
-    def _tell_recorded(self, recorded: list[Delivery], now: int) -> None:
+    def _emit_recorded(self, recorded: list[Delivery], now: int) -> None:
         fulfilled = report.fulfilled(self.queue, self.worker, recorded, now)
         if fulfilled:
-            self._tell(fulfilled)
+            self._emit(fulfilled)
             if len(fulfilled.attempts) == len(recorded):
                 return
         requeued = 0
         for delivery in recorded:
             requeued += isinstance(delivery.outcome, Requeued)
             if not isinstance(delivery.outcome, Fulfilled):
-                self._tell_failed(delivery, kept=True)
+                self._emit_failed(delivery, kept=True)
         if requeued:
-            self._tell(OrdersRequeued(self.queue, self.worker, requeued))
+            self._emit(OrdersRequeued(self.queue, self.worker, requeued))
 
-    def _tell_received(self, first_claims: int, oversized: Sequence[int] = ()) -> None:
+    def _emit_received(self, first_claims: int, oversized: Sequence[int] = ()) -> None:
         most = self._rules.max_bytes
         for event in report.received(self.queue, self.worker, first_claims, oversized, most):
-            self._tell(event)
+            self._emit(event)
 
-    def _tell_failed(self, delivery: Delivery, *, kept: bool) -> None:
+    def _emit_failed(self, delivery: Delivery, *, kept: bool) -> None:
         event = report.failed(self.queue, self.worker, delivery, kept=kept)
         if event:
-            self._tell(event)
+            self._emit(event)
 
     def _take_survey(self, survey: Survey) -> None:
-        self._tell(QueueSurveyed(self.queue, survey))
+        self._emit(QueueSurveyed(self.queue, survey))
         if survey.received < self._received:
-            self._tell(QueueRolledBack(self.queue, self._received, survey.received))
+            self._emit(QueueRolledBack(self.queue, self._received, survey.received))
         self._received = survey.received
 
     def _hear(self, asked: list[Delivery], verdicts: list[Verdict]) -> list[Delivery]:
@@ -317,7 +317,7 @@ class Ledger:
                 continue
             self._forget((delivery,))
             if verdict is Verdict.DUPLICATE and delivery.order:
-                self._tell(OrderDuplicated(self.queue, delivery.order.id))
+                self._emit(OrderDuplicated(self.queue, delivery.order.id))
         return cleared
 
     def _hold(self, claimed: Claimed) -> Delivery:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from fulfillment_worker.core.events import QueueLost, QueueRegained
-from fulfillment_worker.worker.ledger import Tell
+from fulfillment_worker.worker.ledger import Emit
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds between attempts to reach Redis: it is to be used again within 2 s of its return."""
@@ -19,11 +19,11 @@ class Outage:
     """Of one queue. It lasts from the start of the worker until its first trip, too."""
 
     def __init__(
-        self, queue: str, tell: Tell, *, clock: Callable[[], float] = time.monotonic
+        self, queue: str, emit: Emit, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """clock: monotonic seconds."""
         self._queue = queue
-        self._tell = tell
+        self._emit = emit
         self._clock = clock
         self._why = ""
         # When each cause of this outage was told.
@@ -38,7 +38,7 @@ class Outage:
         if self._since is None:
             self._since = now
         if why != self._why and now - self._told.get(why, float("-inf")) >= _TELL_AGAIN:
-            self._tell(QueueLost(self._queue, why))
+            self._emit(QueueLost(self._queue, why))
             self._why, self._told[why] = why, now
         pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
         return random.uniform(0.5, 1.0) * pause
@@ -48,6 +48,6 @@ class Outage:
         if self._since is not None:
             away = self._clock() - self._since
             first, self._met = not self._met, True
-            self._tell(QueueRegained(self._queue, away, first))
+            self._emit(QueueRegained(self._queue, away, first))
             self._since, self._pause, self._why = None, _FIRST_PAUSE, ""
             self._told.clear()

@@ -1,4 +1,4 @@
-"""The worker: conversations with its queues, and the life from the first claim to the drain."""
+"""The worker: consumers of its queues, and the life from the first claim to the drain."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fulfillment_worker.core.attempt import Handle
 from fulfillment_worker.core.breaker import Breaker, BreakerRules
 from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.exchange import Queue
-from fulfillment_worker.worker.conversation import Conversation, Terms
+from fulfillment_worker.worker.consumer import Consumer, Shared
 from fulfillment_worker.worker.executor import Executor
-from fulfillment_worker.worker.guard import Guard
-from fulfillment_worker.worker.ledger import OrderRules, Tell
+from fulfillment_worker.worker.gate import Gate
+from fulfillment_worker.worker.ledger import Emit, OrderRules
 
 
 class Worker:
@@ -33,23 +33,21 @@ class Worker:
         concurrency: int,
         order_timeout: float,
         lease: float,
-        tell: Tell,
+        emit: Emit,
         breaker: BreakerRules | None = None,
     ) -> None:
         self.capacity = Capacity(concurrency, len(queues))
-        terms = Terms(
+        shared = Shared(
             rules=rules,
             lease=lease,
             capacity=self.capacity,
             executor=Executor(handler, order_timeout, self.capacity),
-            guard=Guard(Breaker(breaker), self.capacity, tell),
-            tell=tell,
+            gate=Gate(Breaker(breaker), self.capacity, emit),
+            emit=emit,
             alone=len(queues) == 1,
             capacity_freed=self._nudge_next if len(queues) > 1 else _nobody_else,
         )
-        self._conversations = [
-            Conversation(queue, rank, terms) for rank, queue in enumerate(queues)
-        ]
+        self._consumers = [Consumer(queue, rank, shared) for rank, queue in enumerate(queues)]
 
     @property
     def running(self) -> int:
@@ -59,37 +57,37 @@ class Worker:
     @property
     def holding(self) -> int:
         """How many orders are held, in whatever stage."""
-        return sum(conversation.holding for conversation in self._conversations)
+        return sum(consumer.holding for consumer in self._consumers)
 
     @property
     def names(self) -> dict[str, str]:
         """For each queue, the name under which its orders are held now."""
-        return {each.queue: each.name for each in self._conversations}
+        return {each.queue: each.name for each in self._consumers}
 
     async def run(self) -> None:
         """Consume until `quiet` was called and nothing is held any more."""
         async with asyncio.TaskGroup() as group:
-            for conversation in self._conversations:
-                group.create_task(conversation.run())
+            for consumer in self._consumers:
+                group.create_task(consumer.run())
 
     def quiet(self) -> None:
         """Claim no more; what runs goes on."""
-        for conversation in self._conversations:
-            conversation.quiet()
+        for consumer in self._consumers:
+            consumer.quiet()
 
-    def look(self) -> None:
-        """Orders may be due that nothing else tells of: ask all queues now."""
-        for conversation in self._conversations:
-            conversation.look()
+    def wake(self) -> None:
+        """Ask all queues now: there may be orders that nothing else tells of."""
+        for consumer in self._consumers:
+            consumer.wake()
 
     def abort(self) -> None:
         """Cut short what still runs; it is requeued at no cost to the orders."""
-        for conversation in self._conversations:
-            conversation.abort()
+        for consumer in self._consumers:
+            consumer.abort()
 
     def _nudge_next(self) -> None:
         for rank in self.capacity.next():
-            self._conversations[rank].nudge()
+            self._consumers[rank].nudge()
 
 
 def _nobody_else() -> None:

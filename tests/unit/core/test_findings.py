@@ -11,7 +11,7 @@ from fulfillment_worker.core import cadence
 from fulfillment_worker.core.diagnosis import CHECKS, diagnose, examine
 from fulfillment_worker.core.facts import Facts, Misplaced, RedisFacts, Server
 from fulfillment_worker.core.findings import CATALOGUE, Finding, Severity, reference
-from fulfillment_worker.worker import doorbell
+from fulfillment_worker.worker import wakeups
 
 GIB = 1024**3
 HEALTHY: dict[str, Any] = {
@@ -194,7 +194,7 @@ def test_orders_at_risk_are_a_problem() -> None:
 
 
 def test_the_times_are_those_of_the_worker() -> None:
-    assert Facts().longest_wait == doorbell._PATIENCE
+    assert Facts().longest_wait == wakeups._PATIENCE
     longest = cadence._LONGEST_IDLE + cadence._IDLE_OVER_LEASE
     assert Facts().longest_silence == longest
 

@@ -108,7 +108,7 @@ async def _work(metrics: Metrics, entries: Sequence[bytes], errors: list[Any]) -
         concurrency=5,
         order_timeout=5.0,
         lease=10.0,
-        tell=tell,
+        emit=tell,
     )
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(120):

@@ -58,7 +58,7 @@ class Shop:
             "concurrency": 10,
             "order_timeout": 30.0,
             "lease": 10.0,
-            "tell": self.tell,
+            "emit": self.tell,
         }
         queues = queues or (MemoryQueue(self.store),)
         worker = Worker(queues, AsyncFunction(note, "shop"), **(settings | more))

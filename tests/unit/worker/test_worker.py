@@ -29,8 +29,8 @@ from fulfillment_worker.core.exchange import (
     Holdings,
     QueueUnavailable,
     Reply,
-    Rung,
     Trip,
+    Wakeup,
 )
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.worker.ledger import OrderRules
@@ -264,9 +264,9 @@ async def test_answer_just_when_patience_is_lost_leaves_no_order_behind(shop: Sh
         while not queue.asked:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
     worker.quiet()
-    (conversation,) = worker._conversations
+    (consumer,) = worker._consumers
     queue.answers.set()
-    conversation._lose_patience()
+    consumer._lose_patience()
     await shop.finish(worker)
     assert worker.holding == 0
     assert not any(shop.store.in_flight.values())
@@ -408,7 +408,7 @@ async def test_an_idle_worker_that_is_told_to_look_finds_what_was_put_back(shop:
     assert worker.names == {"orders": queue.trips[0].worker}
     await gone.release("gone")
     trips = len(queue.trips)
-    worker.look()
+    worker.wake()
     await shop.until(lambda: shop.store.fulfilled == 1)
     assert queue.trips[trips].claim == 10
 
@@ -517,7 +517,7 @@ class Unheard(MemoryQueue):
 
     lost = False
 
-    async def wait(self, seconds: float) -> Rung:
+    async def wait(self, seconds: float) -> Wakeup:
         rung = await super().wait(seconds)
         if rung.reply and not self.lost:
             self.lost = True
@@ -558,7 +558,7 @@ async def test_a_trip_that_stood_by_while_the_worker_spoke_is_not_taken_twice(sh
     shop.place("A")
     await shop.until(lambda: shop.store.fulfilled == 1)
     await idle(shop, queue)
-    worker.look()
+    worker.wake()
     await shop.until(lambda: shop.store.fulfilled == 2)
     assert queue.crossed == 1
     assert shop.handled == ["A", "B"]

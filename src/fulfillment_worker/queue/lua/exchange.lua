@@ -1,4 +1,4 @@
--- One trip of the conversation between a worker and its queue.
+-- One exchange between a worker and its queue.
 --
 -- ARGV     3 trip, MessagePack: the fields of core/exchange.py, Trip
 -- returns  {1, now}  the lease had run out: nothing was done

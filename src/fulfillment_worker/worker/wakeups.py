@@ -1,11 +1,11 @@
-"""Rings when an order arrives at an empty queue."""
+"""Waits for the order that wakes an idle worker."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Rung
+from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Wakeup
 
 _PATIENCE = 60.0
 """Seconds of one blocking command; long, since an idle worker should be free of cost."""
@@ -13,19 +13,19 @@ _PAUSE_AFTER_FAULT = 0.5
 """Seconds before the fault is looked into, so that a lasting one is no busy loop."""
 
 
-class Doorbell:
-    """Waits for an order beside the conversation, once asked to listen, until it rings.
+class Wakeups:
+    """Waits beside the exchanges for an order, once asked to listen.
 
-    ring: called with what ended the wait; with nothing where the queue couldn't be asked.
+    wake: called with what ended the wait; with nothing where the queue couldn't be asked.
     """
 
-    def __init__(self, queue: Queue, ring: Callable[[Rung], None]) -> None:
+    def __init__(self, queue: Queue, wake: Callable[[Wakeup], None]) -> None:
         self._queue = queue
-        self._ring = ring
+        self._wake = wake
         self._task: asyncio.Task[None] | None = None
 
     def listen(self) -> None:
-        """Ring at the next order. Nothing happens where it is listening already."""
+        """Wake at the next order, once. Nothing happens where it is listening already."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._wait())
 
@@ -37,10 +37,10 @@ class Doorbell:
             self._task = None
 
     async def _wait(self) -> None:
-        rung = Rung()
+        wakeup = Wakeup()
         try:
-            while rung == Rung():
-                rung = await self._queue.wait(_PATIENCE)
+            while wakeup == Wakeup():
+                wakeup = await self._queue.wait(_PATIENCE)
         except QueueUnavailable:
             await asyncio.sleep(_PAUSE_AFTER_FAULT)
-        self._ring(rung)
+        self._wake(wakeup)

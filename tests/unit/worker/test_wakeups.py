@@ -9,7 +9,7 @@ import pytest
 
 from fulfillment_worker import Order
 from fulfillment_worker.core.events import QueueRegained
-from fulfillment_worker.core.exchange import QueueUnavailable, Reply, Rung, Trip
+from fulfillment_worker.core.exchange import QueueUnavailable, Reply, Trip, Wakeup
 from tests.support.memory_queue import MemoryQueue, Store
 from tests.unit.worker.conftest import Shop
 
@@ -48,15 +48,15 @@ async def test_what_rings_during_a_trip_is_followed_by_another(shop: Shop) -> No
 
     async def put_back() -> None:
         await gone.release("gone")
-        worker.look()
+        worker.wake()
 
     queue.happens = put_back
-    worker.look()
+    worker.wake()
     await shop.until(lambda: shop.store.fulfilled == 1)
 
 
 class Refused(MemoryQueue):
-    """Trips can't even be sent, as long as `refuses`; the doorbell's line holds."""
+    """Trips can't even be sent, as long as `refuses`; the line on which it waits holds."""
 
     refuses = False
 
@@ -72,14 +72,14 @@ async def test_an_idle_worker_that_was_refused_tries_again_soon(shop: Shop) -> N
     worker = shop.work(fulfil, queue)
     await idle(shop, queue)
     queue.refuses = True
-    worker.look()
+    worker.wake()
     await shop.until(lambda: len(shop.all(QueueRegained)) == 2)
 
 
 class Impatient(MemoryQueue):
     """Each wait for an order ends soon, without one."""
 
-    async def wait(self, seconds: float) -> Rung:
+    async def wait(self, seconds: float) -> Wakeup:
         await asyncio.sleep(0.02)
         return self.ring(None)
 
@@ -131,7 +131,7 @@ class Late(MemoryQueue):
             await asyncio.sleep(0.4)
         return reply
 
-    async def wait(self, seconds: float) -> Rung:
+    async def wait(self, seconds: float) -> Wakeup:
         rung = await super().wait(seconds)
         if rung.trip:
             await asyncio.sleep(0.4)

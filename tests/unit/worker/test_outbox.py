@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fulfillment_worker.core.events import Event, OrdersReceived
-from fulfillment_worker.worker.deferred import DeferredTell
+from fulfillment_worker.worker.outbox import Outbox
 
 
 async def test_events_that_are_deferred_come_after_an_order_that_is_started_later() -> None:
@@ -19,7 +19,7 @@ async def test_events_that_are_deferred_come_after_an_order_that_is_started_late
     async def handler() -> None:
         happened.append("handler")
 
-    tell = DeferredTell(observe)
+    tell = Outbox(observe)
     tell.defer()
     tell(OrdersReceived("orders", 1))
     started = asyncio.create_task(handler())

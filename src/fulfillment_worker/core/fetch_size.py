@@ -14,7 +14,7 @@ _QUICK, _SLOW = 0.5, 1.0
 _FIRST_DELAY_MS = 500
 
 
-class Appetite:
+class FetchSize:
     """Of one worker for one queue."""
 
     def __init__(self) -> None:

@@ -9,17 +9,17 @@ from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.events import BreakerChanged, ShortageChanged
 from fulfillment_worker.core.outcome import Result, Unattempted
 from fulfillment_worker.core.shortage import ShortageLimit
-from fulfillment_worker.worker.ledger import Tell
+from fulfillment_worker.worker.ledger import Emit
 
 
-class Guard:
+class Gate:
     """Sets the limit of the capacity to what breaker and shortage allow, and tells of changes."""
 
-    def __init__(self, breaker: Breaker, capacity: Capacity, tell: Tell) -> None:
+    def __init__(self, breaker: Breaker, capacity: Capacity, emit: Emit) -> None:
         self._breaker = breaker
         self._shortage = ShortageLimit(capacity.slots)
         self._capacity = capacity
-        self._tell = tell
+        self._emit = emit
         self._told = BreakerState.CLOSED
         self._told_shortage: ShortageChanged | None = None
 
@@ -32,11 +32,11 @@ class Guard:
         """Take an attempt's result into account."""
         if type(result) is Unattempted:
             self._shortage.short(self._capacity.running, time.monotonic())
-            self._tell_shortage(result.why)
+            self._emit_shortage(result.why)
             self.look()
             return
         if self._told_shortage is not None:
-            self._tell_shortage(self._told_shortage.why, attempted=True)
+            self._emit_shortage(self._told_shortage.why, attempted=True)
         self._breaker.record(result, time.monotonic())
         if self._breaker.state is not self._told:
             self.look()
@@ -49,7 +49,7 @@ class Guard:
             self._heed_shortage(now)
         if self._breaker.state is not self._told:
             self._told = self._breaker.state
-            self._tell(BreakerChanged(self._told, self._breaker.cause))
+            self._emit(BreakerChanged(self._told, self._breaker.cause))
 
     def _heed_shortage(self, now: float) -> None:
         assert self._told_shortage is not None
@@ -57,9 +57,9 @@ class Guard:
         if room is not None:
             limit = self._capacity.limit
             self._capacity.limit = room if limit is None else min(room, limit)
-        self._tell_shortage(self._told_shortage.why)
+        self._emit_shortage(self._told_shortage.why)
 
-    def _tell_shortage(self, why: str, *, attempted: bool = False) -> None:
+    def _emit_shortage(self, why: str, *, attempted: bool = False) -> None:
         """Tell of its begin and end, and whether any order can be attempted.
 
         That one may be is not enough: the attempt must have been made.
@@ -69,4 +69,4 @@ class Guard:
         if changes:
             changed = ShortageChanged(why, room, told is None)
             self._told_shortage = None if room is None else changed
-            self._tell(changed)
+            self._emit(changed)
