@@ -25,6 +25,8 @@ class Operators:
         self._world = world
         self._placed: list[tuple[str, bytes, str]] = []
         self._rate = world.dice.skewed(0.5, 40, "rate")
+        # How many are about to resume each queue.
+        self._resuming = dict.fromkeys(world.settings.queues, 0)
 
     def begin(self) -> None:
         """Start to place orders."""
@@ -75,6 +77,16 @@ class Operators:
 
     # --- operators ----------------------------------------------------------------------------
 
+    def find_rolled_back(self, queue: str) -> None:
+        """Redis came back with older data. A queue that is paused there is resumed once more."""
+        world = self._world
+        (paused,) = world.server.control.ask(("HGET", f"{{{queue}}}:books", "paused"))
+        if paused != b"1" or self._resuming[queue]:
+            return
+        seconds = world.dice.skewed(0.05, 4, f"{queue} resumed after {world.timeline.now:.6f}")
+        operator = Operator(self._client(queue), queue, world.url)
+        world.run_apart("operator", self._resume(operator, queue, seconds))
+
     def _act(self, act: str, queue: str) -> None:
         world = self._world
         kind = world.dice.pick(("pause", "retry", "retry", "drop", "delete"), f"act {act} is")
@@ -94,9 +106,14 @@ class Operators:
         operator = Operator(self._client(queue), queue, self._world.url)
         if await self._done(operator.pause()):
             self._world.history.add("paused", queue=queue)
+        await self._resume(operator, queue, seconds)
+
+    async def _resume(self, operator: Operator, queue: str, seconds: float) -> None:
+        self._resuming[queue] += 1
         await asyncio.sleep(seconds)
         while not await self._done(operator.resume()):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.1)
+        self._resuming[queue] -= 1
         self._world.history.add("resumed", queue=queue)
 
     async def _move(self, queue: str, kind: str, fault: str) -> None:

@@ -381,6 +381,7 @@ class World:
             seen.forget(self.server.control, queue)
             if then < self.timeline.now:
                 self.history.add("rolled_back", queue=queue, to=round(then, 6))
+            self.operators.find_rolled_back(queue)
         self._leases.clear()
         self._heard_at.clear()
 
