@@ -28,6 +28,7 @@ class Bench(Protocol):
     def queue(self, max_orphanings: int = MAX_ORPHANINGS, id_field: str = "order_id") -> Queue: ...
     def push(self, *raws: bytes) -> None: ...
     def status(self, order_id: str) -> str | None: ...
+    def leave_begun(self, order_id: str) -> None: ...
     def dead(self) -> list[tuple[str, bytes]]: ...
     def known_ids(self) -> list[str]: ...
     def lose_leases(self) -> None: ...
@@ -55,6 +56,9 @@ class MemoryBench:
     def status(self, order_id: str) -> str | None:
         status = self.store.orders.get(order_id, {}).get("status")
         return None if status is None else str(status)
+
+    def leave_begun(self, order_id: str) -> None:
+        self.store.orders[order_id] = {"status": "processing", "worker": "gone", "delivery": 1}
 
     def dead(self) -> list[tuple[str, bytes]]:
         return list(self.store.dead)
@@ -108,6 +112,11 @@ class RedisBench:
     def status(self, order_id: str) -> str | None:
         status = self.client.hget(keys.order("orders", order_id), "status")
         return None if status is None else str(status.decode())
+
+    def leave_begun(self, order_id: str) -> None:
+        """As a worker left it that gave the order back and didn't know that it had begun."""
+        said = {"status": "processing", "attempt": 1, "worker": "gone", "delivery": 1}
+        self.client.hset(keys.order("orders", order_id), mapping=said)
 
     def dead(self) -> list[tuple[str, bytes]]:
         letters = self.client.hgetall(keys.dead("orders")).items()

@@ -479,6 +479,60 @@ async def test_a_lost_reply_is_made_up_for_by_asking(bench: Bench, hand: Hand) -
     assert [claimed.delivery for claimed in holdings.unknown] == [1]
 
 
+async def test_requeue_of_an_order_that_has_begun_unheard_changes_its_status(
+    bench: Bench, hand: Hand
+) -> None:
+    """The reply to the trip that began it was lost, and it is given back without a start."""
+    bench.push(order("A"), order("B"))
+    await hand.queue.exchange(Trip(worker=hand.name, claim=2))
+    assert bench.status("A") == bench.status("B") == "processing"
+    holdings = await hand.ask_holdings([])
+    hand.trips, hand.held = holdings.number, set(holdings.deliveries)
+    await hand.say(outcomes=[Requeued(1, "", 1)])
+    assert (bench.status("A"), bench.status("B")) == ("retrying", "processing")
+    heir = Hand(hand.queue, "heir")
+    (claimed,) = await heir.claim()
+    assert (claimed.raw, claimed.order_id) == (order("A"), "A")
+    assert await heir.begin(claimed, "A") is Verdict.GO
+
+
+async def test_question_that_gives_back_an_order_that_has_begun_changes_its_status(
+    bench: Bench, hand: Hand
+) -> None:
+    """Eight small orders of one claim are more bytes than are sent after a lost reply."""
+    small = [b'{"order_id": "%d", "note": "%s"}' % (n, b"x" * 8160) for n in range(8)]
+    assert max(map(len, small)) <= 8192, "more would not begin early"
+    bench.push(*small)
+    await hand.queue.exchange(Trip(worker=hand.name, claim=8))
+    assert {bench.status(str(n)) for n in range(8)} == {"processing"}
+    holdings = await hand.ask_holdings([])
+    assert (len(holdings.deliveries), holdings.given_back) == (7, 1)
+    assert [bench.status(str(n)) for n in range(8)] == ["processing"] * 7 + ["retrying"]
+
+
+async def test_orphan_that_nobody_has_begun_any_more_is_dead_by_its_status(bench: Bench) -> None:
+    queue = bench.queue(max_orphanings=1)
+    hand, heir = Hand(queue, "gone too"), Hand(queue, "heir")
+    bench.leave_begun("A")
+    bench.push(order("A"))
+    assert len(await hand.claim()) == 1
+    await queue.release(hand.name)
+    assert bench.dead() == [("orphaned", order("A"))]
+    assert bench.status("A") == "dead"
+    assert (await heir.survey()).dead == 1
+
+
+async def test_orphaned_copy_leaves_the_status_to_the_one_at_work(bench: Bench) -> None:
+    queue = bench.queue(max_orphanings=1)
+    hand, heir = Hand(queue, "gone"), Hand(queue, "heir")
+    bench.push(order("A"), order("A"))
+    await heir.take("A")
+    assert len(await hand.claim()) == 1
+    await queue.release(hand.name)
+    assert bench.dead() == [("orphaned", order("A"))]
+    assert bench.status("A") == "processing"
+
+
 async def test_a_worker_that_is_wrong_about_what_it_holds_is_told_so(
     bench: Bench, hand: Hand
 ) -> None:

@@ -162,6 +162,14 @@ class QueueMachine(RuleBasedStateMachine):
             held = data.draw(st.sampled_from(begun))
             self.say(hand, ended=[(held, how)], claim=claim)
 
+    @rule(name=st.sampled_from(WORKERS), data=st.data())
+    def give_back(self, name: str, data: st.DataObject) -> None:
+        """What has not begun, as far as the worker knows."""
+        hand = self.hands[name]
+        unbegun = [held for held in hand.held.values() if not held.begun]
+        if unbegun:
+            self.say(hand, ended=[(data.draw(st.sampled_from(unbegun)), "given back")])
+
     @rule(name=st.sampled_from(WORKERS))
     def lease_runs_out(self, name: str) -> None:
         self.expire_lease(self.hands[name])
@@ -384,6 +392,8 @@ class QueueMachine(RuleBasedStateMachine):
                 return Retried(delivery, held.order_id, attempt, "oh", HOUR_MS)
             case "dead":
                 return Dead(delivery, held.order_id, attempt, "no", DeadReason.REJECTED)
+            case "given back":
+                return Requeued(delivery, "", attempt)
             case _:
                 return Requeued(delivery, held.order_id, attempt)
 
@@ -542,6 +552,16 @@ class QueueMachine(RuleBasedStateMachine):
                     order = self.client.hgetall(keys.order("orders", held.order_id))
                     assert order.get(b"status") == b"processing"
                     assert order.get(b"worker") == hand.session.encode()
+
+    @invariant()
+    def what_is_processing_is_in_flight(self) -> None:
+        for order_id in IDS:
+            status, *held = self.client.hmget(
+                keys.order("orders", order_id), "status", "worker", "delivery"
+            )
+            if status == b"processing":
+                holder = keys.in_flight("orders", held[0].decode())
+                assert self.client.hexists(holder, held[1]), f"{order_id} is held by nobody"
 
     @invariant()
     def the_books_balance(self) -> None:

@@ -115,6 +115,12 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
             "trip.number, 'clock', ",
         )
     ],
+    "an order given back that is left as begun": [
+        (
+            "  if order_id == '' then order_id = begun_unheard(entry.raw, whole(delivery)) end\n",
+            "",
+        )
+    ],
     "a claim that begins whatever it is": [
         ("  if call('HGET', key, 'status') then return '' end\n", "")
     ],

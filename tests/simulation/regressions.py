@@ -18,5 +18,6 @@ REGRESSIONS = (
     Regression(4, "", "a reply that was read late cost a lease where the clock was stepped"),
     Regression(16, "", "a question what is held went by a stepped clock"),
     Regression(85, "", "a new worker took a step of the clock for the end of another's lease"),
+    Regression(452, "", "an order that had begun unheard was given back, and stayed as begun"),
     Regression(466, "", "a question what is held came late, and gave back what was under way"),
 )

@@ -42,6 +42,12 @@ class Entry:
     orphanings: int = 0
     order_id: str = ""
 
+    @property
+    def size(self) -> int:
+        """Bytes, as it is kept."""
+        through = f"{self.copy} {self.failures} {self.orphanings} {self.first_seen}\n"
+        return len(through) + len(self.raw)
+
 
 @dataclass
 class Store:
@@ -90,6 +96,12 @@ class Store:
         """Set the clock, and no time passes by it."""
         self.now += ms
 
+    def begun_by(self, worker: str, delivery: int) -> str:
+        """The order that this very delivery has begun, "" for none."""
+        begun = (worker, delivery)
+        holders = {(o.get("worker"), o.get("delivery")): key for key, o in self.orders.items()}
+        return holders.get(begun, "")
+
     def id_of(self, delivery_raw: bytes) -> str | None:
         """The order id as the reaper would read it."""
         try:
@@ -133,6 +145,8 @@ class MemoryQueue(Queue):
         unknown, given_back = _part_by_size(held, known)
         for delivery in given_back:
             entry = held.pop(delivery)
+            if begun := store.begun_by(worker, delivery):
+                store.orders[begun]["status"] = "retrying"
             store.retry[entry.copy] = (
                 store.now + delay_ms if delay_ms else entry.first_seen,
                 entry,
@@ -204,10 +218,10 @@ def _part_by_size(
     small, large, size = [], {}, 0
     for delivery in sorted(held.keys() - known):
         entry = held[delivery]
-        if size + len(entry.raw) > LARGE:
+        if size + entry.size > LARGE:
             large[delivery] = entry
         else:
-            size += len(entry.raw)
+            size += entry.size
             small.append(delivery)
     return small, large
 
@@ -313,16 +327,17 @@ class _Exchange:
 
     def apply(self, outcome: Outcome) -> None:
         entry = self.held.pop(outcome.delivery)
-        order = self.store.orders.get(outcome.order_id, {})
+        order_id = outcome.order_id or self.store.begun_by(self.trip.worker, outcome.delivery)
+        order = self.store.orders.get(order_id, {})
         match outcome:
             case Fulfilled():
                 self.store.fulfilled += 1
                 order["status"] = "fulfilled"
             case Retried(attempt=attempt, delay_ms=delay):
-                entry = replace(entry, failures=attempt, order_id=outcome.order_id)
+                entry = replace(entry, failures=attempt, order_id=order_id)
                 self.wait_until(self.store.now + delay, entry)
                 order["status"] = "retrying"
-            case Requeued(order_id=order_id):
+            case Requeued():
                 entry = replace(entry, order_id=order_id or entry.order_id)
                 self.wait_until(entry.first_seen, entry)
                 order["status"] = "retrying"
@@ -393,11 +408,7 @@ class _Exchange:
 
     def known_id(self, entry: Entry, worker: str, delivery: int) -> str:
         """The id under which the order is known: kept with it, or begun by this delivery."""
-        begun = (worker, delivery)
-        holders = {
-            (o.get("worker"), o.get("delivery")): key for key, o in self.store.orders.items()
-        }
-        return entry.order_id or holders.get(begun, "")
+        return entry.order_id or self.store.begun_by(worker, delivery)
 
     def put_back_all(self, entries: list[Entry], together: int) -> int:
         known = len(self.store.suspects)
@@ -415,6 +426,8 @@ class _Exchange:
         if order.get("status") == "fulfilled":
             store.duplicates += 1
             return False
+        if order.get("delivery") in store.in_flight.get(str(order.get("worker")), {}):
+            order = {}  # It is another copy's.
         if alone and entry.orphanings >= store.max_orphanings:
             store.dead.append(("orphaned", entry.raw))
             order["status"] = "dead"

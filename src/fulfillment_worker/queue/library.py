@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 _FOLDER = files(__package__) / "lua"
 _PREFIX = "fulfillment_"
 _PARTS = (
-    *("common", "entries", "events", "clock", "order_id", "outcomes", "begin", "early", "reap"),
+    *("common", "entries", "events", "clock", "order_id", "begin", "early", "outcomes", "reap"),
     *("claim", "survey", "exchange", "stand_by", "holdings", "heartbeat", "release", "preflight"),
     *("greet", "audit", "dead_letters", "erase", "letters", "pause", "overview", "known", "filled"),
     "idle",

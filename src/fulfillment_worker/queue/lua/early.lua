@@ -59,3 +59,13 @@ local function begin_unread(raw, delivery)
   start(key, delivery, order_id, '1', whole(queued_at))
   return order_id
 end
+
+-- The id of an order that began like that, where its worker doesn't know: the reply was lost. '' where
+-- this delivery has not begun.
+local function begun_unheard(raw, delivery)
+  local order_id = #raw <= MOST_PLAIN and read_order_id(raw) or ''
+  if order_id == '' then return '' end
+  local was = call('HMGET', policy.order_prefix .. order_id, 'status', 'worker', 'delivery')
+  local is_own = was[1] == 'processing' and was[2] == WORKER and was[3] == delivery
+  return is_own and order_id or ''
+end

@@ -36,12 +36,13 @@ define('holdings', function(ARGV)
   -- Stored before it is removed: should the function end in between, it is there twice.
   local function give_back(delivery)
     if given_back == 0 then read_shift() end
-    local packed = call('HGET', IN_FLIGHT, delivery)
-    local failures, orphanings, first_seen = string.match(packed, '^%d+ (%d+) (%d+) (%d+)')
-    call('ZADD', RETRY, delay == 0 and due_since(tonumber(first_seen)) or due_at(NOW + delay), packed)
+    local entry = unpack_entry(call('HGET', IN_FLIGHT, delivery))
+    local due = delay == 0 and due_since(entry.first_seen) or due_at(NOW + delay)
+    local at = delay == 0 and entry.first_seen or NOW + delay
+    wait_until(due, whole(at), entry, begun_unheard(entry.raw, delivery), entry.failures + 1)
     call('HDEL', IN_FLIGHT, delivery)
     given_back = given_back + 1
-    if failures == '0' and orphanings == '0' then first_claims = first_claims + 1 end
+    if entry.failures == 0 and entry.orphanings == 0 then first_claims = first_claims + 1 end
   end
 
   local known, deliveries, unknown, bytes = {}, {}, {}, 0

@@ -66,10 +66,12 @@ function outcome.retried(delivery, order_id, attempt, err, delay, traceback)
   call('HDEL', IN_FLIGHT, delivery)
 end
 
--- A requeued order is due at once, and before those that came after it.
+-- A requeued order is due at once, and before those that came after it. order_id: '' where it has not
+-- begun, as far as its worker knows.
 function outcome.requeued(delivery, order_id, attempt)
   local entry = entry_of(delivery)
   if not entry then return end
+  if order_id == '' then order_id = begun_unheard(entry.raw, whole(delivery)) end
   wait_until(due_since(entry.first_seen), whole(entry.first_seen), entry, order_id, attempt)
   call('HDEL', IN_FLIGHT, delivery)
 end

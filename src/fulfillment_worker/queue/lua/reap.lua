@@ -6,13 +6,15 @@ local PARTS = 16 -- into which suspects are divided when their worker is gone
 local MOST_ORPHANS = 1000
 local MOST_ORPHAN_BYTES = 262144
 
--- What the order's status says: 'begun' by this very delivery, 'others' while another copy is at
--- work, 'fulfilled', or anything else.
+-- What the order's status says: 'begun' by this very delivery or by one that is gone, 'others' while
+-- another copy is at work, 'fulfilled', or anything else.
 local function standing(order_id, worker, delivery)
   if order_id == '' then return '' end
   local was = call('HMGET', policy.order_prefix .. order_id, 'status', 'worker', 'delivery')
   if was[1] ~= 'processing' then return was[1] end
-  return was[2] == worker and was[3] == delivery and 'begun' or 'others'
+  if was[2] == worker and was[3] == delivery then return 'begun' end
+  local is_held = was[2] and was[3] and call('HEXISTS', policy.in_flight_prefix .. was[2], was[3]) == 1
+  return is_held and 'others' or 'begun'
 end
 
 -- The id under which the order is known: as it was kept, else the one of those that its bytes may
