@@ -8,9 +8,11 @@ server. A fault hits one message, which is what was written at once. Its id says
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import re
 import select
 import socket
+import termios
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -418,6 +420,9 @@ class Link(asyncio.Transport):
         self._hear(data)
         self.real.setblocking(False)
         if self._outstanding:
+            while _is_unread(self.real):
+                # What is longer than its buffer, the server reads in several rounds of its loop.
+                network.settle()
             network.settle()
             self.read()
             self._let_go_in_time()
@@ -426,16 +431,18 @@ class Link(asyncio.Transport):
             network.look_around(self.host.name, _queue_of(commands))
 
     def read(self) -> None:
-        """Pass on what there is."""
-        while self.is_open:
+        """Pass on what there is, as one, in however many pieces the server wrote it."""
+        data, is_over = b"", not self.is_open
+        while not is_over:
             try:
-                data = self.real.recv(1 << 20)
+                piece = self.real.recv(1 << 20)
             except BlockingIOError:
-                return
-            if not data:
-                self.hang_up("the server hung up", tell=True)
-                return
-            self._hear(self._counted(data))
+                break
+            is_over = not piece
+            data += self._counted(piece) if piece else b""
+        self._hear(data)
+        if is_over and self.is_open:
+            self.hang_up("the server hung up", tell=True)
 
     def _counted(self, data: bytes) -> bytes:
         if not data:
@@ -527,6 +534,11 @@ class Ghost:
         finally:
             real.close()
         network.look_around(self._host.name, _queue_of(commands))
+
+
+def _is_unread(real: socket.socket) -> bool:
+    """Whether the server has not read all that was sent to it."""
+    return any(fcntl.ioctl(real, termios.TIOCOUTQ, bytes(4)))
 
 
 def _received(real: socket.socket) -> bytes:

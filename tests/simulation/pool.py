@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import tempfile
@@ -55,6 +56,7 @@ def _drop(running: set[Future[Outcome]]) -> None:
 def _begin() -> None:
     """In a new process: start its server, which ends with it; and it ends with its parent."""
     logging.disable(logging.CRITICAL)
+    gc.freeze()  # Each world ends with a collection, which need not look at all modules.
     stack = ExitStack()
     _server.append(stack.enter_context(servers()))
     util.Finalize(None, stack.close, exitpriority=1)

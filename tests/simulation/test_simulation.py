@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +61,34 @@ def test_same_seed_is_the_same_world_whatever_its_server_did_before(server: Serv
     first = run_world(server, 4)
     for _ in range(1000):
         server.connect()[0].close()
+    assert run_world(server, 4).hash == first.hash
+
+
+class Dripping(socket.socket):
+    """Sends little at a time: the server reads each piece in a round of its own."""
+
+    server: Server
+
+    def sendall(self, data: Any, *_: Any) -> None:
+        for start in range(0, len(data), 50):
+            super().sendall(data[start : start + 50])
+            self.server.control.ask(("PING",))
+
+
+def test_same_seed_is_the_same_world_in_however_many_pieces_its_server_reads(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_world(server, 4)
+    connect = server.connect
+
+    def connect_dripping() -> tuple[socket.socket, int]:
+        real, number = connect()
+        dripping = Dripping(fileno=real.detach())
+        dripping.server = server
+        dripping.setblocking(False)
+        return dripping, number
+
+    monkeypatch.setattr(server, "connect", connect_dripping)
     assert run_world(server, 4).hash == first.hash
 
 
