@@ -23,7 +23,7 @@ from tests.simulation.world import Outcome, run_world
 SEEDS = range(1, 17)
 FOUND_SOON = (
     "an event is told twice",
-    "a ring wakes nobody",
+    "an order that comes wakes nobody",
     "deliveries of two trips get the same numbers",
 )
 
