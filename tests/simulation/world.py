@@ -32,7 +32,7 @@ from fulfillment_worker.core.events import (
     ShortageChanged,
 )
 from fulfillment_worker.runtime.assembly import make_queues, make_worker
-from fulfillment_worker.runtime.life import Ending, live
+from fulfillment_worker.runtime.lifecycle import Ending, consume
 from fulfillment_worker.supervisor.release import Releaser
 from fulfillment_worker.worker.worker import Worker
 from tests.simulation.checker import Checker, Violation
@@ -81,6 +81,13 @@ def run_world(
     return outcome
 
 
+class _Stop:
+    """The signals of one process."""
+
+    def __init__(self) -> None:
+        self.asked, self.demanded = asyncio.Event(), asyncio.Event()
+
+
 class Process:
     """A place for a worker process: one follows the other."""
 
@@ -93,7 +100,7 @@ class Process:
         self.concurrency = dice.pick((1, 2, 4, 10, 50, 300), f"place {place} concurrency")
         self.machine: Machine | None = None
         self.worker: Worker | None = None
-        self._asked = self._demanded = asyncio.Event()
+        self._stop = _Stop()
         self._lives = 0
         self._free: int | None = None
         self._is_limited = self._is_draining = False
@@ -115,7 +122,7 @@ class Process:
         world = self.world
         self._lives += 1
         self._free, self._is_limited, self._is_draining = None, False, False
-        self._asked, self._demanded = asyncio.Event(), asyncio.Event()
+        self._stop = _Stop()
         self.machine = machine = Machine(
             self.name,
             world.network,
@@ -136,13 +143,7 @@ class Process:
         assert machine is not None
         self.worker = make_worker(settings, world.url, handler, self._hear)
         try:
-            ending = await live(
-                self.worker,
-                asked=self._asked,
-                demanded=self._demanded,
-                grace=settings.shutdown_grace,
-                on_asked=lambda: None,
-            )
+            ending = await consume(self.worker, self._stop, settings.shutdown_grace, self._hear)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process
             world.broken(f"{name} ended: {error!r}")
             return
@@ -159,9 +160,9 @@ class Process:
         if self.machine is None or not self.machine.alive:
             return
         self._is_draining = True
-        self.machine.enter(self._asked.set)
+        self.machine.enter(self._stop.asked.set)
         if twice:
-            machine, demanded = self.machine, self._demanded
+            machine, demanded = self.machine, self._stop.demanded
             self.world.timeline.after(0.5, lambda: machine.enter(demanded.set))
 
     def note_room(self) -> None:

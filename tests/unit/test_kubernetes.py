@@ -13,7 +13,7 @@ import yaml
 from fulfillment_worker.config.settings import SPECS, load
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.observability.routes import probes
-from fulfillment_worker.runtime import end, life
+from fulfillment_worker.runtime import end, lifecycle
 from fulfillment_worker.supervisor import fleet
 from tests.kubernetes.derive import MARGIN, derive, environment_of, settings_of, time_to_end
 from tests.support.kubernetes import FOLDER, Resource, render
@@ -101,7 +101,7 @@ def test_kubernetes_grace_is_longer_than_the_workers_own(pod: dict[str, Any]) ->
 
 
 def test_kubernetes_grace_leaves_time_for_what_comes_after_the_drain() -> None:
-    alone = life._LAST_WORDS + end._THREADS + end._CALLBACKS
+    alone = lifecycle._LAST_WORDS + end._THREADS + end._CALLBACKS
     supervised = fleet._LAST_WORDS + fleet._BURIAL
     assert max(alone, supervised) < MARGIN
 

@@ -213,6 +213,31 @@ class CollectorRegained(msgspec.Struct, frozen=True):
     away: float
 
 
+class WorkerStarted(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker starts to consume. redis: its URL, without secrets."""
+
+    queues: tuple[str, ...]
+    redis: str
+    concurrency: int
+    version: str
+
+
+class WorkerDraining(msgspec.Struct, frozen=True):
+    """The worker was told to stop. grace: seconds in which running orders may end."""
+
+    grace: float
+
+
+class WorkerStopped(msgspec.Struct, frozen=True):
+    """The worker has stopped. ending: "drained", "aborted" or "stranded".
+
+    held: orders that it could not give back.
+    """
+
+    ending: str
+    held: int
+
+
 Event = (
     OrdersReceived
     | OrdersStarted
@@ -234,4 +259,7 @@ Event = (
     | SpansExported
     | CollectorLost
     | CollectorRegained
+    | WorkerStarted
+    | WorkerDraining
+    | WorkerStopped
 )

@@ -7,7 +7,7 @@ import msgspec
 from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.demo.tally import Tally
 from fulfillment_worker.queue.inspector import Overview
-from fulfillment_worker.runtime.life import Ending
+from fulfillment_worker.runtime.lifecycle import Ending
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):

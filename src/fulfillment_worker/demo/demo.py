@@ -30,12 +30,10 @@ from fulfillment_worker.observability.logs import configure
 from fulfillment_worker.queue.inspector import Inspector
 from fulfillment_worker.queue.producer import Producer
 from fulfillment_worker.queue.session import connected, reachable
-from fulfillment_worker.runtime.assembly import make_worker
 from fulfillment_worker.runtime.exit_codes import DONE, FAILED, PORT_TAKEN
-from fulfillment_worker.runtime.life import Ending, live
+from fulfillment_worker.runtime.lifecycle import live
 from fulfillment_worker.runtime.signals import StopSignals
 from fulfillment_worker.runtime.watch import PortTaken, Watch
-from fulfillment_worker.worker.worker import Worker
 
 _RETRY_BASE = 0.3
 """Seconds; nobody wants to wait long for what was promised to be tried again."""
@@ -83,52 +81,31 @@ async def _perform(cast: _Cast) -> int:
 async def _stage(cast: _Cast, view: View, signals: StopSignals) -> Account:
     """Put up what the demo needs, let it run, and take everything down."""
     settings, tally, watch = cast.settings, cast.tally, cast.watch
-    async with (
-        reachable(settings.redis_url) as redis_url,
-        watch.ticking(),
-        connected(redis_url) as client,
-    ):
+    async with reachable(settings.redis_url) as redis_url, connected(redis_url) as client:
         queue = settings.queues[0]
         inspector = Inspector(client, queue, redis_url, id_field=settings.id_field)
         before = surveyed(await inspector.overview())
         tally.received_before = before.received
-        worker = make_worker(settings, redis_url, AsyncFunction(fulfil, "demo"), watch.tell)
-        producer = Producer(client, queue, redis_url)
+        offered = entries(cast.seed, tally.orders, settings.id_field)
+        storefront = Storefront(Producer(client, queue, redis_url), offered, cast.rate, tally)
+
+        def on_draining() -> None:
+            storefront.close()
+            view.draining()
+
+        tally.on_draining = on_draining
         began = time.monotonic()
-        async with view.showing(places(settings, watch.port, redis_url.path), tally, inspector):
-            ending = await _trade(cast, worker, producer, view, signals)
+        handler = AsyncFunction(fulfil, "demo")
+        # Orders are placed and fulfilled until all have ended, or a signal asks for the end.
+        async with (
+            view.showing(places(settings, watch.port, redis_url.path), tally, inspector),
+            asyncio.TaskGroup() as group,
+        ):
+            group.create_task(storefront.run())
+            living = group.create_task(live(settings, redis_url, handler, watch, signals))
         seconds = time.monotonic() - began
         after = surveyed(await inspector.overview())
-    watch.ended(ending.name.lower(), worker.holding)
-    return Account(tally=tally, before=before, after=after, ending=ending, seconds=seconds)
-
-
-async def _trade(
-    cast: _Cast, worker: Worker, producer: Producer, view: View, signals: StopSignals
-) -> Ending:
-    """Place orders and fulfil them, until all have ended or a signal asks for the end."""
-    settings, tally = cast.settings, cast.tally
-    offered = entries(cast.seed, tally.orders, settings.id_field)
-    storefront = Storefront(producer, offered, cast.rate, tally)
-
-    def on_asked() -> None:
-        storefront.close()
-        cast.watch.draining()
-        view.draining()
-
-    cast.watch.consuming(worker)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(storefront.run())
-        living = group.create_task(
-            live(
-                worker,
-                asked=signals.asked,
-                demanded=signals.demanded,
-                grace=settings.shutdown_grace,
-                on_asked=on_asked,
-            )
-        )
-    return living.result()
+    return Account(tally=tally, before=before, after=after, ending=living.result(), seconds=seconds)
 
 
 def _view(on_lost: Callable[[], None]) -> View:

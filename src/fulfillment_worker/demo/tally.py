@@ -21,6 +21,7 @@ from fulfillment_worker.core.events import (
     QueueLost,
     QueueRegained,
     QueueSurveyed,
+    WorkerDraining,
 )
 from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.core.outcome import DeadReason
@@ -49,7 +50,8 @@ class Tally:
     """Counts what happens, tells of what is worth a line, and notices the end.
 
     orders: how many the storefront is to place, None for no end. notice: is told each happening.
-    on_complete: is called, once, when all of them were placed and have ended.
+    on_complete: is called, once, when all of them were placed and have ended. on_draining: is
+    called when the worker takes no more.
     received_before: orders that the queue had received before the demo began.
     """
 
@@ -57,6 +59,7 @@ class Tally:
         self.orders = orders
         self.notice: Callable[[Happening], None] = lambda _: None
         self.on_complete: Callable[[], None] = lambda: None
+        self.on_draining: Callable[[], None] = lambda: None
         self.complete = False
         self.received_before = 0
         self.placed = 0
@@ -102,6 +105,8 @@ class Tally:
     def observe(self, event: Event) -> None:
         """See Observer."""
         match event:
+            case WorkerDraining():
+                self.on_draining()
             case OrdersFulfilled(attempts=attempts):
                 for attempt in attempts:
                     self._attempt_ended(attempt)

@@ -27,6 +27,9 @@ from fulfillment_worker.core.events import (
     QueueRegained,
     QueueRolledBack,
     ShortageChanged,
+    WorkerDraining,
+    WorkerStarted,
+    WorkerStopped,
 )
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.observability.logs import is_logged, log
@@ -75,6 +78,8 @@ class EventLog:
                 _breaker(event)
             case ShortageChanged():
                 _shortage(event)
+            case WorkerStarted() | WorkerDraining() | WorkerStopped():
+                _life(event)
             case _ if is_logged(DEBUG):
                 _detail(event)
 
@@ -191,6 +196,23 @@ def _collector(event: CollectorLost | CollectorRegained) -> None:
             log(WARNING, "traces_lost", error=event.why, next=hint)
         case CollectorRegained():
             log(INFO, "traces_regained", away=event.away, next="spans are sent again")
+
+
+def _life(event: WorkerStarted | WorkerDraining | WorkerStopped) -> None:
+    match event:
+        case WorkerStarted():
+            log(
+                INFO,
+                "worker_started",
+                queues=",".join(event.queues),
+                redis=event.redis,
+                concurrency=event.concurrency,
+                version=event.version,
+            )
+        case WorkerDraining():
+            log(INFO, "worker_draining", grace_seconds=event.grace)
+        case WorkerStopped():
+            log(INFO, "worker_stopped", ending=event.ending, orders_held=event.held)
 
 
 def _detail(event: Event) -> None:

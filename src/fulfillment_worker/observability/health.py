@@ -6,6 +6,17 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from fulfillment_worker.core.breaker import BreakerCause, BreakerState
+from fulfillment_worker.core.events import (
+    BreakerChanged,
+    Event,
+    QueueLost,
+    QueueRegained,
+    ShortageChanged,
+    WorkerDraining,
+    WorkerStarted,
+    WorkerStopped,
+)
 from fulfillment_worker.observability.catalogue import WorkerState
 
 
@@ -109,3 +120,37 @@ class Health:
         if problems:
             return False, "; ".join(f"queue {queue}: {why}" for queue, why in problems.items())
         return True, f"ok; {self._remark}" if self._remark else "ok"
+
+
+_BREAKER_OPEN = {
+    BreakerCause.FAILURES: "the breaker is open, since nearly all attempts fail",
+    BreakerCause.REJECTIONS: "the breaker is open, since all orders of late were rejected",
+}
+
+
+class HealthObserver:
+    """Keeps health up to date: the worker's life, whether each queue can be served, the breaker."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def observe(self, event: Event) -> None:  # noqa: C901 - one flat case per event
+        """See Observer."""
+        match event:
+            case QueueLost():
+                self._health.unready(event.queue, event.why)
+            case QueueRegained():
+                self._health.ready(event.queue)
+            case BreakerChanged():
+                closed = event.state is BreakerState.CLOSED
+                self._health.remark("" if closed else _BREAKER_OPEN[event.cause])
+            case ShortageChanged():
+                self._health.short(event.why if event.room == 0 else None)
+            case WorkerStarted():
+                for queue in event.queues:
+                    self._health.unready(queue, "Redis has not answered yet")
+                self._health.consuming()
+            case WorkerDraining():
+                self._health.draining()
+            case WorkerStopped():
+                self._health.stopped()

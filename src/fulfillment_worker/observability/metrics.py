@@ -35,6 +35,9 @@ from fulfillment_worker.core.events import (
     QueueSurveyed,
     ShortageChanged,
     SpansExported,
+    WorkerDraining,
+    WorkerStarted,
+    WorkerStopped,
 )
 from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
@@ -245,6 +248,12 @@ class Metrics:
                 self._rolled_back[event.queue]()
             case LeaseLost() | QueueLost() | QueueRegained():
                 pass  # the orders that it concerns are told one by one; probes and logs tell why
+            case WorkerStarted():
+                self.state("consuming")
+            case WorkerDraining():
+                self.state("draining")
+            case WorkerStopped():
+                self.state("stopped")
             case CollectorLost() | CollectorRegained() | ShortageChanged():
                 pass  # the counts of spans tell; so do the slots and threads in use
             case _:

@@ -7,16 +7,9 @@ from collections.abc import Callable
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.attempt import Handle
-from fulfillment_worker.core.breaker import BreakerCause, BreakerRules, BreakerState
+from fulfillment_worker.core.breaker import BreakerRules
 from fulfillment_worker.core.decide import RetryPolicy
-from fulfillment_worker.core.events import (
-    BreakerChanged,
-    Event,
-    QueueLost,
-    QueueRegained,
-    ShortageChanged,
-)
-from fulfillment_worker.observability.health import Health
+from fulfillment_worker.core.events import Event
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from fulfillment_worker.queue.shared import FEW, Shared
 from fulfillment_worker.worker.ledger import OrderRules
@@ -62,31 +55,6 @@ def make_queues(
     is_shared = len(settings.queues) > FEW and not redis_url.scheme.cluster
     shared = Shared(redis_url, tell) if is_shared else None
     return [RedisQueue(name, redis_url, policy, tell, shared) for name in settings.queues]
-
-
-_BREAKER_OPEN = {
-    BreakerCause.FAILURES: "the breaker is open, since nearly all attempts fail",
-    BreakerCause.REJECTIONS: "the breaker is open, since all orders of late were rejected",
-}
-
-
-class ReadinessObserver:
-    """Tells the probes whether each queue can be served, and whether the breaker is open."""
-
-    def __init__(self, health: Health) -> None:
-        self._health = health
-
-    def observe(self, event: Event) -> None:
-        """See Observer."""
-        if isinstance(event, QueueLost):
-            self._health.unready(event.queue, event.why)
-        elif isinstance(event, QueueRegained):
-            self._health.ready(event.queue)
-        elif isinstance(event, BreakerChanged):
-            closed = event.state is BreakerState.CLOSED
-            self._health.remark("" if closed else _BREAKER_OPEN[event.cause])
-        elif isinstance(event, ShortageChanged):
-            self._health.short(event.why if event.room == 0 else None)
 
 
 def _ms(seconds: float) -> int:

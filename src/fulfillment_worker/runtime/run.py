@@ -13,9 +13,9 @@ from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.handlers.loader import load
 from fulfillment_worker.queue.session import reachable
-from fulfillment_worker.runtime.consume import consume
 from fulfillment_worker.runtime.end import end_process
 from fulfillment_worker.runtime.exit_codes import FAILED, PORT_TAKEN, WRONG_USAGE
+from fulfillment_worker.runtime.lifecycle import live
 from fulfillment_worker.runtime.loop import run_loop
 from fulfillment_worker.runtime.signals import StopSignals
 from fulfillment_worker.runtime.traces import TracesUnavailable, traced
@@ -62,7 +62,8 @@ def run(settings: Settings) -> int:
 async def _consume(settings: Settings, handler: Handler, watch: Watch) -> int:
     with StopSignals() as signals:
         async with reachable(settings.redis_url) as redis_url:
-            return await consume(settings, redis_url, handler, watch, signals)
+            ending = await live(settings, redis_url, handler, watch, signals)
+            return ending.exit_code
 
 
 def refuse(why: str, code: int) -> int:

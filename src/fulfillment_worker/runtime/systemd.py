@@ -7,6 +7,8 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 
+from fulfillment_worker.core.events import Event, WorkerDraining, WorkerStarted
+
 
 class Systemd:
     """Says nothing where systemd didn't ask for it.
@@ -21,6 +23,13 @@ class Systemd:
         watched = environ.get("WATCHDOG_USEC") and meant == str(pid or os.getpid())
         self._watched = bool(watched)
         self._ready = False
+
+    def observe(self, event: Event) -> None:
+        """See Observer."""
+        if isinstance(event, WorkerStarted):
+            self.ready()
+        elif isinstance(event, WorkerDraining):
+            self.stopping()
 
     def ready(self) -> None:
         """It has started."""

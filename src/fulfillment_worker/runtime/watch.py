@@ -13,14 +13,13 @@ from prometheus_client import CollectorRegistry
 
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.observability.event_log import EventLog
-from fulfillment_worker.observability.health import Health, Probed
+from fulfillment_worker.observability.health import Health, HealthObserver, Probed
 from fulfillment_worker.observability.hooks import Observer, Observers
 from fulfillment_worker.observability.listening import NO_SUCH_ADDRESS
 from fulfillment_worker.observability.logs import LogHandler, configure, log
 from fulfillment_worker.observability.metrics import Metrics
 from fulfillment_worker.observability.server import MetricsServer
 from fulfillment_worker.observability.ticker import LoopTicker
-from fulfillment_worker.runtime.assembly import ReadinessObserver
 from fulfillment_worker.runtime.heartbeat import Heartbeat
 from fulfillment_worker.runtime.systemd import Systemd
 from fulfillment_worker.runtime.version import revision, version
@@ -34,8 +33,8 @@ class PortTaken(Exception):  # the message is one line for people
 class Watch:
     """Observes a worker and tells Prometheus, the probes and the log.
 
-    Order of calls: `logging`, `serving` and `ticking`, each within the former; then `consuming`,
-    `draining`, `ended`.
+    Order of calls: `logging`, `serving` and `ticking`, each within the former. What happens then,
+    it is told as events.
     also: further observers. systemd: what it is told through; port: the one that is served, from
     `serving` on.
     """
@@ -50,8 +49,9 @@ class Watch:
         self._heartbeat = Heartbeat(settings.lease, self.systemd)
         observers: list[Observer] = [
             self.metrics,
+            HealthObserver(self.health),
+            self.systemd,
             EventLog(),
-            ReadinessObserver(self.health),
             *also,
         ]
         self.tell = Observers(observers, on_fault=self.metrics.faulted).observe
@@ -111,39 +111,9 @@ class Watch:
             self._heartbeat.stop()
             self.metrics.runtime.uninstall()
 
-    def consuming(self, worker: Worker) -> None:
-        """The worker starts to consume."""
+    def measure(self, worker: Worker) -> None:
+        """Show how many attempts of this worker are under way."""
         self.metrics.in_progress_from(lambda: worker.running)
-        for queue in self._settings.queues:
-            self.tell_unready(queue)
-        self.health.consuming()
-        self.metrics.state("consuming")
-        self.systemd.ready()
-        log(
-            INFO,
-            "worker_started",
-            queues=",".join(self._settings.queues),
-            redis=self._settings.redis_url.redacted,
-            concurrency=self._settings.concurrency,
-            version=version(),
-        )
-
-    def tell_unready(self, queue: str) -> None:
-        """Until the first answer of Redis, the worker is not ready."""
-        self.health.unready(queue, "Redis has not answered yet")
-
-    def draining(self) -> None:
-        """The worker was told to stop."""
-        self.health.draining()
-        self.metrics.state("draining")
-        self.systemd.stopping()
-        log(INFO, "worker_draining", grace_seconds=self._settings.shutdown_grace)
-
-    def ended(self, how: str, holding: int) -> None:
-        """The worker has stopped. holding: orders that it could not give back."""
-        self.health.stopped()
-        self.metrics.state("stopped")
-        log(INFO, "worker_stopped", ending=how, orders_held=holding)
 
 
 def _reason(error: OSError) -> str:

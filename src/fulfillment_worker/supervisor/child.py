@@ -23,9 +23,9 @@ from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.handlers.loader import load
-from fulfillment_worker.runtime.consume import consume
 from fulfillment_worker.runtime.end import end_process
 from fulfillment_worker.runtime.exit_codes import DONE, FAILED, WRONG_USAGE
+from fulfillment_worker.runtime.lifecycle import live
 from fulfillment_worker.runtime.loop import run_loop
 from fulfillment_worker.runtime.run import refuse
 from fulfillment_worker.runtime.systemd import Systemd
@@ -61,19 +61,20 @@ def main(descriptor: int) -> int:
 def _live(seat: str, settings: Settings, handler: Handler, line: ChildsEnd) -> tuple[int, bool]:
     """As `run_loop`."""
     reporter = Reporter(line)
-    watch = _ReportingWatch(settings, reporter)
+    # systemd hears from the supervisor alone.
+    watch = Watch(settings, reporter, systemd=Systemd({}))
     with watch.logging() as log_to:
         # Every line says of which process it is; those of the supervisor don't.
         log_to.add_fields(lambda: {"process": seat})
         try:
             with traced(settings, handler, watch, log_to) as wrapped:
-                return _work(settings, wrapped, watch, line)
+                return _work(settings, wrapped, watch, reporter, line)
         finally:
             reporter.finish()
 
 
 def _work(
-    settings: Settings, handler: Handler, watch: _ReportingWatch, line: ChildsEnd
+    settings: Settings, handler: Handler, watch: Watch, reporter: Reporter, line: ChildsEnd
 ) -> tuple[int, bool]:
     """As `run_loop`; nothing is done where the supervisor changes its mind."""
     line.send(Loaded())
@@ -81,40 +82,25 @@ def _work(
     if not isinstance(start, Start):
         return DONE, False
     redis_url: RedisUrl = pickle.loads(start.redis_url)
-    return run_loop(_consume(settings, redis_url, handler, watch, line))
+    return run_loop(_consume(settings, redis_url, handler, watch, reporter, line))
 
 
 async def _consume(
     settings: Settings,
     redis_url: RedisUrl,
     handler: Handler,
-    watch: _ReportingWatch,
+    watch: Watch,
+    reporter: Reporter,
     line: ChildsEnd,
 ) -> int:
     commands = Commands(line, settings.shutdown_grace)
 
-    def meet(worker: Worker) -> None:
-        watch.reporter.start(watch.metrics, watch.health, lambda: worker.names)
+    def on_made(worker: Worker) -> None:
+        reporter.start(watch.metrics, watch.health, lambda: worker.names)
         commands.listen(worker.wake)
 
-    return await consume(settings, redis_url, handler, watch, commands, meet=meet)
-
-
-class _ReportingWatch(Watch):
-    """Reports each step of the worker's life at once."""
-
-    def __init__(self, settings: Settings, reporter: Reporter) -> None:
-        # systemd hears from the supervisor alone.
-        super().__init__(settings, reporter, systemd=Systemd({}))
-        self.reporter = reporter
-
-    def consuming(self, worker: Worker) -> None:
-        super().consuming(worker)
-        self.reporter.nudge()
-
-    def draining(self) -> None:
-        super().draining()
-        self.reporter.nudge()
+    ending = await live(settings, redis_url, handler, watch, commands, on_made=on_made)
+    return ending.exit_code
 
 
 def _load(settings: Settings) -> Handler:

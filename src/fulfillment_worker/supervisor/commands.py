@@ -17,7 +17,7 @@ _AFTER_GRACE = 10.0
 
 
 class Commands:
-    """See runtime/consume.py, Stop. It listens in a thread, which a blocked loop can't deafen.
+    """See runtime/lifecycle.py, Stop. It listens in a thread, which a blocked loop can't deafen.
 
     grace: seconds of a drain. Make it on the running loop, and `listen`.
     """

@@ -22,7 +22,7 @@ from fulfillment_worker.supervisor.silence import LOOK, Silences, stopped
 from fulfillment_worker.supervisor.wear import Limits, worn_out
 
 _LAST_WORDS = 9.0
-"""Seconds over the grace that children have to end: what runtime/life.py gives them, and some."""
+"""Seconds over the grace that children have to end: what lifecycle.py gives them, and some."""
 _BURIAL = 2.0
 """Seconds at the end in which orders of killed children can be given back, or the lease does it."""
 _SHOWING = 0.3

@@ -12,7 +12,14 @@ from collections.abc import Callable
 
 from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
 from fulfillment_worker.config.threads import start_thread
-from fulfillment_worker.core.events import Event, LeaseLost, QueueLost, QueueRegained
+from fulfillment_worker.core.events import (
+    Event,
+    LeaseLost,
+    QueueLost,
+    QueueRegained,
+    WorkerDraining,
+    WorkerStarted,
+)
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.observability.metrics import Metrics
 from fulfillment_worker.observability.snapshot import take
@@ -20,6 +27,8 @@ from fulfillment_worker.supervisor.messages import ChildsEnd, Report
 
 INTERVAL = 1.0
 """Seconds between two reports: half a millisecond each, so that no order notices."""
+_REPORTED = (QueueLost, QueueRegained, LeaseLost, WorkerStarted, WorkerDraining)
+"""Events that are reported at once."""
 _LAST_WORD = 1.0
 """Seconds that the last report may take."""
 
@@ -55,7 +64,7 @@ class Reporter:
 
     def observe(self, event: Event) -> None:
         """See Observer."""
-        if isinstance(event, QueueLost | QueueRegained | LeaseLost):
+        if isinstance(event, _REPORTED):
             self.nudge()
 
     def finish(self) -> None:

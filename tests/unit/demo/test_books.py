@@ -8,7 +8,7 @@ from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.demo.books import Account, summary, surveyed
 from fulfillment_worker.demo.tally import Tally
 from fulfillment_worker.queue.inspector import Overview
-from fulfillment_worker.runtime.life import Ending
+from fulfillment_worker.runtime.lifecycle import Ending
 from tests.unit.demo.support import survey
 
 GOOD = survey(received=10, fulfilled=8, dead=2)
