@@ -31,6 +31,9 @@ from tests.unit.worker.conftest import Shop
 ROOM = 400
 MANY = 1000
 IDS = [f"{n}" for n in range(MANY)]
+SURE = 5
+"""Trips that are sent before the last reply is worked off, however fast handlers end: all room is
+claimed in four, and what one has claimed asks to begin two trips later."""
 
 
 async def fulfil(order: Order) -> None:
@@ -140,7 +143,7 @@ async def test_most_trips_are_sent_before_the_last_reply_is_worked_off(shop: Sho
     shop.place(*IDS)
     shop.work(mixed, queue, concurrency=ROOM)
     await shop.until(lambda: shop.store.fulfilled == MANY)
-    assert queue.overlapping > MANY / (ROOM / 4) / 2
+    assert queue.overlapping >= SURE
     assert queue.stale == queue.lost == 0
 
 
@@ -167,7 +170,7 @@ async def test_a_trip_that_fails_while_a_reply_is_noted_costs_nothing(
     assert shop.store.trip_numbers == {}
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("number", range(1, SURE + 1))
 async def test_a_lease_that_runs_out_while_a_reply_is_noted(shop: Shop, number: int) -> None:
     """Invariant 2: what was held is done anew, and nothing of it counts twice."""
 
@@ -190,7 +193,7 @@ async def test_a_lease_that_runs_out_while_a_reply_is_noted(shop: Shop, number: 
     assert len(shop.handled) >= MANY
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("number", range(1, SURE + 1))
 @pytest.mark.parametrize("aborts", [False, True], ids=["quiet", "abort"])
 async def test_the_end_may_come_while_a_reply_is_noted(
     shop: Shop, number: int, aborts: bool
