@@ -14,6 +14,11 @@ from tests.support.kubernetes import render
 MOST = 3
 
 
+def outstanding() -> str:
+    """The query of the scaler that asks the workers."""
+    return str(render()["ScaledObject"]["spec"]["triggers"][0]["metadata"]["query"])
+
+
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
     with Deployment(tmp_path / "deployment", render(), MOST) as deployment:
@@ -36,6 +41,8 @@ def test_scaling_up_and_down_recovers_no_order_and_wakes_for_retries(
     deployment.fleet.scale(0)
     eventually(deployment.leave, what="the worker has drained")
     assert deployment.books.retrying == 1
+    # Prometheus has seen that the worker is gone: until then its last word counts.
+    eventually(lambda: deployment.prometheus.value(outstanding()) == 0, what="no worker is asked")
     deployment.follow_the_scaler()
     assert deployment.scaler.woken_by[1:] == ["retrying"]
     deployment.audit()
@@ -56,7 +63,7 @@ def test_scaling_wakes_a_worker_for_what_a_killed_one_held(deployment: Deploymen
 def test_scaler_query_tells_no_worker_from_workers_that_are_not_reached(
     deployment: Deployment,
 ) -> None:
-    query = render()["ScaledObject"]["spec"]["triggers"][0]["metadata"]["query"]
+    query = outstanding()
     value = deployment.prometheus.value
     eventually(lambda: value(query) == 0, what="0 where there is no worker")
     deployment.place([{"order_id": str(number), "takes": 60} for number in range(7)])
