@@ -120,8 +120,8 @@ _PLANTED = (
     _planted(
         "the end of an attempt frees no slot",
         _LEDGER,
-        "        self._capacity.ended(self._rank)\n",
-        "",
+        "            self._capacity.ended(self._rank)\n",
+        "            pass\n",
     ),
     _planted(
         "what ends makes no trip",
@@ -163,9 +163,9 @@ _PLANTED = (
     _planted(
         "an end is reported twice",
         "worker/executor.py",
-        "            delivery.owner.attempt_ended(delivery, result)\n",
-        "            delivery.owner.attempt_ended(delivery, result)\n"
-        "            delivery.owner.attempt_ended(delivery, result)\n",
+        "        delivery.owner.attempt_ended(delivery, result)\n",
+        "        delivery.owner.attempt_ended(delivery, result)\n"
+        "        delivery.owner.attempt_ended(delivery, result)\n",
     ),
     _planted(
         "what was cut short counts as done",

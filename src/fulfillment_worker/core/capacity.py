@@ -137,11 +137,16 @@ class Capacity:
         self.running += 1
 
     def stopped(self) -> None:
-        """An attempt is under way no more."""
+        """An attempt is under way no more, and its order is others' now."""
         self.running -= 1
 
     def ended(self, queue: int) -> None:
-        """An order that the worker holds has ended, and frees its slot once that is recorded."""
+        """An attempt has ended; the order frees its slot once that is recorded."""
+        self.running -= 1
+        self.given_up(queue)
+
+    def given_up(self, queue: int) -> None:
+        """An order has ended without an attempt; it frees its slot once that is recorded."""
         # As `_set` does, in the shortest way: once for each order.
         self.unrecorded += 1
         self._occupied[queue] -= 1

@@ -15,7 +15,7 @@ from fulfillment_worker.core.outcome import (
     FailureReason,
     Result,
 )
-from fulfillment_worker.worker.delivery import Delivery, Stage
+from fulfillment_worker.worker.delivery import GONE, READY, RUNNING, STOPPING, Delivery
 from fulfillment_worker.worker.task_pool import TaskPool
 
 _STOPPING_GRACE = 5.0
@@ -50,16 +50,18 @@ class Executor:
     def abort(self, deliveries: Iterable[Delivery]) -> None:
         """Cut these short: they end as interrupted, unless they succeed first."""
         for delivery in deliveries:
-            if delivery.stage is Stage.READY:
+            if delivery.stage is READY:
                 _give_back(delivery)
-            elif delivery.stage is Stage.RUNNING:
+            elif delivery.stage is RUNNING:
                 self._cut_short(delivery, INTERRUPTED)
 
     def discard(self, deliveries: Iterable[Delivery]) -> None:
         """Stop these without a report: they are not this worker's any more."""
         for delivery in deliveries:
-            self._stop(delivery)
-            delivery.stage = Stage.GONE
+            self._running.pop(delivery, None)
+            if delivery.stage is not READY:
+                self._capacity.stopped()
+            delivery.stage = GONE
             if delivery.task:
                 delivery.cut_short = _LOST
                 delivery.task.cancel(_LOST)
@@ -67,7 +69,7 @@ class Executor:
 
     async def _attempt(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
         """Never raises."""
-        delivery.stage, delivery.started, delivery.task = Stage.RUNNING, time.monotonic(), task
+        delivery.stage, delivery.started, delivery.task = RUNNING, time.monotonic(), task
         self._capacity.started()
         self._running[delivery] = None
         if self._timer is None:
@@ -79,23 +81,17 @@ class Executor:
         self._report(delivery, result)
 
     def _report(self, delivery: Delivery, result: Result) -> None:
-        if self._stop(delivery):
-            delivery.owner.attempt_ended(delivery, result)
-            self._pool.go_on()
-
-    def _stop(self, delivery: Delivery) -> bool:
-        """The attempt is under way no more; returns whether it was."""
-        if delivery.stage is Stage.RUNNING:
+        if delivery.stage is RUNNING:
             del self._running[delivery]
-        elif delivery.stage is not Stage.STOPPING:
-            return False
-        self._capacity.stopped()
-        return True
+        elif delivery.stage is not STOPPING:
+            return  # reported before, or discarded
+        delivery.owner.attempt_ended(delivery, result)
+        self._pool.go_on()
 
     def _cut_short(self, delivery: Delivery, why: Result) -> None:
         assert delivery.task is not None
         del self._running[delivery]
-        delivery.stage, delivery.cut_short = Stage.STOPPING, why
+        delivery.stage, delivery.cut_short = STOPPING, why
         delivery.task.cancel(why)
         asyncio.get_running_loop().call_later(self._grace, self._report, delivery, why)
 

@@ -44,7 +44,7 @@ from fulfillment_worker.core.outcome import (
     Result,
 )
 from fulfillment_worker.worker import report
-from fulfillment_worker.worker.delivery import Delivery, Owner, Stage, ask, first_of
+from fulfillment_worker.worker.delivery import ENDED, GONE, READY, Delivery, Owner, ask, first_of
 from fulfillment_worker.worker.names import worker_name
 
 Emit = Callable[[Event], None]
@@ -92,6 +92,8 @@ class Ledger:
         self._received = 0
         # How many that have not ended are on their last chance.
         self._suspects = 0
+        # Whether any ever came with the id under which an earlier attempt had begun.
+        self._any_known = False
         self._held: dict[int, Delivery] = {}
         # What the next trips carry of them: those that are ASKING, and those that have ENDED. What
         # one carries stays until its reply is there, and what is added meanwhile is behind it.
@@ -145,7 +147,7 @@ class Ledger:
             worker=self.worker,
             number=self._trips + 1,
             holding=len(self),
-            forget=[held.id for held in ended if held.claimed.order_id and _is_fulfilled(held)],
+            forget=_forgettable(ended) if self._any_known else [],
             outcomes=outcomes,
             begins=[ask(held, held.order) for held in self._asking if held.order],
             claim=claim,
@@ -172,7 +174,9 @@ class Ledger:
         recorded, self._ended = self._ended[:sent], self._ended[sent:]
         answered, self._asking = self._asking[:asked], self._asking[asked:]
         self._trips = trip.number
-        self._forget(recorded)
+        for delivery in recorded:
+            del self._held[delivery.id]
+        self._capacity.recorded(sent)
         self._capacity.claimed(self._rank, len(reply.claimed))
         if reply.first_claims < len(reply.claimed):
             self._suspects += sum(each.last_chance for each in reply.claimed)
@@ -192,7 +196,7 @@ class Ledger:
             self._take_survey(reply.survey)
         for claimed in reply.claimed:
             delivery = self._hold(claimed)
-            if delivery.stage is Stage.READY:
+            if delivery.stage is READY:
                 cleared.append(delivery)
         started = report.started(self.queue, cleared, reply.now)
         if started:
@@ -202,7 +206,11 @@ class Ledger:
     def end(self, delivery: Delivery, result: Result) -> None:
         """An attempt ended so. What becomes of the order is decided when the next trip is made."""
         delivery.result = result
-        self._end(delivery)
+        if delivery.stage is READY:
+            self._capacity.given_up(self._rank)
+        else:
+            self._capacity.ended(self._rank)
+        self._add_ended(delivery)
 
     def requeue_unbegun(self) -> None:
         """Give back what has not begun. Not while a trip is under way: it may carry these."""
@@ -309,10 +317,14 @@ class Ledger:
 
     def _hear(self, asked: list[Delivery], verdicts: list[Verdict]) -> list[Delivery]:
         """Those that may start; the others are gone."""
+        if verdicts.count(Verdict.GO) == len(asked):
+            for delivery in asked:
+                delivery.stage = READY
+            return asked
         cleared = []
         for delivery, verdict in zip(asked, verdicts, strict=True):
             if verdict is Verdict.GO:
-                delivery.stage = Stage.READY
+                delivery.stage = READY
                 cleared.append(delivery)
                 continue
             self._forget((delivery,))
@@ -324,6 +336,7 @@ class Ledger:
         delivery = Delivery(claimed, self._owner)
         self._held[claimed.delivery] = delivery
         read, known = self._read(claimed.raw), claimed.order_id or claimed.begun
+        self._any_known = self._any_known or bool(claimed.order_id)
         if isinstance(read, Undecodable):
             dead = Dead(claimed.delivery, known, claimed.failures, read.why, DeadReason.INVALID)
             self._give_up(delivery, dead)
@@ -339,7 +352,7 @@ class Ledger:
             tracestate=read.tracestate,
         )
         if claimed.begun:
-            delivery.stage = Stage.READY
+            delivery.stage = READY
         else:
             self._asking.append(delivery)
         return delivery
@@ -350,12 +363,12 @@ class Ledger:
     def _give_up(self, delivery: Delivery, outcome: Outcome) -> None:
         """It ends without an attempt."""
         delivery.outcome = outcome
-        self._end(delivery)
+        self._capacity.given_up(self._rank)
+        self._add_ended(delivery)
 
-    def _end(self, delivery: Delivery) -> None:
-        delivery.stage = Stage.ENDED
+    def _add_ended(self, delivery: Delivery) -> None:
+        delivery.stage = ENDED
         self._ended.append(delivery)
-        self._capacity.ended(self._rank)
         if delivery.result is not SUCCEEDED:
             self._moving_bytes += len(delivery.claimed.raw)
         # By the time that the trip claims, it is in flight no more.
@@ -367,18 +380,18 @@ class Ledger:
         ended = 0
         for delivery in deliveries:
             del self._held[delivery.id]
-            if delivery.stage is Stage.ENDED:
+            if delivery.stage is ENDED:
                 ended += 1
             else:
                 self._capacity.dropped(self._rank)
                 self._suspects -= delivery.claimed.last_chance
             if not delivery.is_underway:
-                delivery.stage = Stage.GONE
+                delivery.stage = GONE
         self._capacity.recorded(ended)
 
 
-def _is_fulfilled(delivery: Delivery) -> bool:
-    return type(delivery.outcome) is Fulfilled
+def _forgettable(ended: list[Delivery]) -> list[int]:
+    return [held.id for held in ended if held.claimed.order_id and type(held.outcome) is Fulfilled]
 
 
 class _Noted(NamedTuple):

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 
 from fulfillment_worker.core.capacity import Capacity
-from fulfillment_worker.worker.delivery import Delivery, Stage
+from fulfillment_worker.worker.delivery import READY, Delivery
 
 Attempt = Callable[[Delivery, asyncio.Task[None]], Awaitable[None]]
 
@@ -109,7 +109,7 @@ class TaskPool:
         turn, context = self._turn_number, copy_context()
         while self._waiting and self._capacity.startable > 0 and self._has_time():
             delivery, _ = self._waiting.popleft()
-            if delivery.stage is not Stage.READY:
+            if delivery.stage is not READY:
                 continue
             self._started += 1
             await self._attempt(delivery, task)
@@ -134,7 +134,7 @@ class TaskPool:
         before = time.monotonic() - _PATIENCE
         while self._waiting and self._waiting[0][1] <= before and self._capacity.startable <= 0:
             delivery, _ = self._waiting.popleft()
-            if delivery.stage is Stage.READY:
+            if delivery.stage is READY:
                 self._give_back(delivery)
         if self._waiting and self._capacity.startable <= 0:
             self._lose_patience_later()

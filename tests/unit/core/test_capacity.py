@@ -136,9 +136,8 @@ def test_attempts_start_as_others_end_and_are_recorded() -> None:
     capacity.started()
     capacity.started()
     assert (capacity.startable, capacity.running) == (0, 2)
-    capacity.stopped()
     capacity.ended(0)
-    assert (capacity.startable, capacity.claimable(0)) == (0, 0)
+    assert (capacity.startable, capacity.running, capacity.claimable(0)) == (0, 1, 0)
     capacity.recorded(1)
     assert (capacity.startable, capacity.claimable(0)) == (1, 0)
     capacity.dropped(0)
@@ -150,7 +149,7 @@ def test_an_order_that_ends_frees_what_its_queue_may_prefetch() -> None:
     capacity.set_prefetch(0, 3)
     capacity.claimed(0, 3)
     assert capacity.claimable(1) == 10
-    capacity.ended(0)
+    capacity.given_up(0)
     assert capacity.claimable(1) == 10
     capacity.set_prefetch(0, 0)
     assert capacity.claimable(1) == 8

@@ -69,6 +69,8 @@ class Bench:
                 await self.changed.wait()
 
     def attempt_ended(self, delivery: Delivery, result: Result) -> None:
+        if delivery.stage is not Stage.READY:
+            self.capacity.stopped()
         delivery.stage = Stage.ENDED
         assert delivery.order is not None
         assert delivery.order.id not in self.results, "told once"
