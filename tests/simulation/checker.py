@@ -56,7 +56,11 @@ class _Hold:
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """A call of the handler. given_back: its worker told a result while it was still running."""
+    """A call of the handler.
+
+    given_back: its worker told a result while it was still running. failure_told: its worker told
+    that it failed.
+    """
 
     worker: str
     hold: _Hold | None
@@ -66,6 +70,7 @@ class _Call:
     end: float | None = None
     how: str = ""
     given_back: bool = False
+    failure_told: bool = False
 
     def is_meant_by(self, event: Event) -> bool:
         """Whether it is the one whose end is told. number: tells it from others, where known."""
@@ -531,7 +536,11 @@ class Checker:
         last = next((call for call in reversed(order.calls) if call.hold is hold), None)
         single = order.copies + order.unsure <= 1
         if last and last.how in _FAILING and single and not is_cut and last.attempt is not None:
-            self._set(queue, order, "failures", last.attempt)
+            # A failure is told once. If Redis has forgotten it, its worker may have, too: it gives
+            # the order back as one that it never started.
+            if not last.failure_told:
+                self._set(queue, order, "failures", last.attempt)
+            last.failure_told = True
 
     def _end_hold(self, queue: _Queue, order: _Order, how: str) -> None:
         if order.hold:

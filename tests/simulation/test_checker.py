@@ -434,6 +434,10 @@ def test_blameless_forgets_a_failure_that_redis_has_forgotten() -> None:
     forgotten = [*failed(0.2), rolled_back(0.5, 0.35), heard(0.6), status(0.6, "processing")]
     given_back = [heard(0.7), status(0.7, "retrying")]
     assert not found(enqueued(0.1), forgotten, given_back, begun(0.8, "b"))
+    told = [*failed(0.2), rolled_back(0.5, 0.35), *given_back]
+    assert not found(enqueued(0.1), told, begun(0.8, "b")), "given back without a begin"
+    untold = [*begun(0.2), ended(0.3, "error"), rolled_back(0.5, 0.35), *given_back]
+    assert found(enqueued(0.1), untold, begun(0.8, "b")) == ["blameless"], "it is told only now"
     assert found(enqueued(0.1), failed(0.2), begun(0.8, "b")) == ["blameless"]
 
 
