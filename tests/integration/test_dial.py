@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
+from fulfillment_worker.admin.client import connect, connected, open_client
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.queue.connection import connect, open_client
 from fulfillment_worker.queue.errors import explain
 from fulfillment_worker.queue.locate import FAULTS, open_wire
-from fulfillment_worker.queue.session import connected
 from tests.support.black_hole import black_hole
 from tests.support.certificates import (
     certify,

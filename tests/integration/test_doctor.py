@@ -212,9 +212,9 @@ def test_another_host_is_reached_without_tls() -> None:
 
 def test_a_name_that_is_not_resolved_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
-    monkeypatch.setattr("fulfillment_worker.queue.doctor._PATIENCE", 0.05)
+    monkeypatch.setattr("fulfillment_worker.admin.gather._PATIENCE", 0.05)
     monkeypatch.setattr(
-        "fulfillment_worker.queue.doctor.socket.getaddrinfo", lambda *_: never.wait()
+        "fulfillment_worker.admin.gather.socket.getaddrinfo", lambda *_: never.wait()
     )
     told = doctor("redis://redis.example:6379")
     never.set()

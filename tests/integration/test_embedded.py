@@ -17,8 +17,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from fulfillment_worker.queue import embedded
-from fulfillment_worker.queue.embedded import EmbeddedRedis, EmbeddedRedisError
+from fulfillment_worker.embedded import valkey
+from fulfillment_worker.embedded.valkey import EmbeddedRedis, EmbeddedRedisError
 from tests.support.eventually import aeventually, eventually
 from tests.support.process import RunningProcess
 from tests.support.worker import FULFIL_ALL, RunningWorker
@@ -26,7 +26,7 @@ from tests.support.worker import FULFIL_ALL, RunningWorker
 USER = """
 import asyncio, signal, sys
 import redis
-from fulfillment_worker.queue.embedded import EmbeddedRedis
+from fulfillment_worker.embedded.valkey import EmbeddedRedis
 
 async def main(path, orders):
     told = asyncio.Event()
@@ -291,7 +291,7 @@ async def test_a_shared_folder_for_sockets_is_refused(
 ) -> None:
     path.mkdir()
     path.chmod(0o755)
-    monkeypatch.setattr(embedded, "_SHORT_FOLDER", path)
+    monkeypatch.setattr(valkey, "_SHORT_FOLDER", path)
     with pytest.raises(EmbeddedRedisError, match="give a shorter path"):
         await EmbeddedRedis(path / ("x" * 100)).start()
 
@@ -316,7 +316,7 @@ async def test_a_missing_server_package_says_what_to_install(
 async def test_a_server_that_cannot_be_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = path.parent / "redis-server"
     broken.write_text("neither a program nor executable")
-    monkeypatch.setattr(embedded, "server_binary", lambda: broken)
+    monkeypatch.setattr(valkey, "server_binary", lambda: broken)
     with pytest.raises(EmbeddedRedisError, match="Permission denied"):
         await EmbeddedRedis(path).start()
 
@@ -324,7 +324,7 @@ async def test_a_server_that_cannot_be_run(path: Path, monkeypatch: pytest.Monke
 async def test_a_server_that_refuses_its_options(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_options", lambda *_: ["--no-such-option", "1"])
+    monkeypatch.setattr(valkey, "_options", lambda *_: ["--no-such-option", "1"])
     with pytest.raises(EmbeddedRedisError, match="Bad directive"):
         await EmbeddedRedis(path).start()
 

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from fulfillment_worker.admin.client import open_client
+from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.cli.main import main
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import Begin, QueueUnavailable, Trip
 from fulfillment_worker.core.outcome import Dead, DeadReason, Fulfilled
-from fulfillment_worker.queue.connection import open_client
-from fulfillment_worker.queue.operator import Operator
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from fulfillment_worker.worker.names import worker_name
 from tests.support.orders import (

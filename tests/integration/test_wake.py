@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
+from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import Trip
 from fulfillment_worker.core.outcome import Dead, DeadReason, Requeued
 from fulfillment_worker.queue import keys
-from fulfillment_worker.queue.operator import Operator
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from fulfillment_worker.queue.shared import Shared
 from tests.support.eventually import PATIENCE, aeventually

@@ -16,6 +16,8 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from fulfillment_worker.admin.client import open_client
+from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import (
     Begin,
@@ -35,8 +37,6 @@ from fulfillment_worker.core.outcome import (
     Retried,
 )
 from fulfillment_worker.queue import keys
-from fulfillment_worker.queue.connection import open_client
-from fulfillment_worker.queue.operator import Operator
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 
 T = TypeVar("T")

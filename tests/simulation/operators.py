@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
+from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.core.exchange import QueueUnavailable
-from fulfillment_worker.queue.operator import Operator
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

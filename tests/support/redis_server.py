@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 import pytest
 import redis
 
-from fulfillment_worker.queue.embedded import server_binary
+from fulfillment_worker.embedded.valkey import server_binary
 from tests.support.eventually import eventually
 from tests.support.process import RunningProcess, free_port
 

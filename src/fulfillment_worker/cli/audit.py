@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 import msgspec
 
+from fulfillment_worker.admin.operator import Act
 from fulfillment_worker.cli.operators import operators
 from fulfillment_worker.cli.options import own_option, settings_options
 from fulfillment_worker.cli.redis import ask
@@ -15,7 +16,6 @@ from fulfillment_worker.cli.terminal import complain, moment, no_such_queue, pri
 from fulfillment_worker.config.redact import visible
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.values import Whole
-from fulfillment_worker.queue.operator import Act
 
 _MOST = 10_000
 

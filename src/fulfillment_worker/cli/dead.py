@@ -11,6 +11,9 @@ from typing import Any
 import click
 import msgspec
 
+from fulfillment_worker.admin.operator import Operator
+from fulfillment_worker.admin.rules.causes import Letter, grouped, names
+from fulfillment_worker.admin.rules.selection import KINDS, selected, sought
 from fulfillment_worker.cli.letters import (
     Opened,
     group_lines,
@@ -26,10 +29,7 @@ from fulfillment_worker.cli.redis import ask
 from fulfillment_worker.cli.terminal import complain, no_such_queue, print_json
 from fulfillment_worker.config.redact import shown
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.core.causes import Letter, grouped, names
 from fulfillment_worker.core.outcome import DeadReason
-from fulfillment_worker.core.selection import KINDS, selected, sought
-from fulfillment_worker.queue.operator import Operator
 
 _MANY = 5_000
 _NONE = "no dead letters"

@@ -14,16 +14,16 @@ from typing import IO
 import click
 import msgspec
 
+from fulfillment_worker.admin.gather import gather
+from fulfillment_worker.admin.rules.diagnosis import Check, examine
+from fulfillment_worker.admin.rules.facts import Facts
+from fulfillment_worker.admin.rules.findings import Finding, Severity
 from fulfillment_worker.cli.options import own_option, settings_options
 from fulfillment_worker.cli.terminal import coloured, print_json
 from fulfillment_worker.config.redact import visible
 from fulfillment_worker.config.settings import SPECS, Settings
 from fulfillment_worker.config.values import Duration
-from fulfillment_worker.core.diagnosis import Check, examine
-from fulfillment_worker.core.facts import Facts
-from fulfillment_worker.core.findings import Finding, Severity
 from fulfillment_worker.observability.listening import listen
-from fulfillment_worker.queue.doctor import gather
 from fulfillment_worker.queue.library import LIBRARY
 from fulfillment_worker.queue.redis_queue import QueuePolicy
 

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import click
 import msgspec
 
+from fulfillment_worker.admin.client import connected
+from fulfillment_worker.admin.eraser import Erased, Eraser
+from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.cli.operators import audited, myself
 from fulfillment_worker.cli.options import settings_options
 from fulfillment_worker.cli.redis import ask, is_text
 from fulfillment_worker.cli.terminal import complain, no_such_queue, print_json
 from fulfillment_worker.config.redact import shown, visible
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.queue.eraser import Erased, Eraser
-from fulfillment_worker.queue.operator import Operator
-from fulfillment_worker.queue.session import connected
 
 _LEFT = (
     "Redis's append-only file and snapshots hold it until they are rewritten (BGREWRITEAOF, "

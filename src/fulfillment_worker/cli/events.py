@@ -13,13 +13,13 @@ from datetime import datetime
 
 import click
 
+from fulfillment_worker.admin.event_stream import Change, EventId, Events, is_refusal, read_id
 from fulfillment_worker.cli.options import own_option, settings_options
 from fulfillment_worker.cli.redis import ask, reader_of_events
 from fulfillment_worker.cli.terminal import complain
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.values import Duration
 from fulfillment_worker.core.exchange import QueueUnavailable
-from fulfillment_worker.queue.events import Change, EventId, Events, is_refusal, read_id
 
 _RETRY_AFTER = 1.0
 _MOST = 2**64 - 1

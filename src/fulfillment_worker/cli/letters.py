@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from fulfillment_worker.admin.inspector import Failure
+from fulfillment_worker.admin.rules.causes import Group, Letter
 from fulfillment_worker.cli.terminal import away, coloured, indented, moment, table
 from fulfillment_worker.config.redact import visible
-from fulfillment_worker.core.causes import Group, Letter
-from fulfillment_worker.queue.inspector import Failure
 
 
 class Opened(msgspec.Struct, frozen=True):

@@ -7,11 +7,11 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from fulfillment_worker.admin.client import connected
+from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.cli.options import Command, own_option
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.values import Text
-from fulfillment_worker.queue.operator import Operator
-from fulfillment_worker.queue.session import connected
 
 _LONGEST_BY, _LONGEST_WHY = 128, 1000
 

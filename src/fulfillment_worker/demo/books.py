@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from fulfillment_worker.admin.inspector import Overview
 from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.demo.tally import Tally
-from fulfillment_worker.queue.inspector import Overview
 from fulfillment_worker.runtime.lifecycle import Ending
 
 

@@ -16,6 +16,9 @@ from typing import TextIO
 import msgspec
 from rich.console import Console
 
+from fulfillment_worker.admin.client import connected
+from fulfillment_worker.admin.inspector import Inspector
+from fulfillment_worker.admin.producer import Producer
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.demo.books import Account, summary, surveyed
@@ -25,11 +28,9 @@ from fulfillment_worker.demo.shop import fulfil
 from fulfillment_worker.demo.storefront import Storefront, entries
 from fulfillment_worker.demo.tally import Tally
 from fulfillment_worker.demo.view import PlainView, View
+from fulfillment_worker.embedded.reachable import reachable
 from fulfillment_worker.handlers.function import AsyncFunction
 from fulfillment_worker.observability.logs import configure
-from fulfillment_worker.queue.inspector import Inspector
-from fulfillment_worker.queue.producer import Producer
-from fulfillment_worker.queue.session import connected, reachable
 from fulfillment_worker.runtime.exit_codes import DONE, FAILED, PORT_TAKEN
 from fulfillment_worker.runtime.lifecycle import live
 from fulfillment_worker.runtime.signals import StopSignals

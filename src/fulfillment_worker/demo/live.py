@@ -16,13 +16,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fulfillment_worker.admin.inspector import Inspector, Overview
 from fulfillment_worker.config.redact import visible
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.demo.pace import Pace, percentile
 from fulfillment_worker.demo.places import Places, lines_of
 from fulfillment_worker.demo.tally import Happening, Mood, Tally
 from fulfillment_worker.demo.view import FAREWELL, INVITATION, TITLE, silence
-from fulfillment_worker.queue.inspector import Inspector, Overview
 
 _FRAME = 0.2
 _LOOK = 0.5

@@ -9,11 +9,11 @@ from itertools import islice
 
 import msgspec
 
+from fulfillment_worker.admin.producer import Producer
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.demo.orders import samples
 from fulfillment_worker.demo.shop import FATE, Fate, fates
 from fulfillment_worker.demo.tally import Tally
-from fulfillment_worker.queue.producer import Producer
 
 _RUBBISH = b'<?xml version="1.0"?><order id="A-1001"/>'
 _RUBBISH_WITHIN = 25

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
+from fulfillment_worker.admin.inspector import Inspector
 from fulfillment_worker.config.redact import visible
 from fulfillment_worker.demo.places import Places
 from fulfillment_worker.demo.tally import Happening, Tally
-from fulfillment_worker.queue.inspector import Inspector
 
 TITLE = "fulfillment-worker demo"
 INVITATION = "Place an order yourself, from another shell:"

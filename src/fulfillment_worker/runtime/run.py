@@ -9,10 +9,10 @@ from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.signals import hear, leave
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.shortage import Shortage
+from fulfillment_worker.embedded.reachable import reachable
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.handlers.loader import load
-from fulfillment_worker.queue.session import reachable
 from fulfillment_worker.runtime.end import end_process
 from fulfillment_worker.runtime.exit_codes import FAILED, PORT_TAKEN, WRONG_USAGE
 from fulfillment_worker.runtime.lifecycle import live

@@ -12,9 +12,9 @@ from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.signals import hear, leave
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.shortage import Shortage
+from fulfillment_worker.embedded.reachable import reachable
 from fulfillment_worker.observability.logs import log
 from fulfillment_worker.observability.merged import Merged
-from fulfillment_worker.queue.session import reachable
 from fulfillment_worker.runtime.assembly import make_queues
 from fulfillment_worker.runtime.exit_codes import DONE, FAILED, PORT_TAKEN, WRONG_USAGE
 from fulfillment_worker.runtime.run import refuse

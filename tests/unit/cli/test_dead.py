@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from fulfillment_worker.admin.inspector import Failure
+from fulfillment_worker.admin.operator import Operator
+from fulfillment_worker.admin.rules.causes import Letter
 from fulfillment_worker.cli import dead, pause, resume
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.core.causes import Letter
 from fulfillment_worker.core.exchange import QueueUnavailable
-from fulfillment_worker.queue.inspector import Failure
-from fulfillment_worker.queue.operator import Operator
+from tests.unit.admin.test_causes import letter
 from tests.unit.cli.conftest import Run
-from tests.unit.core.test_causes import letter
 
 ESCAPE = b'{"order_id": "A-1", "x": "\x1b[31m\n"}'
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from fulfillment_worker.admin.rules.facts import RedisFacts, Server
 from fulfillment_worker.cli import doctor as command
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.facts import RedisFacts, Server
 from fulfillment_worker.queue.redis_queue import QueuePolicy
 from tests.unit.cli.conftest import Run
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from fulfillment_worker.admin.inspector import Overview
 from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.demo.books import Account, summary, surveyed
 from fulfillment_worker.demo.tally import Tally
-from fulfillment_worker.queue.inspector import Overview
 from fulfillment_worker.runtime.lifecycle import Ending
 from tests.unit.demo.support import survey
 

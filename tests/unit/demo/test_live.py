@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from fulfillment_worker.admin.inspector import Overview
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.demo.live import Moment, picture
 from fulfillment_worker.demo.pace import Pace, percentile
 from fulfillment_worker.demo.places import lines_of, places
 from fulfillment_worker.demo.tally import Happening, Mood, Tally
-from fulfillment_worker.queue.inspector import Overview
 from tests.unit.demo.support import fulfilled, rejected
 
 SETTINGS = replace(Settings(), redis_url=RedisUrl(Scheme.EMBEDDED, path="/tmp/demo-x"))

@@ -10,6 +10,7 @@ from itertools import islice
 import msgspec
 import pytest
 
+from fulfillment_worker.admin.producer import Producer
 from fulfillment_worker.core.decode import Decoded, Undecodable, decode
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.order import Order, Reject, Retry
@@ -17,7 +18,6 @@ from fulfillment_worker.demo.orders import sample_orders
 from fulfillment_worker.demo.shop import FATE, Fate, fulfil
 from fulfillment_worker.demo.storefront import Entry, Storefront, entries
 from fulfillment_worker.demo.tally import Tally
-from fulfillment_worker.queue.producer import Producer
 
 ID = "order_id"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fulfillment_worker import Reject, Retry
-from fulfillment_worker.core.causes import normalised
+from fulfillment_worker.admin.rules.causes import normalised
 from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected
 from fulfillment_worker.handlers.result import LONGEST_ERROR, describe, meaning, timed_out
 

@@ -1,4 +1,4 @@
--- Removes what was found of an order (a person's right to be forgotten): see queue/eraser.py, which
+-- Removes what was found of an order (a person's right to be forgotten): see admin/eraser.py, which
 -- looks for it, since that takes long where there is much. What has moved meanwhile is found by the
 -- next look.
 --

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from fulfillment_worker.admin.client import call
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.library import Function
-from fulfillment_worker.queue.session import call
 
 
 async def is_known(client: Any, queue: str, url: RedisUrl) -> bool:

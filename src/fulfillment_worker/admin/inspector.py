@@ -11,15 +11,15 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
+from fulfillment_worker.admin.client import call
+from fulfillment_worker.admin.dead_letters import read_letters
+from fulfillment_worker.admin.presence import is_known
+from fulfillment_worker.admin.reader import Reader
+from fulfillment_worker.admin.rules.causes import Letter
+from fulfillment_worker.admin.rules.why import Standing
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.causes import Letter
-from fulfillment_worker.core.why import Standing
 from fulfillment_worker.queue import keys
-from fulfillment_worker.queue.letters import read_letters
 from fulfillment_worker.queue.library import Function
-from fulfillment_worker.queue.presence import is_known
-from fulfillment_worker.queue.reader import Reader
-from fulfillment_worker.queue.session import call
 
 _HEARD_WITHIN_MS = 60_000
 _ANY_SIZE = 2**40

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fulfillment_worker.core.why import Standing, why_it_waits
+from fulfillment_worker.admin.rules.why import Standing, why_it_waits
 
 NOW = 1_000_000_000
 

@@ -1,4 +1,4 @@
-"""Gathers what can be known about Redis, for `doctor`. It judges nothing: core/diagnosis.py does.
+"""Gathers what can be known about Redis, for `doctor`; admin/rules/diagnosis.py judges it.
 
 It writes only the scratch key, as each worker does when it connects. Every question has a
 time-out, and a question that isn't answered leaves its facts unknown.
@@ -20,15 +20,15 @@ from typing import Any, TypeVar
 import msgspec
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
+from fulfillment_worker.admin.client import connect, open_client, telling
+from fulfillment_worker.admin.rules.facts import Misplaced, RedisFacts, Server
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.core.exchange import QueueUnavailable
-from fulfillment_worker.core.facts import Misplaced, RedisFacts, Server
+from fulfillment_worker.embedded.reachable import reachable
 from fulfillment_worker.queue import keys, library
-from fulfillment_worker.queue.connection import connect, open_client
 from fulfillment_worker.queue.errors import code_of, explain
 from fulfillment_worker.queue.login import NAME
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
-from fulfillment_worker.queue.session import reachable, telling
 
 _PATIENCE = 2.5
 """Seconds to find the host."""

@@ -1,4 +1,4 @@
-"""What `doctor` gathers before it judges; see core/diagnosis.py.
+"""What `doctor` gathers before it judges; see admin/rules/diagnosis.py.
 
 A fact that nobody could tell is None, and the checks that need it are left out.
 """

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fulfillment_worker.core import causes
-from fulfillment_worker.core.causes import Cause, Letter, grouped, names, normalised
+from fulfillment_worker.admin.rules import causes
+from fulfillment_worker.admin.rules.causes import Cause, Letter, grouped, names, normalised
 
 
 def letter(number: int, **fields: Any) -> Letter:

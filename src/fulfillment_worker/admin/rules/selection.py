@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from fulfillment_worker.core.causes import Letter, names
+from fulfillment_worker.admin.rules.causes import Letter, names
 from fulfillment_worker.core.outcome import DeadReason
 
 KINDS = ("letter", "order", "group")

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from fulfillment_worker.admin.client import call
+from fulfillment_worker.admin.rules.causes import Letter
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.causes import Letter
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.library import Function
-from fulfillment_worker.queue.session import call
 
 _pack = msgspec.msgpack.Encoder().encode
 

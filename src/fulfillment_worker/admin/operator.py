@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
+from fulfillment_worker.admin.client import answered, call
+from fulfillment_worker.admin.dead_letters import read_letter, read_letters
+from fulfillment_worker.admin.inspector import Failure, failures
+from fulfillment_worker.admin.presence import is_known
+from fulfillment_worker.admin.rules.causes import Letter
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.causes import Letter
 from fulfillment_worker.queue import keys
-from fulfillment_worker.queue.inspector import Failure, failures
-from fulfillment_worker.queue.letters import read_letter, read_letters
 from fulfillment_worker.queue.library import Function
-from fulfillment_worker.queue.presence import is_known
 from fulfillment_worker.queue.redis_queue import FUNCTION_KEYS, QueuePolicy
-from fulfillment_worker.queue.session import answered, call
 
 MOST_LETTERS = 500
 """As many as one function may touch, so that Redis is never busy for long."""
@@ -127,7 +127,7 @@ class Operator:
         await self._in_batches(Function.DROP_DEAD, numbers, advance, order_id)
 
     async def erase(self, order_id: str, found: Any) -> list[int]:
-        """Remove what was found of an order (queue/eraser.py).
+        """Remove what was found of an order (admin/eraser.py).
 
         Returns whether a worker holds it, and how many orders, events and acts are gone.
         """

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from fulfillment_worker.core import findings
-from fulfillment_worker.core.facts import Facts, Server
-from fulfillment_worker.core.findings import Finding, Kind
+from fulfillment_worker.admin.rules import findings
+from fulfillment_worker.admin.rules.facts import Facts, Server
+from fulfillment_worker.admin.rules.findings import Finding, Kind
 
 OLDEST = (7, 0)
 _ENOUGH_ORDERS = 100

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from redis.asyncio import Redis
 
+from fulfillment_worker.admin.client import answered
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.queue import keys
-from fulfillment_worker.queue.session import answered
 
 # One command carries up to so many orders and bytes: enough to make round trips not count, and
 # little enough that Redis is never busy for long.

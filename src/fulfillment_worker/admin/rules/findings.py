@@ -1,6 +1,6 @@
 """What `doctor` may find, and what to do about each: all its texts.
 
-docs/doctor.md is tested against CATALOGUE. When something is found: core/diagnosis.py.
+docs/doctor.md is tested against CATALOGUE. When something is found: admin/rules/diagnosis.py.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
+from fulfillment_worker.admin.client import answered
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.errors import code_of
-from fulfillment_worker.queue.session import answered
 
 _MOST = 500
 """Entries that one command reads."""

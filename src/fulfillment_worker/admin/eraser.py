@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from fulfillment_worker.admin.dead_letters import read_letters
+from fulfillment_worker.admin.operator import Operator
+from fulfillment_worker.admin.reader import Reader
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.queue import keys
-from fulfillment_worker.queue.letters import read_letters
-from fulfillment_worker.queue.operator import Operator
-from fulfillment_worker.queue.reader import Reader
 
 _STRIDE = 1000
 """Entries of a stream that are read with one command."""

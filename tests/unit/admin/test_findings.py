@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from fulfillment_worker.admin.rules.diagnosis import CHECKS, diagnose, examine
+from fulfillment_worker.admin.rules.facts import Facts, Misplaced, RedisFacts, Server
+from fulfillment_worker.admin.rules.findings import CATALOGUE, Finding, Severity, reference
 from fulfillment_worker.core import cadence
-from fulfillment_worker.core.diagnosis import CHECKS, diagnose, examine
-from fulfillment_worker.core.facts import Facts, Misplaced, RedisFacts, Server
-from fulfillment_worker.core.findings import CATALOGUE, Finding, Severity, reference
 from fulfillment_worker.worker import wakeups
 
 GIB = 1024**3

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fulfillment_worker.admin.stride import Stride
 from fulfillment_worker.core.exchange import MOST_BYTES
-from fulfillment_worker.queue.stride import Stride
 
 
 def test_stride_grows_while_entries_are_small() -> None:

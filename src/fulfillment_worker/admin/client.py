@@ -1,13 +1,15 @@
-"""A client of redis-py for any Redis URL, for programs that hold no orders.
+"""The Redis client of operators' tools: a redis-py client for any Redis URL.
 
-redis-py finds the node of a cluster and pools connections; how one is opened is ours, so that each
-kind of address has its login, its TLS and its time-outs in the same way.
+It is for programs that hold no orders. redis-py finds the node of a cluster and pools connections.
+How a connection is opened is ours, so that each kind of address has its login, its TLS and its
+time-outs in the same way as a worker's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import redis.asyncio as aioredis
@@ -15,17 +17,100 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import Connection, ConnectionPool, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
+from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.embedded.reachable import reachable
+from fulfillment_worker.queue import library
 from fulfillment_worker.queue.dial import HEAD_START
-from fulfillment_worker.queue.locate import find_primary
+from fulfillment_worker.queue.errors import code_of, explain
+from fulfillment_worker.queue.library import Function
+from fulfillment_worker.queue.locate import find_primary, open_wire
 from fulfillment_worker.queue.login import login_of
 from fulfillment_worker.queue.tls import context, explained
 
 _CONNECT_TIMEOUT = 4.0
 """Seconds for a connection, and for its login: a person would rather wait than be told too soon."""
+PATIENCE = 10.0
+"""Seconds to wait for an answer: a person would rather be told than wait for longer."""
+_PATIENCE_TO_CONNECT = 20.0
+"""Seconds for the several answers that it takes to find a server and to log in."""
+
+_FAULTS = (RedisError, RedisClusterException, OSError, TimeoutError)
+
+
+@asynccontextmanager
+async def connected(url: RedisUrl) -> AsyncIterator[aioredis.Redis]:
+    """A client of the server at `url`, which runs for as long if it is an embedded one.
+
+    Raises QueueUnavailable where the server can't be reached, or is none that we can work with.
+    """
+    async with reachable(url) as address:
+        client = open_client(address)
+        try:
+            try:
+                async with asyncio.timeout(_PATIENCE_TO_CONNECT):
+                    await connect(client)
+            except _FAULTS as error:
+                raise QueueUnavailable(explain(await telling(error, address), url)) from error
+            yield client
+        finally:
+            await client.aclose()
+
+
+async def connect(client: Any) -> None:
+    """Have a client connect, which it would do at its first command."""
+    if isinstance(client, RedisCluster):
+        await client.initialize()
+    else:
+        pool = client.connection_pool
+        await pool.release(await pool.get_connection())
+
+
+async def telling(error: BaseException, address: RedisUrl) -> BaseException:
+    """Why a client could not connect, in the words of a worker, which knows more about it."""
+    if code_of(error):
+        return error
+    try:
+        (await open_wire(address, "")).close()
+    except _FAULTS as better:
+        return better
+    return error
+
+
+@asynccontextmanager
+async def answered(url: RedisUrl) -> AsyncIterator[None]:
+    """Turn an error of the client, or its silence, into QueueUnavailable, with a line for people.
+
+    Put nothing but a question to Redis inside.
+    """
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield
+    except _FAULTS as error:
+        raise QueueUnavailable(explain(error, url)) from error
+
+
+async def call(client: Any, url: RedisUrl, function: Function, *args: Any) -> Any:
+    """Call a function of the library, loading it where Redis doesn't have it.
+
+    args: the number of keys, the keys, the arguments. Raises QueueUnavailable.
+    """
+    command = library.LIBRARY.call(function, *args)
+    async with answered(url):
+        try:
+            return await client.execute_command(*command)
+        except ResponseError as error:
+            if not library.is_missing(error):
+                raise
+        # On a cluster, redis-py loads it on each primary.
+        await client.execute_command("FUNCTION LOAD", "REPLACE", library.LIBRARY.text)
+        return await client.execute_command(*command)
+
+
+# --- opening one ----------------------------------------------------------------------------------
 
 
 def open_client(url: RedisUrl) -> Any:
@@ -133,12 +218,3 @@ class _Unix(_Ours, UnixDomainSocketConnection):
     def __init__(self, *, url: RedisUrl, **kwargs: Any) -> None:
         self._url = url
         super().__init__(**kwargs)
-
-
-async def connect(client: Any) -> None:
-    """Have a client connect, which it would do at its first command."""
-    if isinstance(client, RedisCluster):
-        await client.initialize()
-    else:
-        pool = client.connection_pool
-        await pool.release(await pool.get_connection())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fulfillment_worker.core.selection import Selection, selected
-from tests.unit.core.test_causes import letter
+from fulfillment_worker.admin.rules.selection import Selection, selected
+from tests.unit.admin.test_causes import letter
 
 ONE, TWO = letter(1, order_id="A"), letter(2, order_id="A", error="odd")
 THREE, NAMELESS = letter(3, order_id="7"), letter(7, order_id="", reason="invalid", error="rubbish")

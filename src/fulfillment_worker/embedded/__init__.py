@@ -1,0 +1,1 @@
+"""`embedded:PATH`: a private server, which the worker itself starts and ends."""
