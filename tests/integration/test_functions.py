@@ -8,7 +8,7 @@ import pytest
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import QueueUnavailable, Trip
-from fulfillment_worker.queue import library, line
+from fulfillment_worker.queue import library
 from fulfillment_worker.queue.library import LIBRARY, Library
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from tests.support.orders import bodies, place, wait_until_all
@@ -82,7 +82,7 @@ async def test_functions_of_a_version_that_is_used_are_not_removed(
 async def test_functions_of_an_unused_version_are_removed_and_come_back_when_needed(
     redis_7: RedisServer, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "_UNUSED_FOR", -1)
+    monkeypatch.setattr("fulfillment_worker.queue.client._UNUSED_FOR", -1)
     old, new = workers.new(), workers.new()
     await workers.exchange(old, OTHER)
     await workers.exchange(new, LIBRARY)
@@ -94,7 +94,7 @@ async def test_functions_of_an_unused_version_are_removed_and_come_back_when_nee
 async def test_functions_of_others_are_left_alone(
     redis_7: RedisServer, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "_UNUSED_FOR", -1)
+    monkeypatch.setattr("fulfillment_worker.queue.client._UNUSED_FOR", -1)
     theirs = "#!lua name=shop\nredis.register_function('shop', function() return 1 end)"
     with redis_7.client() as client:
         client.function_load(theirs)

@@ -12,8 +12,8 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.events import CommandSent
 from fulfillment_worker.core.exchange import QueueUnavailable, Trip
 from fulfillment_worker.queue import library
+from fulfillment_worker.queue.client import Command, Line
 from fulfillment_worker.queue.library import Function, Library
-from fulfillment_worker.queue.line import Command, Line
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from tests.support.eventually import aeventually
 from tests.support.redis_server import RedisServer

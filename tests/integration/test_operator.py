@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from fulfillment_worker.admin.client import open_client
 from fulfillment_worker.admin.operator import Operator
+from fulfillment_worker.admin.redis_client import open_client
 from fulfillment_worker.cli.main import main
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import Begin, QueueUnavailable, Trip

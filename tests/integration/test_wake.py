@@ -15,7 +15,7 @@ from fulfillment_worker.core.exchange import Trip
 from fulfillment_worker.core.outcome import Dead, DeadReason, Requeued
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
-from fulfillment_worker.queue.shared import Shared
+from fulfillment_worker.queue.shared_client import Shared
 from tests.support.eventually import PATIENCE, aeventually
 from tests.support.redis_server import RedisServer
 

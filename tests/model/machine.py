@@ -16,8 +16,8 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fulfillment_worker.admin.client import open_client
 from fulfillment_worker.admin.operator import Operator
+from fulfillment_worker.admin.redis_client import open_client
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import (
     Begin,

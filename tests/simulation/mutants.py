@@ -200,27 +200,27 @@ _PLANTED = (
     # --- lines ------------------------------------------------------------------------------------
     _planted(
         "a line is used on after a fault",
-        "queue/line.py",
+        "queue/client.py",
         "            self._listener(CommandSent(operation, False, None))\n"
         "            if not self._outlives(error):\n                await self.close()\n",
         "            self._listener(CommandSent(operation, False, None))\n",
     ),
     _planted(
-        "a broken wire is not replaced",
-        "queue/line.py",
+        "a broken connection is not replaced",
+        "queue/client.py",
         "        if self._wire is not None and self._wire.broken:\n"
         "            await self.close()\n",
         "",
     ),
     _planted(
-        "nobody loses patience",
-        "queue/wire.py",
+        "no timeout for an answer",
+        "queue/connection.py",
         'answer.set_exception(TimeoutError(f"no answer within {patience:g} s"))',
         "pass",
     ),
     _planted(
         "an answer that was given up is not waited for",
-        "queue/wire.py",
+        "queue/connection.py",
         "        if answer.done():  # given up\n            return\n",
         "        while answer.done() and self._waiting:\n"
         "            answer = self._waiting.popleft()\n        if answer.done():\n"
@@ -228,7 +228,7 @@ _PLANTED = (
     ),
     _planted(
         "a refusal ends the shared line for all",
-        "queue/shared.py",
+        "queue/shared_client.py",
         "return isinstance(error, ResponseError | asyncio.CancelledError)",
         "return True",
     ),

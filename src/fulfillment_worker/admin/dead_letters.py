@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from fulfillment_worker.admin.client import call
+from fulfillment_worker.admin.redis_client import call
 from fulfillment_worker.admin.rules.causes import Letter
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.queue import keys

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
-from fulfillment_worker.admin.client import answered
+from fulfillment_worker.admin.redis_client import answered
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.queue import keys

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-from fulfillment_worker.admin.client import connect, open_client, telling
+from fulfillment_worker.admin.redis_client import connect, open_client, telling
 from fulfillment_worker.admin.rules.facts import Misplaced, RedisFacts, Server
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.core.exchange import QueueUnavailable

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from fulfillment_worker.admin.client import call
 from fulfillment_worker.admin.dead_letters import read_letters
 from fulfillment_worker.admin.presence import is_known
 from fulfillment_worker.admin.reader import Reader
+from fulfillment_worker.admin.redis_client import call
 from fulfillment_worker.admin.rules.causes import Letter
 from fulfillment_worker.admin.rules.why import Standing
 from fulfillment_worker.config.redis_url import RedisUrl

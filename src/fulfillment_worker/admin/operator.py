@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from fulfillment_worker.admin.client import answered, call
 from fulfillment_worker.admin.dead_letters import read_letter, read_letters
 from fulfillment_worker.admin.inspector import Failure, failures
 from fulfillment_worker.admin.presence import is_known
+from fulfillment_worker.admin.redis_client import answered, call
 from fulfillment_worker.admin.rules.causes import Letter
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.queue import keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fulfillment_worker.admin.client import call
+from fulfillment_worker.admin.redis_client import call
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.library import Function

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from redis.asyncio import Redis
 
-from fulfillment_worker.admin.client import answered
+from fulfillment_worker.admin.redis_client import answered
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.queue import keys
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
-from fulfillment_worker.admin.client import answered
+from fulfillment_worker.admin.redis_client import answered
 from fulfillment_worker.admin.stride import Stride
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.decode import Decoded, decode

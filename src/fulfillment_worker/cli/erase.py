@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import click
 import msgspec
 
-from fulfillment_worker.admin.client import connected
 from fulfillment_worker.admin.eraser import Erased, Eraser
 from fulfillment_worker.admin.operator import Operator
+from fulfillment_worker.admin.redis_client import connected
 from fulfillment_worker.cli.operators import audited, myself
 from fulfillment_worker.cli.options import settings_options
 from fulfillment_worker.cli.redis import ask, is_text

@@ -7,8 +7,8 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fulfillment_worker.admin.client import connected
 from fulfillment_worker.admin.operator import Operator
+from fulfillment_worker.admin.redis_client import connected
 from fulfillment_worker.cli.options import Command, own_option
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.values import Text

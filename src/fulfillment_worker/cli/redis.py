@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
-from fulfillment_worker.admin.client import connected
 from fulfillment_worker.admin.event_stream import EventId, Events
 from fulfillment_worker.admin.inspector import Inspector
 from fulfillment_worker.admin.producer import Producer
+from fulfillment_worker.admin.redis_client import connected
 from fulfillment_worker.cli.terminal import complain, no_such_queue
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable

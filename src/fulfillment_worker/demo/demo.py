@@ -16,9 +16,9 @@ from typing import TextIO
 import msgspec
 from rich.console import Console
 
-from fulfillment_worker.admin.client import connected
 from fulfillment_worker.admin.inspector import Inspector
 from fulfillment_worker.admin.producer import Producer
+from fulfillment_worker.admin.redis_client import connected
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.demo.books import Account, summary, surveyed

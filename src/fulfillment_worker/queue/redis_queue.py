@@ -23,11 +23,11 @@ from fulfillment_worker.core.exchange import (
     Wakeup,
 )
 from fulfillment_worker.queue import keys, library
+from fulfillment_worker.queue.client import Bell, Command, Heart, Line, Listener
+from fulfillment_worker.queue.connection import PATIENCE
 from fulfillment_worker.queue.library import Function
-from fulfillment_worker.queue.line import Bell, Command, Heart, Line, Listener
-from fulfillment_worker.queue.shared import QueueLine, Shared
+from fulfillment_worker.queue.shared_client import QueueLine, Shared
 from fulfillment_worker.queue.trips import Heard, told
-from fulfillment_worker.queue.wire import PATIENCE
 
 _pack = msgspec.msgpack.Encoder().encode
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}

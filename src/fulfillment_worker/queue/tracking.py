@@ -17,9 +17,9 @@ from redis.exceptions import ResponseError
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.queue import library
+from fulfillment_worker.queue.client import Line, Listener, load_and_ask
+from fulfillment_worker.queue.connection import Hear
 from fulfillment_worker.queue.library import Function
-from fulfillment_worker.queue.line import Line, Listener, load_and_ask
-from fulfillment_worker.queue.wire import Hear
 
 _MOST_KEYS = 500
 """Of one command, so that Redis is never busy for long."""
@@ -31,11 +31,11 @@ _POLL_EVERY = 0.5
 _Waiting = dict[bytes, asyncio.Future[None]]
 
 
-class Watch:
+class ListTracking:
     """Waits for orders on behalf of many queues."""
 
     def __init__(self, url: RedisUrl, listener: Listener) -> None:
-        self._line = _WatchLine(url, listener, self._heard)
+        self._line = _TrackingLine(url, listener, self._heard)
         self._waiting: _Waiting = {}
         self._wakes: dict[bytes, Callable[[], None]] = {}
         self._new: list[bytes] = []
@@ -120,7 +120,7 @@ class Watch:
             came.set_result(None)
 
 
-class _WatchLine(Line):
+class _TrackingLine(Line):
     """A connection that hears what Redis says by itself. is_deaf: the user lacks the right to."""
 
     def __init__(self, url: RedisUrl, listener: Listener, hear: Hear) -> None:
@@ -135,17 +135,17 @@ class _WatchLine(Line):
         return filled
 
     async def _track(self, names: list[bytes]) -> Any:
-        wire = await self._connected()
-        if not wire.hear:
-            wire.hear = self._hear
-            wire.send(("CLIENT", "TRACKING", "ON", "OPTIN"))
-            wire.subscribe(*self.channels)
+        connection = await self._connected()
+        if not connection.hear:
+            connection.hear = self._hear
+            connection.send(("CLIENT", "TRACKING", "ON", "OPTIN"))
+            connection.subscribe(*self.channels)
         # The first takes effect on the next command alone, so both are sent together.
         looking = library.LIBRARY.call(Function.FILLED, len(names), *names)
         asking = ("CLIENT", "CACHING", "YES"), looking
-        caching, filled = await wire.ask(asking)
+        caching, filled = await connection.ask(asking)
         if library.is_missing(filled):
-            caching, filled = await load_and_ask(wire, asking)
+            caching, filled = await load_and_ask(connection, asking)
         self.is_deaf = isinstance(caching, ResponseError)
         if isinstance(filled, Exception):
             raise filled

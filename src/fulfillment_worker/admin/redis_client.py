@@ -24,10 +24,10 @@ from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.embedded.reachable import reachable
 from fulfillment_worker.queue import library
-from fulfillment_worker.queue.dial import HEAD_START
+from fulfillment_worker.queue.connect import HEAD_START
+from fulfillment_worker.queue.discovery import find_primary, open_connection
 from fulfillment_worker.queue.errors import code_of, explain
 from fulfillment_worker.queue.library import Function
-from fulfillment_worker.queue.locate import find_primary, open_wire
 from fulfillment_worker.queue.login import login_of
 from fulfillment_worker.queue.tls import context, explained
 
@@ -74,7 +74,7 @@ async def telling(error: BaseException, address: RedisUrl) -> BaseException:
     if code_of(error):
         return error
     try:
-        (await open_wire(address, "")).close()
+        (await open_connection(address, "")).close()
     except _FAULTS as better:
         return better
     return error
@@ -207,8 +207,8 @@ class _Watched(_Tcp):
     """To the primary that sentinels name."""
 
     async def _connect(self) -> None:
-        wire, (self.host, self.port) = await find_primary(self._url)
-        wire.close()
+        connection, (self.host, self.port) = await find_primary(self._url)
+        connection.close()
         await super()._connect()
 
 

@@ -14,10 +14,10 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.queue.client import Command, Heart, Line, Listener, begin
+from fulfillment_worker.queue.connection import Connection
 from fulfillment_worker.queue.library import Function
-from fulfillment_worker.queue.line import Command, Heart, Line, Listener, begin
-from fulfillment_worker.queue.watch import Watch
-from fulfillment_worker.queue.wire import Wire
+from fulfillment_worker.queue.tracking import ListTracking
 
 FEW = 8
 """With so many queues, each has connections of its own, and an order wakes one idle worker."""
@@ -32,7 +32,7 @@ class Shared:
 
     def __init__(self, url: RedisUrl, listener: Listener) -> None:
         self._line = _SharedLine(url, listener)
-        self.watch = Watch(url, listener)
+        self.watch = ListTracking(url, listener)
 
     def line(self, first: First) -> QueueLine:
         """The shared line for one queue. first: what it says first on each new connection."""
@@ -79,11 +79,11 @@ class _SharedLine(Line):
             self._turns.release()
 
     async def _introduce(self, user: QueueLine) -> None:
-        wire = await self._connected()
-        await begin(wire, user.first())
-        user.known_to = wire
+        connection = await self._connected()
+        await begin(connection, user.first())
+        user.known_to = connection
 
-    async def _connected(self) -> Wire:
+    async def _connected(self) -> Connection:
         async with self._connecting:
             return await super()._connected()
 
@@ -92,12 +92,12 @@ class _SharedLine(Line):
 
 
 class QueueLine:
-    """The shared line as one queue sees it. known_to: the wire on which it said its first."""
+    """The shared line as one queue sees it. known_to: the connection on which it said its first."""
 
     def __init__(self, shared: _SharedLine, first: First) -> None:
         self._shared = shared
         self.first = first
-        self.known_to: Wire | None = None
+        self.known_to: Connection | None = None
 
     async def send(
         self, function: Function, *args: Any, patience: float, heart: Heart | None = None

@@ -1,4 +1,4 @@
-"""A line to Redis: connects when needed, and is dropped whole after any fault."""
+"""A worker's client: connects when needed, and drops its connection after any fault."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.events import CommandSent
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.queue import library
+from fulfillment_worker.queue.connection import PATIENCE, Answer, Connection, Hear, by
+from fulfillment_worker.queue.discovery import open_connection
 from fulfillment_worker.queue.errors import explain
 from fulfillment_worker.queue.library import Function
-from fulfillment_worker.queue.locate import open_wire
-from fulfillment_worker.queue.wire import PATIENCE, Answer, Hear, Wire, by
 
 Listener = Callable[[CommandSent], None]
 Command = tuple[Any, ...]
@@ -41,7 +41,7 @@ class Heart:
     __slots__ = ("_answers", "_began", "_command", "beat_at", "wire")
 
     def __init__(self, command: Command = ()) -> None:
-        self.wire: Wire
+        self.wire: Connection
         self._command = command
         self._began = time.monotonic()
         self._answers: list[Answer] = []
@@ -84,7 +84,7 @@ class Line:
         self._listener = listener
         self._key = key
         self._first = first
-        self._wire: Wire | None = None
+        self._wire: Connection | None = None
         self._calls = 0
         # What was sent behind the command that waits; None where none does.
         self._behind: list[Answer] | None = None
@@ -154,12 +154,12 @@ class Line:
         finally:
             self._behind = None
 
-    async def _connected(self) -> Wire:
+    async def _connected(self) -> Connection:
         # Closed by the server while nothing was said, or it said what nobody had asked for.
         if self._wire is not None and self._wire.broken:
             await self.close()
         if self._wire is None:
-            wire = await open_wire(self._url, self._key)
+            wire = await open_connection(self._url, self._key)
             try:
                 await begin(wire, self._first())
             except BaseException:
@@ -216,7 +216,7 @@ class Bell(Line):
         self._channel = channel
         self._hear = hear
 
-    async def _connected(self) -> Wire:
+    async def _connected(self) -> Connection:
         wire = await super()._connected()
         if not wire.hear:
             wire.hear = self._hear
@@ -224,7 +224,7 @@ class Bell(Line):
         return wire
 
 
-async def begin(wire: Wire, commands: Iterable[Command]) -> None:
+async def begin(wire: Connection, commands: Iterable[Command]) -> None:
     """Ask what a connection begins with; raises the first refusal."""
     asked = list(commands)
     replies = await wire.ask(asked)
@@ -235,8 +235,8 @@ async def begin(wire: Wire, commands: Iterable[Command]) -> None:
             raise reply
 
 
-async def load_and_ask(wire: Wire, commands: Iterable[Command]) -> list[Any]:
-    """Load the library, and ask at once, before somebody flushes it again; see `Wire.ask`.
+async def load_and_ask(wire: Connection, commands: Iterable[Command]) -> list[Any]:
+    """Load the library, and ask at once, before somebody flushes it again; see `Connection.ask`.
 
     Raises what Redis says where it refuses to load.
     """
@@ -247,7 +247,7 @@ async def load_and_ask(wire: Wire, commands: Iterable[Command]) -> list[Any]:
     return replies
 
 
-async def _remove_unused(wire: Wire) -> None:
+async def _remove_unused(wire: Connection) -> None:
     """Remove the libraries of earlier versions. A worker that needs one after all loads it again.
 
     Where that isn't permitted, they stay: they cost some memory, and nothing else.

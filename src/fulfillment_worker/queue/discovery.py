@@ -21,11 +21,11 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.queue.dial import dial
+from fulfillment_worker.queue.connect import connect
+from fulfillment_worker.queue.connection import Connection
 from fulfillment_worker.queue.errors import NoLogin, ServerTooOld, tidy
 from fulfillment_worker.queue.login import login_of, refused_by_sentinel, sentinel_login
 from fulfillment_worker.queue.tls import TlsError
-from fulfillment_worker.queue.wire import Wire
 
 _TELLING = (AuthenticationError, ResponseError, TlsError, NoLogin, ServerTooOld)
 """What is said first where all fail in different ways: it won't mend itself."""
@@ -33,26 +33,26 @@ _TELLING = (AuthenticationError, ResponseError, TlsError, NoLogin, ServerTooOld)
 _MOST_HOPS = 4
 """Nodes asked in turn where each names another: more would only mean that they disagree."""
 
-Found = tuple[Wire, tuple[str, int]]
-"""A wire to a server, and where that is."""
+Found = tuple[Connection, tuple[str, int]]
+"""A connection to a server, and where that is."""
 
 FAULTS = (RedisError, OSError, TimeoutError)
 """What is raised where there is no such server."""
 
 
-async def open_wire(url: RedisUrl, key: str) -> Wire:
-    """A wire to the server that has this key, logged in. Raises FAULTS."""
+async def open_connection(url: RedisUrl, key: str) -> Connection:
+    """A connection to the server that has this key, logged in. Raises FAULTS."""
     if url.scheme.sentinel:
         return (await find_primary(url))[0]
     if url.scheme.cluster:
         slot = key_slot(key.encode())
         return (await _first((_follow(url, node, slot) for node in url.hosts), "node"))[0]
     at = url.hosts[0] if url.hosts else url.path
-    return (await dial(url, at, login_of(url)))[0]
+    return (await connect(url, at, login_of(url)))[0]
 
 
 async def find_primary(url: RedisUrl) -> Found:
-    """A wire to the server that sentinels name, and where it is. Raises FAULTS."""
+    """A connection to the server that sentinels name, and where it is. Raises FAULTS."""
     asked = (_named_by(url, sentinel) for sentinel in url.hosts)
     return await _first(asked, "sentinel knows a primary that")
 
@@ -101,37 +101,37 @@ _left: set[asyncio.Task[Found]] = set()
 async def _named_by(url: RedisUrl, sentinel: tuple[str, int]) -> Found:
     question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", url.service)
     try:
-        wire, (named,) = await dial(url, sentinel, sentinel_login(url), question)
+        connection, (named,) = await connect(url, sentinel, sentinel_login(url), question)
     except RedisError as error:
         raise refused_by_sentinel(error) from error
-    wire.close()
+    connection.close()
     if isinstance(named, Exception):
         raise refused_by_sentinel(named)
     if named is None:
         where = f"{sentinel[0]}:{sentinel[1]}"
         raise RedisError(f"the sentinel at {where} knows no service {url.service!r}")
     at = _text(named[0]), int(named[1])
-    wire, (told,) = await dial(url, at, login_of(url), ("INFO", "replication"))
+    connection, (told,) = await connect(url, at, login_of(url), ("INFO", "replication"))
     # Who may not ask, learns it from the first write.
     if not isinstance(told, Exception) and "role:slave" in _text(told):
-        wire.close()
+        connection.close()
         raise RedisError(f"{at[0]}:{at[1]} is a replica")
-    return wire, at
+    return connection, at
 
 
 async def _follow(url: RedisUrl, node: tuple[str, int], slot: int) -> Found:
     """From node to node, until one says that it has the slot itself."""
     at = node
     for _ in range(_MOST_HOPS):
-        wire, (slots,) = await dial(url, at, login_of(url), ("CLUSTER", "SLOTS"))
+        connection, (slots,) = await connect(url, at, login_of(url), ("CLUSTER", "SLOTS"))
         try:
             owner = _owner(slots, slot, at[0])
         except RedisError:
-            wire.close()
+            connection.close()
             raise
         if owner == at:
-            return wire, at
-        wire.close()
+            return connection, at
+        connection.close()
         at = owner
     raise ClusterDownError("its nodes do not agree on who has the queue")
 

@@ -1,8 +1,7 @@
-"""The wire to a server: commands out, replies in.
+"""One connection to a server: commands out, replies in. connect.py opens it.
 
-A client library's way to read is made for callers of many kinds, and leads a reply through many
-coroutines; here the loop hands what came to hiredis, and who waits for the reply goes on. To tell
-errors apart is redis-py's. How a wire comes about: dial.py.
+redis-py leads each reply through several coroutines. Here the loop passes the bytes to hiredis, and
+the answer's future is set at once. The classes of errors are redis-py's.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError
 
 Answer = asyncio.Future[Any]
-"""Raises what Redis says, or why the wire broke before it could."""
+"""Raises what Redis says, or why the connection broke before it could."""
 
 PATIENCE = 2.0
 """Seconds of silence after which an answer is given up, and the connection with it. Claiming must
@@ -32,7 +31,7 @@ Hear = Callable[[list[Any] | None], None]
 _NOTHING_YET = object()
 
 
-class Wire(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """A connection. One that broke is of no use any more.
 
     It breaks when the connection ends, and when something comes that nobody waits for: a reply must
@@ -79,9 +78,9 @@ class Wire(asyncio.Protocol):
     async def ask(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
         """Send all, and return the answers; what was refused is returned as its error.
 
-        Raises TimeoutError where one takes longer than patience after the one before, and why the
-        wire broke where it did. Where the last reply was a refusal, that is why: a server that
-        takes nobody (protected mode, too many clients) says so once, and hangs up.
+        Raises TimeoutError where one takes longer than patience after the one before. Where the
+        connection broke, it raises why. Where the last reply was a refusal, that is why: a server
+        that takes nobody (protected mode, too many clients) says so once, and hangs up.
         """
         replies: list[Any] = []
         for answer in self.send(*commands):
@@ -149,7 +148,10 @@ def _fail(answer: Answer, error: Exception) -> None:
 
 
 async def by(
-    patience: float, answer: Answer, wire: Wire, arriving: Callable[[], None] | None = None
+    patience: float,
+    answer: Answer,
+    connection: Connection,
+    arriving: Callable[[], None] | None = None,
 ) -> Any:
     """The answer; TimeoutError if it isn't there after so many seconds, and is not coming.
 
@@ -157,7 +159,7 @@ async def by(
     """
     if not answer.done():
         loop = asyncio.get_running_loop()
-        asked = answer, wire, patience, loop.time(), arriving
+        asked = answer, connection, patience, loop.time(), arriving
         timer = loop.call_later(patience, _lose_patience, *asked)
         try:
             return await answer
@@ -173,7 +175,7 @@ def _lose_patience(answer: Answer, *asked: Any) -> None:
 
 def _give_up(
     answer: Answer,
-    wire: Wire,
+    connection: Connection,
     patience: float,
     since: float,
     arriving: Callable[[], None] | None,
@@ -181,10 +183,10 @@ def _give_up(
     if answer.done():
         return
     loop = asyncio.get_running_loop()
-    left = wire.heard_at + PATIENCE - loop.time()
-    if wire.heard_at > since and left > 0:
+    left = connection.heard_at + PATIENCE - loop.time()
+    if connection.heard_at > since and left > 0:
         if arriving:
             arriving()
-        loop.call_later(left, _lose_patience, answer, wire, patience, since, arriving)
+        loop.call_later(left, _lose_patience, answer, connection, patience, since, arriving)
     else:
         answer.set_exception(TimeoutError(f"no answer within {patience:g} s"))

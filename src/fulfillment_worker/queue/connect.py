@@ -1,4 +1,4 @@
-"""Opening a wire to a server by TCP, TLS or a unix socket, in as few round trips as there are.
+"""Opens a connection by TCP, TLS or a unix socket, in as few round trips as there are.
 
 Each step has a time-out of its own, since a server may be far away: the connection, the handshake
 of TLS, and each answer. All that a login needs is sent at once.
@@ -16,10 +16,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.queue.connection import PATIENCE, Connection
 from fulfillment_worker.queue.errors import code_of
 from fulfillment_worker.queue.login import Login, lacks_hello
 from fulfillment_worker.queue.tls import TlsError, context, explained
-from fulfillment_worker.queue.wire import PATIENCE, Wire
 
 Address = tuple[str, int] | str
 """Host and port, or the path of a unix socket."""
@@ -31,42 +31,46 @@ _HANDSHAKE = 2 * PATIENCE
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
 
-async def dial(
+async def connect(
     url: RedisUrl, at: Address, login: Login, *asked: tuple[Any, ...]
-) -> tuple[Wire, list[Any]]:
-    """A wire to the server at this address, logged in, and the replies to what was asked.
+) -> tuple[Connection, list[Any]]:
+    """A connection to the server at this address, logged in, and the replies to what was asked.
 
     What is refused of `asked` is returned as its error. Raises RedisError, OSError, TimeoutError.
     """
     tls = context(url) if url.scheme.tls else None
-    wire = await _connect(at)
+    connection = await _connect(at)
     try:
         if tls is not None:
-            await _encrypt(wire, tls, _host(at))
-        return wire, await _log_in(wire, login, asked)
+            await _encrypt(connection, tls, _host(at))
+        return connection, await _log_in(connection, login, asked)
     except (RedisError, OSError, TimeoutError) as error:
-        wire.close()
-        better = explained(error, url, _host(at)) or await _wrong_protocol(error, wire, url, at)
+        connection.close()
+        better = explained(error, url, _host(at)) or await _wrong_protocol(
+            error, connection, url, at
+        )
         if better is None:
             raise
         raise better from error
     except BaseException:
-        wire.close()
+        connection.close()
         raise
 
 
-async def _connect(at: Address) -> Wire:
+async def _connect(at: Address) -> Connection:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(PATIENCE):
             if isinstance(at, str):
-                _, wire = await loop.create_unix_connection(Wire, at)
-                return wire
-            _, wire = await loop.create_connection(Wire, *at, happy_eyeballs_delay=HEAD_START)
+                _, connection = await loop.create_unix_connection(Connection, at)
+                return connection
+            _, connection = await loop.create_connection(
+                Connection, *at, happy_eyeballs_delay=HEAD_START
+            )
     except TimeoutError:
         raise TimeoutError(f"no connection within {PATIENCE:g} s") from None
-    _keep_alive(wire.transport.get_extra_info("socket"))
-    return wire
+    _keep_alive(connection.transport.get_extra_info("socket"))
+    return connection
 
 
 def _keep_alive(sock: socket.socket) -> None:
@@ -76,11 +80,11 @@ def _keep_alive(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-async def _encrypt(wire: Wire, tls: ssl.SSLContext, host: str) -> None:
+async def _encrypt(connection: Connection, tls: ssl.SSLContext, host: str) -> None:
     loop = asyncio.get_running_loop()
     encrypted = await loop.start_tls(
-        wire.transport,
-        wire,
+        connection.transport,
+        connection,
         tls,
         server_hostname=host,
         ssl_handshake_timeout=_HANDSHAKE,
@@ -88,18 +92,20 @@ async def _encrypt(wire: Wire, tls: ssl.SSLContext, host: str) -> None:
     )
     if encrypted is None:
         raise RedisConnectionError("the server closed the connection")
-    wire.connection_made(encrypted)
+    connection.connection_made(encrypted)
 
 
-async def _log_in(wire: Wire, login: Login, asked: tuple[tuple[Any, ...], ...]) -> list[Any]:
+async def _log_in(
+    connection: Connection, login: Login, asked: tuple[tuple[Any, ...], ...]
+) -> list[Any]:
     hello = True
-    replies = await wire.ask([*login.commands(), *asked])
+    replies = await connection.ask([*login.commands(), *asked])
     if lacks_hello(replies):
         hello = False
-        replies = await wire.ask([*login.commands(hello=False), *asked])
+        replies = await connection.ask([*login.commands(hello=False), *asked])
     many = len(replies) - len(asked)
     login.check(replies[:many], hello=hello)
-    wire.may_push = hello
+    connection.may_push = hello
     return replies[many:]
 
 
@@ -111,15 +117,15 @@ def _host(at: Address) -> str:
 
 
 async def _wrong_protocol(
-    error: BaseException, wire: Wire, url: RedisUrl, at: Address
+    error: BaseException, connection: Connection, url: RedisUrl, at: Address
 ) -> TlsError | None:
     """Why nothing was understood, where one side speaks TLS and the other doesn't."""
     # A server that has answered understood.
-    answered = code_of(error) or not (wire.broken or isinstance(error, OSError))
+    answered = code_of(error) or not (connection.broken or isinstance(error, OSError))
     if isinstance(at, str) or answered:
         return None
-    if wire.transport.get_extra_info("ssl_object"):
-        return TlsError(_hung_up(url)) if wire.broken else None
+    if connection.transport.get_extra_info("ssl_object"):
+        return TlsError(_hung_up(url)) if connection.broken else None
     if url.scheme.tls:
         return TlsError(_speaks_no_tls(url, at)) if await _answers_plainly(at) else None
     # One that wants TLS hangs up on what is none, so one that is silent is only that.

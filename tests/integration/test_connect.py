@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from fulfillment_worker.admin.client import connect, connected, open_client
+from fulfillment_worker.admin.redis_client import connect, connected, open_client
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.queue.discovery import FAULTS, open_connection
 from fulfillment_worker.queue.errors import explain
-from fulfillment_worker.queue.locate import FAULTS, open_wire
 from tests.support.black_hole import black_hole
 from tests.support.certificates import (
     certify,
@@ -32,19 +32,19 @@ NewRedis = Callable[..., RedisServer]
 
 async def answers(text: str) -> bool:
     """Whether a worker's connection to this address works."""
-    wire = await open_wire(RedisUrl.parse(text), "orders")
-    (reply,) = await wire.ask([("ECHO", "x")])
-    wire.close()
+    connection = await open_connection(RedisUrl.parse(text), "orders")
+    (reply,) = await connection.ask([("ECHO", "x")])
+    connection.close()
     return bool(reply == b"x")
 
 
 async def what_is_said(text: str) -> str:
     url = RedisUrl.parse(text)
     try:
-        wire = await open_wire(url, "orders")
+        connection = await open_connection(url, "orders")
     except FAULTS as error:
         return explain(error, url)
-    wire.close()
+    connection.close()
     return "connected"
 
 

@@ -1,4 +1,4 @@
-"""A wire to a server that takes nobody: it says why, and hangs up."""
+"""A connection to a server that takes nobody: it says why, and hangs up."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import socket
 import pytest
 
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.queue.connection import Connection
+from fulfillment_worker.queue.discovery import FAULTS, open_connection
 from fulfillment_worker.queue.errors import explain
-from fulfillment_worker.queue.locate import FAULTS, open_wire
-from fulfillment_worker.queue.wire import Wire
 from tests.support.refusing import DENIED, FULL, End, close, refusing, reset
 
 
@@ -32,7 +32,7 @@ async def test_refusal_of_a_server_that_hangs_up_is_named(
         url = RedisUrl.parse(f"{scheme}://127.0.0.1:{server.port}{service}")
         for _ in range(5):
             with pytest.raises(FAULTS) as failed:
-                await open_wire(url, "orders")
+                await open_connection(url, "orders")
             assert says in explain(failed.value, url)
 
 
@@ -41,17 +41,17 @@ async def test_end_of_a_connection_without_a_word_is_said_as_it_is(end: End) -> 
     with refusing(b"", end) as server:
         url = RedisUrl.parse(f"redis://127.0.0.1:{server.port}")
         with pytest.raises(FAULTS) as failed:
-            await open_wire(url, "orders")
+            await open_connection(url, "orders")
     assert "can't be reached: " in explain(failed.value, url)
 
 
-async def broken_wire(sock: socket.socket) -> Wire:
-    """A wire over this connection, once it has broken."""
-    wire, ended = Wire(), asyncio.Event()
-    wire.hear = lambda _: ended.set()
-    await asyncio.get_running_loop().create_connection(lambda: wire, sock=sock)
+async def broken_connection(sock: socket.socket) -> Connection:
+    """A connection over this socket, once it has broken."""
+    connection, ended = Connection(), asyncio.Event()
+    connection.hear = lambda _: ended.set()
+    await asyncio.get_running_loop().create_connection(lambda: connection, sock=sock)
     await ended.wait()
-    return wire
+    return connection
 
 
 async def test_refusal_before_the_first_command_is_named() -> None:
@@ -60,9 +60,9 @@ async def test_refusal_before_the_first_command_is_named() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(DENIED)
-        wire = await broken_wire(ours)
+        connection = await broken_connection(ours)
         with pytest.raises(FAULTS) as failed:
-            await wire.ask([("HELLO", 3)])
+            await connection.ask([("HELLO", 3)])
     assert "is in protected mode" in explain(failed.value, url)
 
 
@@ -70,5 +70,5 @@ async def test_reply_that_nobody_asked_for_breaks_the_wire() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(b"+OK\r\n")
-        wire = await broken_wire(ours)
-    assert "nobody had asked for" in str(wire.broken)
+        connection = await broken_connection(ours)
+    assert "nobody had asked for" in str(connection.broken)
