@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from fulfillment_worker.admin.redis_client import answered
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.errors import code_of
 
@@ -151,14 +152,10 @@ def _take_sorted(pages: dict[str, list[Change]]) -> list[Change]:
 
 
 def _change(queue: str, name: bytes, fields: dict[bytes, bytes]) -> Change:
-    told = {_text(field): _text(value) for field, value in fields.items()}
+    told = {text_of(field): text_of(value) for field, value in fields.items()}
     numbers = {field: _whole(told[field]) for field in _NUMBERS if field in told}
     return Change(read_id(name.decode()), queue, told | numbers)
 
 
 def _whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
-
-
-def _text(value: bytes) -> str:
-    return value.decode(errors="backslashreplace")

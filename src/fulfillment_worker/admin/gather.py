@@ -24,6 +24,7 @@ from fulfillment_worker.admin.redis_client import connect, open_client, telling
 from fulfillment_worker.admin.rules.facts import Misplaced, RedisFacts, Server
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.core.text import text_of
 from fulfillment_worker.embedded.reachable import reachable
 from fulfillment_worker.queue import keys, library
 from fulfillment_worker.queue.errors import code_of, explain
@@ -160,7 +161,7 @@ class _Questions:
             return {}
         if not isinstance(reply, dict):
             return {}
-        return {_text(name): _plain(value) for name, value in reply.items()}
+        return {text_of(name): _plain(value) for name, value in reply.items()}
 
     async def _misplaced(self, queues: list[str]) -> tuple[Misplaced, ...]:
         found = []
@@ -168,7 +169,7 @@ class _Questions:
             names = [key(queue) for key in _TYPES]
             replies = await _all(self._client, [("TYPE", name) for name in names])
             for name, wanted, reply in zip(names, _TYPES.values(), replies, strict=True):
-                real = "none" if isinstance(reply, Exception) else _text(reply)
+                real = "none" if isinstance(reply, Exception) else text_of(reply)
                 if real not in (wanted, "none"):
                     aside = shlex.quote(f"{{{queue}}}:misplaced:{wanted}")
                     found.append(Misplaced(shlex.quote(name), real, wanted, aside))
@@ -321,11 +322,7 @@ def _is(value: Any, wanted: str) -> bool | None:
 
 
 def _plain(value: Any) -> Any:
-    return _text(value) if isinstance(value, bytes) else value
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+    return text_of(value) if isinstance(value, bytes) else value
 
 
 def _cli(url: RedisUrl) -> str:

@@ -18,6 +18,7 @@ from fulfillment_worker.admin.redis_client import call
 from fulfillment_worker.admin.rules.causes import Letter
 from fulfillment_worker.admin.rules.why import Standing
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.library import Function
 
@@ -151,9 +152,9 @@ class Inspector:
             if act.get(b"act") == b"pause":
                 return msgspec.structs.replace(
                     standing,
-                    paused_by=_text(act.get(b"by", b"")),
-                    paused_at=_whole(_text(act.get(b"at", b""))),
-                    paused_why=_text(act.get(b"why", b"")),
+                    paused_by=text_of(act.get(b"by", b"")),
+                    paused_at=_whole(text_of(act.get(b"at", b""))),
+                    paused_why=text_of(act.get(b"why", b"")),
                 )
         return standing
 
@@ -188,7 +189,7 @@ class Inspector:
         since = now - _HEARD_WITHIN_MS
         times: dict[bytes, int | None] = dict.fromkeys(leases)
         times |= {name: int(at) for name, at in heard if at >= since or name in times}
-        names = [_text(name) for name in times]
+        names = [text_of(name) for name in times]
         sizes = await self._sizes(keys.in_flight(self.queue, name) for name in names)
         open_ = [b"breaker:" + name in books for name in times]
         workers = map(Heard, names, times.values(), sizes, open_)
@@ -282,7 +283,7 @@ class Inspector:
 
 
 def _whereabouts(order_id: str, queue: str, record: dict[bytes, bytes]) -> Whereabouts:
-    fields = {_text(name): _text(value) for name, value in record.items()}
+    fields = {text_of(name): text_of(value) for name, value in record.items()}
     return Whereabouts(
         order_id=order_id,
         queue=queue,
@@ -319,7 +320,3 @@ def _whole(text: str | None) -> int | None:
         return None if text is None else int(float(text))
     except (ValueError, OverflowError):
         return None
-
-
-def _text(value: bytes) -> str:
-    return value.decode(errors="backslashreplace")

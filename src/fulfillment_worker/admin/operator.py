@@ -14,6 +14,7 @@ from fulfillment_worker.admin.presence import is_known
 from fulfillment_worker.admin.redis_client import answered, call
 from fulfillment_worker.admin.rules.causes import Letter
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.library import Function
 from fulfillment_worker.queue.redis_queue import FUNCTION_KEYS, QueuePolicy
@@ -110,7 +111,7 @@ class Operator:
             told, traceback = await self._client.hmget(
                 keys.order(self.queue, order_id), "history", "traceback"
             )
-        return list(failures(told or b"")), (traceback or b"").decode(errors="backslashreplace")
+        return list(failures(told or b"")), text_of(traceback or b"")
 
     async def retry_dead(
         self, numbers: Sequence[int], advance: Advance, order_id: str = ""

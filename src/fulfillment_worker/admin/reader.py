@@ -13,6 +13,7 @@ from fulfillment_worker.admin.redis_client import answered
 from fulfillment_worker.admin.stride import Stride
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.decode import Decoded, decode
+from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue import keys
 
 _ANY_SIZE = 2**40
@@ -60,7 +61,7 @@ class Reader:
         async for entry in self.retries():
             yield None, entry
         (workers,) = await self.ask(lambda pipe: pipe.zrange(keys.leases(self.queue), 0, -1))
-        for worker in (name.decode(errors="backslashreplace") for name in workers):
+        for worker in map(text_of, workers):
             name = keys.in_flight(self.queue, worker)
             async for entry in self._values(name):
                 yield worker, entry

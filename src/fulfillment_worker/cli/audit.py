@@ -13,9 +13,9 @@ from fulfillment_worker.cli.operators import operators
 from fulfillment_worker.cli.options import own_option, settings_options
 from fulfillment_worker.cli.redis import ask
 from fulfillment_worker.cli.terminal import complain, moment, no_such_queue, print_json
-from fulfillment_worker.config.redact import visible
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.values import Whole
+from fulfillment_worker.core.text import visible
 
 _MOST = 10_000
 

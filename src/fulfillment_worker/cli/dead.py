@@ -27,9 +27,9 @@ from fulfillment_worker.cli.options import Command, Unusable, settings_options
 from fulfillment_worker.cli.progress import progress
 from fulfillment_worker.cli.redis import ask
 from fulfillment_worker.cli.terminal import complain, no_such_queue, print_json
-from fulfillment_worker.config.redact import shown
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.outcome import DeadReason
+from fulfillment_worker.core.redaction import quoted
 
 _MANY = 5_000
 _NONE = "no dead letters"
@@ -208,15 +208,15 @@ def _named(letters: list[Letter], wanted: Iterable[str]) -> _Chosen:
     if selection.ambiguous:
         raise Unusable("\n".join(map(_ambiguous, selection.ambiguous)))
     for name in selection.missing:
-        complain(f"{shown(name)} is no dead letter, and no order or group that has any")
+        complain(f"{quoted(name)} is no dead letter, and no order or group that has any")
     return _Chosen(selection.letters, selection.missing, _groups(letters))
 
 
 def _ambiguous(name: str) -> str:
     if name.partition(":")[0] in KINDS:
-        return f"{shown(name)} is in several queues: say which with --queue"
-    choices = ", ".join(shown(f"{kind}:{name}") for kind in KINDS)
-    return f"{shown(name)} fits several: say {choices}, and which queue with --queue"
+        return f"{quoted(name)} is in several queues: say which with --queue"
+    choices = ", ".join(quoted(f"{kind}:{name}") for kind in KINDS)
+    return f"{quoted(name)} fits several: say {choices}, and which queue with --queue"
 
 
 def _choose(letters: list[Letter], wanted: tuple[str, ...], reason: str | None) -> _Chosen:

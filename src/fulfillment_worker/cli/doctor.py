@@ -20,9 +20,9 @@ from fulfillment_worker.admin.rules.facts import Facts
 from fulfillment_worker.admin.rules.findings import Finding, Severity
 from fulfillment_worker.cli.options import own_option, settings_options
 from fulfillment_worker.cli.terminal import coloured, print_json
-from fulfillment_worker.config.redact import visible
 from fulfillment_worker.config.settings import SPECS, Settings
 from fulfillment_worker.config.values import Duration
+from fulfillment_worker.core.text import visible
 from fulfillment_worker.observability.listening import listen
 from fulfillment_worker.queue.library import LIBRARY
 from fulfillment_worker.queue.redis_queue import QueuePolicy

@@ -15,9 +15,9 @@ from fulfillment_worker.cli.options import Unusable, own_option, settings_option
 from fulfillment_worker.cli.progress import progress
 from fulfillment_worker.cli.redis import ask, producer
 from fulfillment_worker.cli.terminal import complain, print_json
-from fulfillment_worker.config.redact import visible
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.values import Whole
+from fulfillment_worker.core.text import visible
 from fulfillment_worker.demo.orders import sample_orders
 
 _MANY_BYTES = 4 * 1024 * 1024

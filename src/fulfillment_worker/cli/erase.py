@@ -14,8 +14,9 @@ from fulfillment_worker.cli.operators import audited, myself
 from fulfillment_worker.cli.options import settings_options
 from fulfillment_worker.cli.redis import ask, is_text
 from fulfillment_worker.cli.terminal import complain, no_such_queue, print_json
-from fulfillment_worker.config.redact import shown, visible
 from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.core.redaction import quoted
+from fulfillment_worker.core.text import visible
 
 _LEFT = (
     "Redis's append-only file and snapshots hold it until they are rewritten (BGREWRITEAOF, "
@@ -59,8 +60,8 @@ def erase(
     for each in results:
         if each.erased.held:
             complain(
-                f"{shown(each.order_id)} is being handled by {each.erased.held}: nothing of it was "
-                "removed; repeat this when it is done"
+                f"{quoted(each.order_id)} is being handled by {each.erased.held}: nothing of it "
+                "was removed; repeat this when it is done"
             )
     if as_json:
         print_json([_fields(each, dry_run) for each in results])

@@ -11,7 +11,7 @@ import msgspec
 from fulfillment_worker.admin.inspector import Failure
 from fulfillment_worker.admin.rules.causes import Group, Letter
 from fulfillment_worker.cli.terminal import away, coloured, indented, moment, table
-from fulfillment_worker.config.redact import visible
+from fulfillment_worker.core.text import text_of, visible
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ def opened_lines(opened: Opened, now: int) -> Iterator[str]:
     for label, text in _details(opened, now):
         yield f"  {label:<13} {visible(text)}"
     yield from indented(opened.traceback)
-    yield visible(opened.raw.decode(errors="backslashreplace"))
+    yield visible(text_of(opened.raw))
 
 
 def _details(opened: Opened, now: int) -> Iterator[tuple[str, str]]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from fulfillment_worker.config.redact import shown
 from fulfillment_worker.config.settings import SPECS, Settings, SettingsError, Spec, load
 from fulfillment_worker.config.values import Parser
+from fulfillment_worker.core.redaction import quoted
 
 _FAULTS = "fulfillment_worker.faults"
 
@@ -75,7 +75,7 @@ class _Checked(click.ParamType[object]):
             return self._parse(str(value).strip())
         except ValueError as why:
             option = param.opts[0] if param else "an option"
-            _faults().append(f"{option} is {shown(str(value))}: {why}")
+            _faults().append(f"{option} is {quoted(str(value))}: {why}")
             return None
 
 

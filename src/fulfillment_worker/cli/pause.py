@@ -8,8 +8,8 @@ from fulfillment_worker.cli.operators import audited, operators
 from fulfillment_worker.cli.options import settings_options
 from fulfillment_worker.cli.redis import ask
 from fulfillment_worker.cli.terminal import no_such_queue, print_json
-from fulfillment_worker.config.redact import visible
 from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.core.text import visible
 
 _MEANS = (
     "workers finish what they hold and claim nothing more, retries included; "

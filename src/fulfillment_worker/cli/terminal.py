@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from fulfillment_worker.config.redact import shown, visible
+from fulfillment_worker.core.redaction import quoted
+from fulfillment_worker.core.text import visible
 
 _AGES = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000))
 
@@ -24,7 +25,7 @@ def complain(message: str) -> None:
 def no_such_queue(queue: str) -> str:
     """What to say of a queue that nobody has used."""
     return (
-        f"there is no queue {shown(queue)}: no order was ever placed on it, and no worker has "
+        f"there is no queue {quoted(queue)}: no order was ever placed on it, and no worker has "
         "served it; correct --queue or FULFILLMENT_QUEUE"
     )
 

@@ -31,7 +31,7 @@ def trimmed(text: str) -> str:
     return _EDGES.sub("", text)
 
 
-def quoted(text: str) -> bool:
+def is_quoted(text: str) -> bool:
     """Whether the whole text is in quotes: a shell takes them off, `docker --env-file` does not."""
     return len(text) > 1 and text[0] + text[-1] in _QUOTES
 

@@ -8,13 +8,12 @@ from typing import Any, Literal
 
 from fulfillment_worker.config.environ import (
     PREFIX,
+    is_quoted,
     is_service_link,
-    quoted,
     trimmed,
     unknown_variables,
 )
 from fulfillment_worker.config.opentelemetry import wants_traces
-from fulfillment_worker.config.redact import redact, shown
 from fulfillment_worker.config.values import (
     Choice,
     Duration,
@@ -29,6 +28,7 @@ from fulfillment_worker.config.values import (
     Size,
     Whole,
 )
+from fulfillment_worker.core.redaction import quoted, redact_url
 
 _NO_PASSWORD = (
     "it has a user name but no password; a password alone is written :PASS@, "
@@ -217,7 +217,7 @@ class Settings:
     def __repr__(self) -> str:
         # A handler's URL may carry a password; the Redis URL hides its own.
         values = {name: getattr(self, name) for name in SPECS}
-        values["handler"] = self.handler and redact(self.handler)
+        values["handler"] = self.handler and redact_url(self.handler)
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
 
@@ -271,7 +271,7 @@ def _parsed(spec: Spec, text: str) -> object:
     except UnicodeEncodeError:
         raise ValueError("it is not UTF-8") from None
     text = trimmed(text)
-    if quoted(text):
+    if is_quoted(text):
         raise ValueError("the quotes are taken as part of the value: write it without them")
     return spec.parse(text)
 
@@ -279,10 +279,10 @@ def _parsed(spec: Spec, text: str) -> object:
 def _fault(source: str, text: str, why: str) -> str:
     if is_service_link(source, text):
         return (
-            f"{source} is {shown(text)}, which Kubernetes set for a Service of a similar name: "
+            f"{source} is {quoted(text)}, which Kubernetes set for a Service of a similar name: "
             "put `enableServiceLinks: false` in the pod's spec, or set the variable there"
         )
-    return f"{source} is {shown(text)}: {why}"
+    return f"{source} is {quoted(text)}: {why}"
 
 
 def _missing(spec: Spec) -> str:

@@ -12,6 +12,7 @@ from itertools import islice
 from types import CodeType, FrameType
 
 from fulfillment_worker import __path__ as _package
+from fulfillment_worker.core.text import one_line
 
 LONGEST_TRACEBACK = 2000
 """Bytes of UTF-8; it is kept with the order's status."""
@@ -71,7 +72,7 @@ def place_of(error: BaseException, within: BaseException | None = None) -> str:
     shops = (f for f in reversed(frames) if f.package == package or not f.is_librarys)
     frame = next((f for f in shops if not f.is_ours), frames[-1])
     place = f"{frame.file}:{frame.line} in {frame.code.co_qualname}"
-    return f" ({_printable(place)[:_LONGEST_PLACE]})"
+    return f" ({one_line(place, _LONGEST_PLACE)})"
 
 
 def traceback_of(error: BaseException) -> str:
@@ -116,10 +117,10 @@ def _lines(error: BaseException, indent: str = "") -> Iterator[str]:
             yield f"{indent}  ... {len(frames) - len(shown)} more ..."
         code = frame.code
         where = f'File "{code.co_filename}", line {frame.line}, in {code.co_qualname}'
-        yield f"{indent}  {_printable(where)}"
+        yield f"{indent}  {one_line(where)}"
     yield f"{indent}{_headline(error)}"
     for note in list(getattr(error, "__notes__", ()))[:_MOST_CHAINED]:
-        yield f"{indent}{_printable(str(note))[:_LONGEST_MESSAGE]}"
+        yield f"{indent}{one_line(str(note), _LONGEST_MESSAGE)}"
     if issubclass(type(error), BaseExceptionGroup):
         for inner in BaseExceptionGroup.exceptions.__get__(error)[:_MOST_CHAINED]:
             yield from _lines(inner, f"{indent}| ") if len(indent) < _MOST_CHAINED else ()
@@ -128,7 +129,7 @@ def _lines(error: BaseException, indent: str = "") -> Iterator[str]:
 def _headline(error: BaseException) -> str:
     name = type(error).__qualname__
     try:
-        text = _printable(str(error))[:_LONGEST_MESSAGE]
+        text = one_line(str(error), _LONGEST_MESSAGE)
     except BaseException:  # noqa: BLE001 - it is the shop's code
         text = "(its text could not be had)"
     return f"{name}: {text}" if text else name
@@ -146,8 +147,3 @@ def _frames(error: BaseException | None) -> list[_Frame]:
             frames.append(frame)
         trace = trace.tb_next
     return frames
-
-
-def _printable(text: str) -> str:
-    line = " ".join(text.split())
-    return line if line.isprintable() else repr(line)[1:-1]

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fulfillment_worker.admin.inspector import Inspector, Overview
-from fulfillment_worker.config.redact import visible
 from fulfillment_worker.core.exchange import QueueUnavailable
+from fulfillment_worker.core.text import visible
 from fulfillment_worker.demo.pace import Pace, percentile
 from fulfillment_worker.demo.places import Places, lines_of
 from fulfillment_worker.demo.tally import Happening, Mood, Tally

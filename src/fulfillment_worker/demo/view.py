@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from fulfillment_worker.admin.inspector import Inspector
-from fulfillment_worker.config.redact import visible
+from fulfillment_worker.core.text import visible
 from fulfillment_worker.demo.places import Places
 from fulfillment_worker.demo.tally import Happening, Tally
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.handlers.text import one_line
+from fulfillment_worker.core.text import one_line
 
 _LONGEST = 500
 

@@ -9,6 +9,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from fulfillment_worker.core.redaction import quoted
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.patches import refuse_patches
 
@@ -31,19 +32,14 @@ def _split(spec: str) -> tuple[str, list[str]]:
     if module.endswith(".py") or "/" in module:
         name = module.removesuffix(".py").strip("./").replace("/", ".")
         raise HandlerError(
-            f"{_shown(spec)} is a path; name the module instead, like '{name}:fulfil'"
+            f"{quoted(spec)} is a path; name the module instead, like '{name}:fulfil'"
         )
     parts = [*module.split("."), *path.split(".")]
     if not colon or not all(part.isidentifier() for part in parts):
         raise HandlerError(
-            f"{_shown(spec)} is neither package.module:function nor an http(s):// URL"
+            f"{quoted(spec)} is neither package.module:function nor an http(s):// URL"
         )
     return module, path.split(".")
-
-
-def _shown(spec: str) -> str:
-    # What has an @ may be a URL that lost its scheme, with a password in it.
-    return "the value" if "@" in spec else repr(spec)
 
 
 def _put_working_directory_first() -> None:

@@ -20,6 +20,7 @@ from fulfillment_worker.core.order import Reject, Retry
 from fulfillment_worker.core.origin import place_of, traceback_of
 from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected, Result, Unattempted
 from fulfillment_worker.core.shortage import Shortage
+from fulfillment_worker.core.text import one_line
 
 LONGEST_ERROR = 1000
 _MOST_LEAVES = 1000
@@ -107,7 +108,7 @@ def _describe_all(error: BaseException, leaves: list[BaseException]) -> str:
     told = sorted({describe(leaf, error) for leaf in leaves})
     more = len(told) - _MOST_TOLD
     line = "; ".join(told[:_MOST_TOLD]) + (f"; and {more} more" if more > 0 else "")
-    title = _one_line(BaseExceptionGroup.message.__get__(error))
+    title = one_line(BaseExceptionGroup.message.__get__(error), LONGEST_ERROR)
     if not title.startswith(_SAYS_NOTHING):
         line = f"{title}: {line}"
     return line[:LONGEST_ERROR]
@@ -142,11 +143,6 @@ def _named(error: BaseException) -> str:
 
 def _text(error: BaseException) -> str:
     try:
-        return _one_line(str(error))
+        return one_line(str(error), LONGEST_ERROR)
     except BaseException:  # noqa: BLE001 - a `__str__` of the shop's
         return _UNREADABLE
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())[:LONGEST_ERROR]
-    return line.encode("utf-8", "backslashreplace").decode()

@@ -12,8 +12,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from fulfillment_worker.core.redaction import redact, redacted
+from fulfillment_worker.core.text import visible
 from fulfillment_worker.observability.records import LONGEST_VALUE, OwnRecord, fields_of
-from fulfillment_worker.observability.redact import redact, shown
 
 _LONGEST_TRACEBACK = 20_000
 _COLOURS = {
@@ -82,14 +83,14 @@ class ConsoleFormatter(LineFormatter):
         parts = [
             self._paint(_DIM, moment),
             self._paint(_COLOURS[level], f"{level:<8}"),
-            self._paint(_BOLD, _visible(_message(record))),
+            self._paint(_BOLD, visible(_message(record))),
             *(self._field(name, value) for name, value in fields_of(record, added).items()),
         ]
         traceback = _traceback(self, record).splitlines()
-        return "\n".join([" ".join(parts), *(_visible(line) for line in traceback)])
+        return "\n".join([" ".join(parts), *(visible(line) for line in traceback)])
 
     def _field(self, name: str, value: object) -> str:
-        return f"{self._paint(_CYAN, _visible(name))}={_quoted(value)}"
+        return f"{self._paint(_CYAN, visible(name))}={_quoted(value)}"
 
     def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_RESET}" if self._colours else text
@@ -104,7 +105,7 @@ def _message(record: logging.LogRecord) -> str:
         message = record.getMessage()
     except Exception:  # noqa: BLE001 - arguments that don't fit, or can't be printed
         message = _template(record)
-    return shown(message, LONGEST_VALUE)
+    return redacted(message, LONGEST_VALUE)
 
 
 def _template(record: logging.LogRecord) -> str:
@@ -125,11 +126,6 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
         return "(a traceback that could not be read)"
     # The end names the exception: that is what must not be lost.
     return text if len(text) <= _LONGEST_TRACEBACK else f"…{text[-_LONGEST_TRACEBACK:]}"
-
-
-def _visible(text: str) -> str:
-    """The text with control, format and line-breaking characters as Python escapes."""
-    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _quoted(value: object) -> str:

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from math import isfinite
 
-from fulfillment_worker.observability.redact import clipped, is_secret_name, shown
+from fulfillment_worker.core.redaction import is_secret_name, redacted
+from fulfillment_worker.core.text import clipped
 
 LONGEST_VALUE = 2_000
 _LONGEST_NAME = 100
@@ -125,4 +126,4 @@ def _text(value: object, kind: type) -> str:
     elif kind in (dict, list, tuple, set, frozenset):
         assert isinstance(value, dict | list | tuple | set | frozenset)
         return f"({kind.__name__} of {len(value)})"
-    return shown(str(value), LONGEST_VALUE)
+    return redacted(str(value), LONGEST_VALUE)

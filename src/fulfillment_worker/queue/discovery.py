@@ -21,9 +21,10 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue.connect import connect
 from fulfillment_worker.queue.connection import Connection
-from fulfillment_worker.queue.errors import NoLogin, ServerTooOld, tidy
+from fulfillment_worker.queue.errors import NoLogin, ServerTooOld, words_of
 from fulfillment_worker.queue.login import login_of, refused_by_sentinel, sentinel_login
 from fulfillment_worker.queue.tls import TlsError
 
@@ -74,7 +75,7 @@ async def _first(ways: Iterable[Coroutine[Any, Any, Found]], who: str) -> Found:
     telling = next((each for each in errors if isinstance(each, _TELLING)), None)
     if telling:
         raise telling
-    raise RedisConnectionError(f"no {who} answers: {tidy(errors[-1])}") from errors[-1]
+    raise RedisConnectionError(f"no {who} answers: {words_of(errors[-1])}") from errors[-1]
 
 
 def _leave(tasks: list[asyncio.Task[Found]], found: Found | None) -> None:
@@ -110,10 +111,10 @@ async def _named_by(url: RedisUrl, sentinel: tuple[str, int]) -> Found:
     if named is None:
         where = f"{sentinel[0]}:{sentinel[1]}"
         raise RedisError(f"the sentinel at {where} knows no service {url.service!r}")
-    at = _text(named[0]), int(named[1])
+    at = text_of(named[0]), int(named[1])
     connection, (told,) = await connect(url, at, login_of(url), ("INFO", "replication"))
     # Who may not ask, learns it from the first write.
-    if not isinstance(told, Exception) and "role:slave" in _text(told):
+    if not isinstance(told, Exception) and "role:slave" in text_of(told):
         connection.close()
         raise RedisError(f"{at[0]}:{at[1]} is a replica")
     return connection, at
@@ -142,9 +143,5 @@ def _owner(slots: Any, slot: int, host: str) -> tuple[str, int]:
         raise slots
     for first, last, primary, *_ in slots:
         if first <= slot <= last:
-            return _text(primary[0] or b"") or host, int(primary[1])
+            return text_of(primary[0] or b"") or host, int(primary[1])
     raise ClusterDownError(f"no node has the slot {slot}", status_code="CLUSTERDOWN")
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value

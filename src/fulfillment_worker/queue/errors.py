@@ -26,6 +26,9 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.text import one_line
+
+_LONGEST = 300
 
 
 class ServerTooOld(RedisError):
@@ -108,7 +111,7 @@ def code_of(error: BaseException) -> str:
 def explain(error: BaseException, url: RedisUrl) -> str:
     """What happened and what to do, in one line without secrets."""
     error = cause_of(error)
-    return f"Redis at {url.redacted} {_says(error, url).format(tidy(error), **_names(url))}"
+    return f"Redis at {url.redacted} {_says(error, url).format(words_of(error), **_names(url))}"
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -167,7 +170,6 @@ def _names(url: RedisUrl) -> dict[str, str]:
     }
 
 
-def tidy(error: BaseException) -> str:
-    """The error's own words: one line, bounded, printable."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "".join(c for c in text[:300] if c.isprintable())
+def words_of(error: BaseException) -> str:
+    """The error's own words on one line; its class where it has none."""
+    return one_line(str(error), _LONGEST) or type(error).__name__

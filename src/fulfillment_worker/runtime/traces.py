@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.core.redaction import redact
 from fulfillment_worker.handlers.handler import Handler
 from fulfillment_worker.observability.logs import LogHandler, log
-from fulfillment_worker.observability.redact import redact
 from fulfillment_worker.runtime.version import version
 from fulfillment_worker.runtime.watch import Watch
 
@@ -46,7 +46,6 @@ def traced(
         yield tracing.wrap(
             handler,
             server=server_attributes(settings.redis_url),
-            redact=redact,
             on_fault=watch.metrics.faulted,
         )
     finally:

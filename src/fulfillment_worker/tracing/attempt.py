@@ -17,6 +17,7 @@ from fulfillment_worker.core.outcome import (
     Rejected,
     Result,
 )
+from fulfillment_worker.core.redaction import redact
 
 REASON = "fulfillment.failure.reason"
 INTERRUPTED = "fulfillment.interrupted"
@@ -24,27 +25,23 @@ _LONGEST_TEXT = 1_000
 _LONGEST_TRACEBACK = 20_000
 _OURS = ("fulfillment_worker.tracing", "fulfillment_worker.handlers")
 
-Redact = Callable[[str], str]
-
 
 class TracedAttempt:
     """An attempt whose span is recorded. The span ends exactly once.
 
-    redact: blots out what looks like a credential. on_end: called when the span has ended.
+    on_end: called when the span has ended.
     """
 
-    __slots__ = ("_attempt", "_error", "_on_end", "_redact", "_span")
+    __slots__ = ("_attempt", "_error", "_on_end", "_span")
 
     def __init__(
         self,
         attempt: Attempt,
         span: Span,
-        redact: Redact,
         on_end: Callable[[TracedAttempt], None],
     ) -> None:
         self._attempt = attempt
         self._span: Span | None = span
-        self._redact = redact
         self._on_end = on_end
         self._error: BaseException | None = None
 
@@ -94,7 +91,7 @@ class TracedAttempt:
         if self._span is not None:
             reason = result.reason if isinstance(result, Failed) else FailureReason.REJECTED
             error = error or _as_raised(result)
-            text = self._redact(result.error)[:_LONGEST_TEXT]
+            text = redact(result.error)[:_LONGEST_TEXT]
             self._fail(reason, _type(error), text)
             self._record(self._span, error, text)
         self._end()
@@ -106,7 +103,7 @@ class TracedAttempt:
 
     def _record(self, span: Span, error: BaseException, text: str) -> None:
         # Not `record_exception`: its texts would go out as they are, secrets and all.
-        trace = self._redact(_traceback(error))
+        trace = redact(_traceback(error))
         span.add_event(
             "exception",
             {

@@ -23,7 +23,7 @@ from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import Result
 from fulfillment_worker.tracing import w3c
-from fulfillment_worker.tracing.attempt import Redact, TracedAttempt
+from fulfillment_worker.tracing.attempt import TracedAttempt
 from fulfillment_worker.tracing.within import Within
 
 P = ParamSpec("P")
@@ -63,14 +63,12 @@ class TracedHandler:
         tracer: Tracer,
         *,
         always: Mapping[str, str | int],
-        redact: Redact,
         on_fault: Callable[[], None],
     ) -> None:
         self._handler = handler
         self._tracer = tracer
         self._skips_unsampled = _drops_what_parents_drop(tracer)
         self._always = dict(always)
-        self._redact = redact
         self._on_fault = on_fault
         self._open: set[TracedAttempt] = set()
 
@@ -104,7 +102,7 @@ class TracedHandler:
             attempt.hand_on(traced_order)
         if not span.is_recording():
             return await Within(self._handler(traced_order, attempt), context, _ignore)
-        traced = TracedAttempt(attempt, span, self._redact, self._open.discard)
+        traced = TracedAttempt(attempt, span, self._open.discard)
         self._open.add(traced)
         try:
             call = self._handler(traced_order, traced)

@@ -21,7 +21,6 @@ from opentelemetry.trace import ProxyTracerProvider
 from fulfillment_worker.config.threads import start_thread
 from fulfillment_worker.core.events import Event
 from fulfillment_worker.core.shortage import Shortage
-from fulfillment_worker.tracing.attempt import Redact
 from fulfillment_worker.tracing.export import SpansEnded, ToldExporter
 from fulfillment_worker.tracing.handler import TracedHandler, _Handler
 
@@ -52,7 +51,6 @@ class Tracing:
         handler: _Handler,
         *,
         server: Mapping[str, str | int],
-        redact: Redact,
         on_fault: Callable[[], None],
     ) -> TracedHandler:
         """The handler with a span around each call. server: attributes that name Redis."""
@@ -65,7 +63,6 @@ class Tracing:
                 "messaging.operation.name": "process",
                 **server,
             },
-            redact=redact,
             on_fault=on_fault,
         )
         self._handlers.append(traced)

@@ -31,7 +31,6 @@ from fulfillment_worker.core.outcome import (
 )
 from fulfillment_worker.handlers import Handler
 from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
-from fulfillment_worker.observability.redact import redact
 from fulfillment_worker.tracing.handler import TracedHandler
 from fulfillment_worker.tracing.start import Tracing
 from tests.support.attempt import OneAttempt
@@ -78,7 +77,6 @@ class Setup:
             handler,
             self.tracer,
             always={"messaging.system": "redis"},
-            redact=redact,
             on_fault=self._fault,
         )
 
