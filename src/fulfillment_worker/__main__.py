@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from fulfillment_worker.config.signals import hear, leave
 from fulfillment_worker.runtime.init import leave_process_1
+from fulfillment_worker.system.signals import hear, leave
 
 
 def main() -> None:

@@ -9,9 +9,8 @@ import click
 import msgspec
 
 from fulfillment_worker.admin.operator import Act
-from fulfillment_worker.cli.operators import operators
+from fulfillment_worker.cli.clients import ask, operators
 from fulfillment_worker.cli.options import own_option, settings_options
-from fulfillment_worker.cli.redis import ask
 from fulfillment_worker.cli.terminal import complain, moment, no_such_queue, print_json
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.values import Whole

@@ -14,6 +14,7 @@ import msgspec
 from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.admin.rules.causes import Letter, grouped, names
 from fulfillment_worker.admin.rules.selection import KINDS, selected, sought
+from fulfillment_worker.cli.clients import ask, audited, operators
 from fulfillment_worker.cli.letters import (
     Opened,
     group_lines,
@@ -22,10 +23,8 @@ from fulfillment_worker.cli.letters import (
     opened_fields,
     opened_lines,
 )
-from fulfillment_worker.cli.operators import audited, operators
 from fulfillment_worker.cli.options import Command, Unusable, settings_options
 from fulfillment_worker.cli.progress import progress
-from fulfillment_worker.cli.redis import ask
 from fulfillment_worker.cli.terminal import complain, no_such_queue, print_json
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.outcome import DeadReason

@@ -10,15 +10,15 @@ from typing import IO
 
 import click
 
+from fulfillment_worker.admin.sample_orders import sample_orders
 from fulfillment_worker.cli import intake
+from fulfillment_worker.cli.clients import ask, producer
 from fulfillment_worker.cli.options import Unusable, own_option, settings_options
 from fulfillment_worker.cli.progress import progress
-from fulfillment_worker.cli.redis import ask, producer
 from fulfillment_worker.cli.terminal import complain, print_json
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.values import Whole
 from fulfillment_worker.core.text import visible
-from fulfillment_worker.demo.orders import sample_orders
 
 _MANY_BYTES = 4 * 1024 * 1024
 _MANY_ORDERS = 10_000

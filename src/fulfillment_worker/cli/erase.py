@@ -10,9 +10,8 @@ import msgspec
 from fulfillment_worker.admin.eraser import Erased, Eraser
 from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.admin.redis_client import connected
-from fulfillment_worker.cli.operators import audited, myself
+from fulfillment_worker.cli.clients import ask, audited, is_text, myself
 from fulfillment_worker.cli.options import settings_options
-from fulfillment_worker.cli.redis import ask, is_text
 from fulfillment_worker.cli.terminal import complain, no_such_queue, print_json
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.redaction import quoted

@@ -14,8 +14,8 @@ from datetime import datetime
 import click
 
 from fulfillment_worker.admin.event_stream import Change, EventId, Events, is_refusal, read_id
+from fulfillment_worker.cli.clients import ask, reader_of_events
 from fulfillment_worker.cli.options import own_option, settings_options
-from fulfillment_worker.cli.redis import ask, reader_of_events
 from fulfillment_worker.cli.terminal import complain
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.values import Duration

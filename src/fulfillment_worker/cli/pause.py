@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from fulfillment_worker.cli.operators import audited, operators
+from fulfillment_worker.cli.clients import ask, audited, operators
 from fulfillment_worker.cli.options import settings_options
-from fulfillment_worker.cli.redis import ask
 from fulfillment_worker.cli.terminal import no_such_queue, print_json
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.text import visible

@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from fulfillment_worker.admin.inspector import Overview
+from fulfillment_worker.cli.clients import ask, inspectors, warn_of_unknown
 from fulfillment_worker.cli.options import settings_options
-from fulfillment_worker.cli.redis import ask, inspectors, warn_of_unknown
 from fulfillment_worker.cli.terminal import away, print_json, table
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.text import visible

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from fulfillment_worker.cli.operators import audited, operators
+from fulfillment_worker.cli.clients import ask, audited, operators
 from fulfillment_worker.cli.options import settings_options
 from fulfillment_worker.cli.pause import report
-from fulfillment_worker.cli.redis import ask
 from fulfillment_worker.cli.terminal import no_such_queue
 from fulfillment_worker.config.settings import Settings
 

@@ -6,7 +6,7 @@ import click
 
 from fulfillment_worker.cli.options import settings_options
 from fulfillment_worker.config.settings import SPECS, Settings
-from fulfillment_worker.config.streams import make_streams_safe
+from fulfillment_worker.system.streams import make_streams_safe
 
 
 @click.command()

@@ -11,8 +11,8 @@ import msgspec
 
 from fulfillment_worker.admin.inspector import Inspector, Whereabouts
 from fulfillment_worker.admin.rules.why import Standing, why_it_waits
+from fulfillment_worker.cli.clients import ask, inspectors, is_text, warn_of_unknown
 from fulfillment_worker.cli.options import settings_options
-from fulfillment_worker.cli.redis import ask, inspectors, is_text, warn_of_unknown
 from fulfillment_worker.cli.terminal import coloured, indented, moment, print_json
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable

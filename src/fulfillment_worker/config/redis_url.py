@@ -8,8 +8,6 @@ from difflib import get_close_matches
 from enum import StrEnum
 from urllib.parse import unquote
 
-from fulfillment_worker.config.hosts import resolvable
-
 _UNFIT = re.compile(r"[\x00-\x20\x7f-\x9f]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>.*))?")
@@ -288,3 +286,16 @@ def _port(text: str) -> int:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def resolvable(name: str) -> bool:
+    """Whether a resolver can be asked for the name; whether there is such a host, only it knows.
+
+    `socket.getaddrinfo` raises no OSError over a part that is empty or above 63 characters, but a
+    UnicodeError, since it encodes the name first.
+    """
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return True

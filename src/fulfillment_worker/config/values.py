@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from fulfillment_worker.config.hosts import resolvable
 from fulfillment_worker.config.password_file import read_password
-from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.config.redis_url import RedisUrl, resolvable
 
 __all__ = [
     "Choice",

@@ -33,7 +33,7 @@ from fulfillment_worker.handlers.function import AsyncFunction
 from fulfillment_worker.observability.logs import configure
 from fulfillment_worker.runtime.exit_codes import DONE, FAILED, PORT_TAKEN
 from fulfillment_worker.runtime.lifecycle import live
-from fulfillment_worker.runtime.signals import StopSignals
+from fulfillment_worker.runtime.stop_signals import StopSignals
 from fulfillment_worker.runtime.watch import PortTaken, Watch
 
 _RETRY_BASE = 0.3

@@ -10,8 +10,8 @@ from itertools import islice
 import msgspec
 
 from fulfillment_worker.admin.producer import Producer
+from fulfillment_worker.admin.sample_orders import samples
 from fulfillment_worker.core.exchange import QueueUnavailable
-from fulfillment_worker.demo.orders import samples
 from fulfillment_worker.demo.shop import FATE, Fate, fates
 from fulfillment_worker.demo.tally import Tally
 

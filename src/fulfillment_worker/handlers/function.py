@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 
-from fulfillment_worker.config import forks
 from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import SUCCEEDED, Result
+from fulfillment_worker.handlers.daemon_threads import DaemonThreads
 from fulfillment_worker.handlers.result import result_of
-from fulfillment_worker.handlers.threads import DaemonThreads
+from fulfillment_worker.system import forks
 
 
 class AsyncFunction:

@@ -31,9 +31,9 @@ from fulfillment_worker.core.outcome import (
 )
 from fulfillment_worker.core.text import one_line
 from fulfillment_worker.handlers.errors import HandlerError
+from fulfillment_worker.handlers.http_shortage import lacks
 from fulfillment_worker.handlers.result import result_of
 from fulfillment_worker.handlers.retry_after import retry_after
-from fulfillment_worker.handlers.shortage import lacks
 
 _ALREADY_DONE = 409
 # Often said by a gateway, of the address and not of the order.

@@ -14,13 +14,13 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 
-from fulfillment_worker.config import forks
 from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Reject, Retry
 from fulfillment_worker.core.origin import place_of, traceback_of
 from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected, Result, Unattempted
 from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.core.text import one_line
+from fulfillment_worker.system import forks
 
 LONGEST_ERROR = 1000
 _MOST_LEAVES = 1000

@@ -19,8 +19,6 @@ from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 from typing import Literal, TextIO
 
-from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
-from fulfillment_worker.config.threads import start_thread
 from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.observability.lines import (
     ConsoleFormatter,
@@ -30,6 +28,8 @@ from fulfillment_worker.observability.lines import (
 )
 from fulfillment_worker.observability.records import OwnRecord
 from fulfillment_worker.observability.shop_handlers import tell_shop, writes_to_our_streams
+from fulfillment_worker.system.signals import leave_signals_to_the_main_thread
+from fulfillment_worker.system.threads import start_thread
 
 Format = Literal["auto", "console", "json"]
 

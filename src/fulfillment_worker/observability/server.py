@@ -26,13 +26,13 @@ import h11
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from fulfillment_worker.config import forks
-from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
-from fulfillment_worker.config.threads import start_thread
 from fulfillment_worker.observability.health import Probed
 from fulfillment_worker.observability.listening import listen
 from fulfillment_worker.observability.pages import Page, PageRequest, Pages
 from fulfillment_worker.observability.routes import Probe, answer, probes, text
+from fulfillment_worker.system import forks
+from fulfillment_worker.system.signals import leave_signals_to_the_main_thread
+from fulfillment_worker.system.threads import start_thread
 
 _log = logging.getLogger(__name__)
 _READ_BYTES = 4096

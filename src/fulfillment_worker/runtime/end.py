@@ -9,8 +9,8 @@ import threading
 from contextlib import suppress
 from typing import NoReturn
 
-from fulfillment_worker.config.threads import start_thread
 from fulfillment_worker.core.shortage import Shortage
+from fulfillment_worker.system.threads import start_thread
 
 _THREADS = 2.0
 """Seconds in which threads that Python would wait for may end."""

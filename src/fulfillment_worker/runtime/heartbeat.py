@@ -13,8 +13,8 @@ import sys
 import time
 from contextlib import suppress
 
-from fulfillment_worker.config.signals import hear_again
 from fulfillment_worker.runtime.systemd import Systemd
+from fulfillment_worker.system.signals import hear_again
 
 _SHORTEST = 30.0
 """Seconds at least without a turn after which the process ends itself: as long as the documented

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
-from fulfillment_worker.config.forks import end_copies
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.events import Event, WorkerDraining, WorkerStarted, WorkerStopped
@@ -16,6 +15,7 @@ from fulfillment_worker.runtime.assembly import make_worker
 from fulfillment_worker.runtime.exit_codes import DONE, FAILED
 from fulfillment_worker.runtime.version import version
 from fulfillment_worker.runtime.watch import Watch
+from fulfillment_worker.system.forks import end_copies
 from fulfillment_worker.worker.worker import Worker
 
 _LAST_WORDS = 6.0

@@ -10,8 +10,8 @@ from collections.abc import Coroutine
 from logging import ERROR
 from typing import Any, TypeVar
 
-from fulfillment_worker.config import forks
 from fulfillment_worker.observability.logs import log
+from fulfillment_worker.system import forks
 
 _R = TypeVar("_R")
 _LAST_CHANCE = 0.5

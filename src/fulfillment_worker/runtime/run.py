@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from fulfillment_worker.config.forks import watch_for_forks
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.config.signals import hear, leave
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.embedded.reachable import reachable
@@ -17,9 +15,11 @@ from fulfillment_worker.runtime.end import end_process
 from fulfillment_worker.runtime.exit_codes import FAILED, PORT_TAKEN, WRONG_USAGE
 from fulfillment_worker.runtime.lifecycle import live
 from fulfillment_worker.runtime.loop import run_loop
-from fulfillment_worker.runtime.signals import StopSignals
+from fulfillment_worker.runtime.stop_signals import StopSignals
 from fulfillment_worker.runtime.traces import TracesUnavailable, traced
 from fulfillment_worker.runtime.watch import PortTaken, Watch
+from fulfillment_worker.system.forks import watch_for_forks
+from fulfillment_worker.system.signals import hear, leave
 
 
 def run(settings: Settings) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from fulfillment_worker.observability.merge import Seat, retire
-from fulfillment_worker.observability.snapshot import Snapshot
+from fulfillment_worker.supervisor.merge import Seat, retire
 from fulfillment_worker.supervisor.messages import Report
+from fulfillment_worker.supervisor.snapshot import Snapshot
 
 
 class Sitting(msgspec.Struct, frozen=True):

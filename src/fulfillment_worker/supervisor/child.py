@@ -14,11 +14,8 @@ import socket
 import sys
 from contextlib import suppress
 
-from fulfillment_worker.config.forks import watch_for_forks
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.config.signals import SHOW_THREADS, hear
-from fulfillment_worker.config.streams import make_streams_safe
 from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.handler import Handler
@@ -34,6 +31,9 @@ from fulfillment_worker.runtime.watch import Watch
 from fulfillment_worker.supervisor.commands import Commands
 from fulfillment_worker.supervisor.messages import ChildsEnd, Hello, Loaded, Refused, Start
 from fulfillment_worker.supervisor.reporter import Reporter
+from fulfillment_worker.system.forks import watch_for_forks
+from fulfillment_worker.system.signals import SHOW_THREADS, hear
+from fulfillment_worker.system.streams import make_streams_safe
 from fulfillment_worker.worker.worker import Worker
 
 

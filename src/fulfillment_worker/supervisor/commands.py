@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
-from fulfillment_worker.config.threads import start_thread
-from fulfillment_worker.runtime.signals import PATIENCE, end_in
+from fulfillment_worker.runtime.stop_signals import PATIENCE, end_in
 from fulfillment_worker.supervisor.messages import Abort, ChildsEnd, Look, Stop
+from fulfillment_worker.system.signals import leave_signals_to_the_main_thread
+from fulfillment_worker.system.threads import start_thread
 
 _AFTER_GRACE = 10.0
 """Seconds over the grace in which a drain ends for certain; nobody is left to look after it."""

@@ -8,8 +8,8 @@ import threading
 
 import msgspec
 
-from fulfillment_worker.config import forks
-from fulfillment_worker.observability.snapshot import Snapshot
+from fulfillment_worker.supervisor.snapshot import Snapshot
+from fulfillment_worker.system import forks
 
 _HEADER = 4  # bytes that tell the length of what follows
 

@@ -12,7 +12,6 @@ from contextlib import suppress
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.config.signals import SHOW_THREADS, held_back
 from fulfillment_worker.supervisor.messages import (
     Abort,
     Hello,
@@ -26,6 +25,7 @@ from fulfillment_worker.supervisor.messages import (
     framed,
     receive,
 )
+from fulfillment_worker.system.signals import SHOW_THREADS, held_back
 
 _PROGRAM = "fulfillment_worker.supervisor.child"
 _LAST_WORDS = 1.0

@@ -10,8 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from fulfillment_worker.config.signals import leave_signals_to_the_main_thread
-from fulfillment_worker.config.threads import start_thread
 from fulfillment_worker.core.events import (
     Event,
     LeaseLost,
@@ -22,8 +20,10 @@ from fulfillment_worker.core.events import (
 )
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.observability.metrics import Metrics
-from fulfillment_worker.observability.snapshot import take
 from fulfillment_worker.supervisor.messages import ChildsEnd, Report
+from fulfillment_worker.supervisor.snapshot import take
+from fulfillment_worker.system.signals import leave_signals_to_the_main_thread
+from fulfillment_worker.system.threads import start_thread
 
 INTERVAL = 1.0
 """Seconds between two reports: half a millisecond each, so that no order notices."""

@@ -9,23 +9,23 @@ from typing import Any
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
-from fulfillment_worker.config.signals import hear, leave
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.embedded.reachable import reachable
 from fulfillment_worker.observability.logs import log
-from fulfillment_worker.observability.merged import Merged
 from fulfillment_worker.runtime.assembly import make_queues
 from fulfillment_worker.runtime.exit_codes import DONE, FAILED, PORT_TAKEN, WRONG_USAGE
 from fulfillment_worker.runtime.run import refuse
-from fulfillment_worker.runtime.signals import StopSignals
+from fulfillment_worker.runtime.stop_signals import StopSignals
 from fulfillment_worker.runtime.version import version
 from fulfillment_worker.runtime.watch import PortTaken, Watch
 from fulfillment_worker.supervisor.board import Board
 from fulfillment_worker.supervisor.fleet import Fleet
+from fulfillment_worker.supervisor.merged_metrics import Merged
 from fulfillment_worker.supervisor.probes import FleetHealth
 from fulfillment_worker.supervisor.process import NotLoaded, NotStarted
 from fulfillment_worker.supervisor.release import Releaser
+from fulfillment_worker.system.signals import hear, leave
 
 
 def run(settings: Settings) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fulfillment_worker.observability.catalogue import ORDERS_PROCESSED
-from fulfillment_worker.observability.snapshot import Snapshot
+from fulfillment_worker.supervisor.snapshot import Snapshot
 
 _RESIDENT = "process_resident_memory_bytes"
 _SETTLED = 10.0

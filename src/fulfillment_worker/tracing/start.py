@@ -18,9 +18,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import ProxyTracerProvider
 
-from fulfillment_worker.config.threads import start_thread
 from fulfillment_worker.core.events import Event
 from fulfillment_worker.core.shortage import Shortage
+from fulfillment_worker.system.threads import start_thread
 from fulfillment_worker.tracing.export import SpansEnded, ToldExporter
 from fulfillment_worker.tracing.handler import TracedHandler, _Handler
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from click.testing import CliRunner, Result
 
-from fulfillment_worker.cli import redis as cli_redis
+from fulfillment_worker.cli import clients
 from fulfillment_worker.cli.main import main
 from fulfillment_worker.config.redis_url import RedisUrl
 from tests.unit.cli.fake_redis import FakeRedis
@@ -33,7 +33,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRedis:
     async def connected(url: RedisUrl) -> AsyncIterator[FakeRedis]:
         yield redis
 
-    monkeypatch.setattr(cli_redis, "connected", connected)
+    monkeypatch.setattr(clients, "connected", connected)
     return redis
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fulfillment_worker.admin.sample_orders import sample_orders
 from fulfillment_worker.cli.enqueue import enqueue
 from fulfillment_worker.cli.intake import Entry, entries, rereadable
-from fulfillment_worker.demo.orders import sample_orders
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake_redis import FakeRedis
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from fulfillment_worker.cli.clients import ask
 from fulfillment_worker.cli.main import COMMANDS
-from fulfillment_worker.cli.redis import ask
 from fulfillment_worker.config.redis_url import Scheme
 from fulfillment_worker.config.settings import SPECS, Settings
 from fulfillment_worker.core.exchange import QueueUnavailable

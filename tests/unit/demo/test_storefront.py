@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from fulfillment_worker.admin.producer import Producer
+from fulfillment_worker.admin.sample_orders import sample_orders
 from fulfillment_worker.core.decode import Decoded, Undecodable, decode
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.order import Order, Reject, Retry
-from fulfillment_worker.demo.orders import sample_orders
 from fulfillment_worker.demo.shop import FATE, Fate, fulfil
 from fulfillment_worker.demo.storefront import Entry, Storefront, entries
 from fulfillment_worker.demo.tally import Tally

@@ -126,7 +126,7 @@ async def test_shortage_of_threads_is_no_attempt(
     def refuse(thread: threading.Thread) -> None:
         raise Shortage("no thread can be started")
 
-    monkeypatch.setattr("fulfillment_worker.handlers.threads.start_thread", refuse)
+    monkeypatch.setattr("fulfillment_worker.handlers.daemon_threads.start_thread", refuse)
     attempt = OneAttempt()
     handler = PlainFunction(lambda order: None, "shop:fulfil")
     assert await handler(order, attempt) == Unattempted("no thread can be started")

@@ -17,9 +17,9 @@ from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.monitoring.tickets import declared_series
 from fulfillment_worker.monitoring.write import files
 from fulfillment_worker.observability.catalogue import CATALOGUE
-from fulfillment_worker.observability.merge import Seat
-from fulfillment_worker.observability.merged import Merged
 from fulfillment_worker.observability.spec import Kind
+from fulfillment_worker.supervisor.merge import Seat
+from fulfillment_worker.supervisor.merged_metrics import Merged
 from tests.support.prometheus import program
 from tests.unit.observability.support import new_metrics
 

@@ -463,7 +463,7 @@ def test_running_out_of_descriptors_is_survived() -> None:
 _FORKS_AMID_A_SCRAPE = """
 import contextlib, os, socket
 from prometheus_client import CollectorRegistry
-from fulfillment_worker.config.forks import watch_for_forks
+from fulfillment_worker.system.forks import watch_for_forks
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.observability.server import MetricsServer
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.observability.snapshot import Snapshot, take
 from fulfillment_worker.supervisor.messages import Report
+from fulfillment_worker.supervisor.snapshot import Snapshot, take
 from tests.unit.observability.support import attempt, new_metrics
 
 OK = (True, "ok")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.observability.merge import Seat
 from fulfillment_worker.supervisor.board import Board
+from fulfillment_worker.supervisor.merge import Seat
 from tests.unit.supervisor.support import having_run, report
 
 _KEY = ("orders_processed_total", (("status", "success"),))

@@ -12,11 +12,11 @@ from prometheus_client.openmetrics import exposition, parser
 
 from fulfillment_worker.core.events import OrdersReceived, QueueRolledBack, QueueSurveyed
 from fulfillment_worker.observability.catalogue import CATALOGUE
-from fulfillment_worker.observability.merge import Seat, merge, retire
-from fulfillment_worker.observability.merged import Merged
 from fulfillment_worker.observability.metrics import Metrics
-from fulfillment_worker.observability.snapshot import Key, Snapshot, take
 from fulfillment_worker.observability.spec import Kind, Merge
+from fulfillment_worker.supervisor.merge import Seat, merge, retire
+from fulfillment_worker.supervisor.merged_metrics import Merged
+from fulfillment_worker.supervisor.snapshot import Key, Snapshot, take
 from tests.unit.observability.support import attempt, new_metrics, series, survey
 from tests.unit.observability.test_catalogue import _promtool
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fulfillment_worker.config.signals import STOPPING, hear, hear_again, hear_no_more
+from fulfillment_worker.system.signals import STOPPING, hear, hear_again, hear_no_more
 
 HEARD: list[int] = []
 

@@ -17,8 +17,8 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from fulfillment_worker.config import forks
-from fulfillment_worker.config.threads import start_thread
+from fulfillment_worker.system import forks
+from fulfillment_worker.system.threads import start_thread
 
 A = TypeVar("A")
 R = TypeVar("R")

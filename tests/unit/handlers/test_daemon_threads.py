@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 
 import pytest
 
-from fulfillment_worker.handlers.threads import DaemonThreads
+from fulfillment_worker.handlers.daemon_threads import DaemonThreads
 from tests.unit.handlers.waiting import DEADLINE, eventually, wait_for
 
 A = TypeVar("A")
@@ -229,7 +229,7 @@ class CaughtThreadErrors:
 def test_a_hung_function_does_not_keep_the_process_alive() -> None:
     program = """
 import asyncio, threading
-from fulfillment_worker.handlers.threads import DaemonThreads
+from fulfillment_worker.handlers.daemon_threads import DaemonThreads
 began = threading.Event()
 def hang(_):
     began.set()

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from fulfillment_worker.observability.catalogue import CATALOGUE, QUEUE_SAMPLE
-from fulfillment_worker.observability.snapshot import NOW, Exemplar, Key, Series, Snapshot
 from fulfillment_worker.observability.spec import Kind, Merge, Spec
+from fulfillment_worker.supervisor.snapshot import NOW, Exemplar, Key, Series, Snapshot
 
 LABEL = "process"
 SUPERVISOR = "supervisor"

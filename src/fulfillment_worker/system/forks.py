@@ -21,7 +21,7 @@ from selectors import BaseSelector
 from typing import NoReturn, Protocol
 from weakref import WeakSet
 
-from fulfillment_worker.config.signals import STOPPING, hear_no_more
+from fulfillment_worker.system.signals import STOPPING, hear_no_more
 
 forked = False
 """Whether this process is a copy, in which only the shop's code may run."""

@@ -9,9 +9,9 @@ import threading
 from types import FrameType, TracebackType
 from typing import Self
 
-from fulfillment_worker.config.signals import hear, hear_no_more
-from fulfillment_worker.config.threads import start_thread
 from fulfillment_worker.core.shortage import Shortage
+from fulfillment_worker.system.signals import hear, hear_no_more
+from fulfillment_worker.system.threads import start_thread
 
 PATIENCE = 3.0
 """Seconds after the second signal until the process ends, however stuck its loop is."""

@@ -10,8 +10,8 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar, Sample
 
-from fulfillment_worker.observability.merge import Seat, merge
-from fulfillment_worker.observability.snapshot import Key, Snapshot, snapshot_of
+from fulfillment_worker.supervisor.merge import Seat, merge
+from fulfillment_worker.supervisor.snapshot import Key, Snapshot, snapshot_of
 
 
 class Merged(Collector):
