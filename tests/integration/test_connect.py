@@ -15,7 +15,7 @@ import pytest
 from fulfillment_worker.admin.redis_client import connect, connected, open_client
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.queue.discovery import FAULTS, open_connection
-from fulfillment_worker.queue.errors import explain
+from fulfillment_worker.queue.redis_errors import explain
 from tests.support.black_hole import black_hole
 from tests.support.certificates import (
     certify,

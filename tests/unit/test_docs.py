@@ -26,7 +26,7 @@ from fulfillment_worker.monitoring.rules import rules
 from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.observability import event_log
 from fulfillment_worker.observability.catalogue import CATALOGUE
-from fulfillment_worker.observability.spec import Kind
+from fulfillment_worker.observability.spec import MetricKind
 from fulfillment_worker.queue import keys
 from fulfillment_worker.supervisor import fleet, release
 from tests.support.attempt import OneAttempt
@@ -242,7 +242,7 @@ def test_every_make_target_exists() -> None:
 def test_every_metric_exists() -> None:
     known = {spec.name for spec in CATALOGUE} | NO_METRICS | log_events()
     for spec in CATALOGUE:
-        if spec.kind is Kind.HISTOGRAM:
+        if spec.kind is MetricKind.HISTOGRAM:
             known |= {f"{spec.name}_{part}" for part in ("bucket", "count", "sum")}
     told = {
         (name, page.name)

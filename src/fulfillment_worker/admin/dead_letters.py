@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from fulfillment_worker.admin.redis_client import call
-from fulfillment_worker.admin.rules.causes import Letter
+from fulfillment_worker.admin.rules.causes import DeadLetter
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.library import Function
@@ -29,7 +29,7 @@ class _Header(msgspec.Struct):
 
 async def read_letters(
     client: Any, queue: str, url: RedisUrl, order_ids: Collection[str] = ()
-) -> AsyncIterator[Letter]:
+) -> AsyncIterator[DeadLetter]:
     """All dead letters, in no order; one that comes or goes meanwhile may be left out.
 
     order_ids: only the letters of these orders; Redis picks them, and sends no others.
@@ -50,10 +50,10 @@ async def read_letters(
             return
 
 
-def read_letter(queue: str, number: int, header: bytes, size: int) -> Letter:
+def read_letter(queue: str, number: int, header: bytes, size: int) -> DeadLetter:
     """What is known of one, from its header. size: of the order, in bytes."""
     told = _read_header(header)
-    return Letter(
+    return DeadLetter(
         queue=queue,
         number=number,
         order_id=told.order_id,

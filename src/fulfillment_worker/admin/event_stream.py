@@ -17,7 +17,7 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue import keys
-from fulfillment_worker.queue.errors import code_of
+from fulfillment_worker.queue.redis_errors import code_of
 
 _MOST = 500
 """Entries that one command reads."""
@@ -36,7 +36,7 @@ class EventId(NamedTuple):
         return f"{self.ms}-{self.number}"
 
 
-class Change(msgspec.Struct, frozen=True):
+class StatusChange(msgspec.Struct, frozen=True):
     """A change of status. fields: those of the entry, where `attempt` and `at` are numbers."""
 
     id: EventId
@@ -49,7 +49,7 @@ class Change(msgspec.Struct, frozen=True):
         return name | self.fields | name
 
 
-class Events:
+class EventStream:
     """Reads the events of queues, each from where the last read ended.
 
     after: only events after this one are read. `read` and `wait` raise QueueUnavailable, and may be
@@ -65,10 +65,10 @@ class Events:
         self._groups = [(name,) for name in names] if url.scheme.cluster else [tuple(names)]
         self._waits: dict[tuple[str, ...], asyncio.Task[bool]] = {}
 
-    async def read(self) -> AsyncIterator[list[Change]]:
+    async def read(self) -> AsyncIterator[list[StatusChange]]:
         """All events that there are by now, in batches; those of several queues by their time."""
         ends = await self._newest()
-        pages: dict[str, list[Change]] = {queue: [] for queue in ends}
+        pages: dict[str, list[StatusChange]] = {queue: [] for queue in ends}
         while pages:
             for queue in [queue for queue, page in pages.items() if not page]:
                 pages[queue] = await self._page(queue, ends[queue])
@@ -116,7 +116,7 @@ class Events:
             for queue, entries in zip(self._cursors, newest, strict=True)
         }
 
-    async def _page(self, queue: str, end: EventId) -> list[Change]:
+    async def _page(self, queue: str, end: EventId) -> list[StatusChange]:
         start = self._cursors[queue]
         if start >= end:
             return []
@@ -138,12 +138,12 @@ def read_id(text: str) -> EventId:
     return EventId(int(ms), int(number))
 
 
-def _take_sorted(pages: dict[str, list[Change]]) -> list[Change]:
+def _take_sorted(pages: dict[str, list[StatusChange]]) -> list[StatusChange]:
     """Take from the pages what comes before all that isn't read yet, sorted."""
     if not pages:
         return []
     end = min(page[-1].id for page in pages.values())
-    taken: list[Change] = []
+    taken: list[StatusChange] = []
     for queue, page in pages.items():
         many = sum(change.id <= end for change in page)
         taken += page[:many]
@@ -151,10 +151,10 @@ def _take_sorted(pages: dict[str, list[Change]]) -> list[Change]:
     return sorted(taken, key=lambda change: change.id)
 
 
-def _change(queue: str, name: bytes, fields: dict[bytes, bytes]) -> Change:
+def _change(queue: str, name: bytes, fields: dict[bytes, bytes]) -> StatusChange:
     told = {text_of(field): text_of(value) for field, value in fields.items()}
     numbers = {field: _whole(told[field]) for field in _NUMBERS if field in told}
-    return Change(read_id(name.decode()), queue, told | numbers)
+    return StatusChange(read_id(name.decode()), queue, told | numbers)
 
 
 def _whole(text: str) -> int | None:

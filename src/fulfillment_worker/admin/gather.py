@@ -27,8 +27,8 @@ from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.text import text_of
 from fulfillment_worker.embedded.reachable import reachable
 from fulfillment_worker.queue import keys, library
-from fulfillment_worker.queue.errors import code_of, explain
 from fulfillment_worker.queue.login import NAME
+from fulfillment_worker.queue.redis_errors import code_of, explain
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 
 _PATIENCE = 2.5

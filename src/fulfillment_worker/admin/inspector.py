@@ -15,7 +15,7 @@ from fulfillment_worker.admin.dead_letters import read_letters
 from fulfillment_worker.admin.presence import is_known
 from fulfillment_worker.admin.reader import Reader
 from fulfillment_worker.admin.redis_client import call
-from fulfillment_worker.admin.rules.causes import Letter
+from fulfillment_worker.admin.rules.causes import DeadLetter
 from fulfillment_worker.admin.rules.why import Standing
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.text import text_of
@@ -37,7 +37,7 @@ class Failure(msgspec.Struct, frozen=True):
     error: str
 
 
-class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
+class OrderLocation(msgspec.Struct, frozen=True, kw_only=True):
     """Where an order is. Times are Unix ms of Redis's clock, None where not known.
 
     status: the contract's, or `waiting` (on the list) or `claimed` (a worker holds it, and has not
@@ -60,7 +60,7 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
     history: list[Failure] = []
 
 
-class Heard(msgspec.Struct, frozen=True):
+class WorkerInfo(msgspec.Struct, frozen=True):
     """A worker. last_heard: Unix ms, or None where it has a lease but has not reported yet.
 
     breaker_open: it claims nothing or little, since its handler's dependency seems to be down.
@@ -91,7 +91,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     fulfilled: int
     duplicates: int
     dropped: int
-    workers: list[Heard]
+    workers: list[WorkerInfo]
 
 
 class Inspector:
@@ -158,7 +158,7 @@ class Inspector:
                 )
         return standing
 
-    async def find(self, order_ids: Iterable[str]) -> dict[str, Whereabouts]:
+    async def find(self, order_ids: Iterable[str]) -> dict[str, OrderLocation]:
         """Where the orders are; those that the queue doesn't know are left out."""
         wanted = list(order_ids)
         found = await self._recorded(wanted)
@@ -185,14 +185,14 @@ class Inspector:
         heard: list[tuple[bytes, float]],
         now: int,
         books: dict[bytes, bytes],
-    ) -> list[Heard]:
+    ) -> list[WorkerInfo]:
         since = now - _HEARD_WITHIN_MS
         times: dict[bytes, int | None] = dict.fromkeys(leases)
         times |= {name: int(at) for name, at in heard if at >= since or name in times}
         names = [text_of(name) for name in times]
         sizes = await self._sizes(keys.in_flight(self.queue, name) for name in names)
         open_ = [b"breaker:" + name in books for name in times]
-        workers = map(Heard, names, times.values(), sizes, open_)
+        workers = map(WorkerInfo, names, times.values(), sizes, open_)
         return sorted(workers, key=lambda worker: worker.name)
 
     async def _sizes(self, hashes: Iterable[str]) -> list[int]:
@@ -218,7 +218,7 @@ class Inspector:
         )
         return int(notes[0]) if notes else None
 
-    async def _recorded(self, order_ids: Iterable[str]) -> dict[str, Whereabouts]:
+    async def _recorded(self, order_ids: Iterable[str]) -> dict[str, OrderLocation]:
         wanted = list(order_ids)
         records = await self._reader.ask(
             lambda pipe: [pipe.hgetall(keys.order(self.queue, order_id)) for order_id in wanted]
@@ -229,21 +229,21 @@ class Inspector:
             if record
         }
 
-    async def _searched(self, order_ids: set[str]) -> dict[str, Whereabouts]:
+    async def _searched(self, order_ids: set[str]) -> dict[str, OrderLocation]:
         """Orders without a record, wherever they are; in the direction in which orders move."""
         found = await self._waiting(order_ids)
         async for worker, entry in self._reader.internal():
             order_id = self._reader.match(entry.partition(b"\n")[2], order_ids - found.keys())
             if order_id is not None:
                 status = "retrying" if worker is None else "claimed"
-                found[order_id] = Whereabouts(
+                found[order_id] = OrderLocation(
                     order_id=order_id, queue=self.queue, status=status, worker=worker
                 )
         return found | await self._dead(order_ids - found.keys())
 
-    async def _dead(self, order_ids: set[str]) -> dict[str, Whereabouts]:
+    async def _dead(self, order_ids: set[str]) -> dict[str, OrderLocation]:
         """Those of the orders that are dead letters: of each, the last one."""
-        found: dict[str, Letter] = {}
+        found: dict[str, DeadLetter] = {}
         if not order_ids:
             return {}
         async for letter in read_letters(self._client, self.queue, self._url, order_ids):
@@ -251,7 +251,7 @@ class Inspector:
             if last is None or last.number < letter.number:
                 found[letter.order_id] = letter
         return {
-            order_id: Whereabouts(
+            order_id: OrderLocation(
                 order_id=order_id,
                 queue=self.queue,
                 status="dead",
@@ -263,8 +263,8 @@ class Inspector:
             for order_id, letter in found.items()
         }
 
-    async def _waiting(self, order_ids: set[str]) -> dict[str, Whereabouts]:
-        found: dict[str, Whereabouts] = {}
+    async def _waiting(self, order_ids: set[str]) -> dict[str, OrderLocation]:
+        found: dict[str, OrderLocation] = {}
         ahead = 0
         for name in (keys.woken(self.queue), keys.public(self.queue)):
             length = 0
@@ -272,7 +272,7 @@ class Inspector:
                 length = max(length, place)
                 order_id = self._reader.match(raw, order_ids)
                 if order_id is not None and (ahead == 0 or order_id not in found):
-                    found[order_id] = Whereabouts(
+                    found[order_id] = OrderLocation(
                         order_id=order_id,
                         queue=self.queue,
                         status="waiting",
@@ -282,9 +282,9 @@ class Inspector:
         return found
 
 
-def _whereabouts(order_id: str, queue: str, record: dict[bytes, bytes]) -> Whereabouts:
+def _whereabouts(order_id: str, queue: str, record: dict[bytes, bytes]) -> OrderLocation:
     fields = {text_of(name): text_of(value) for name, value in record.items()}
-    return Whereabouts(
+    return OrderLocation(
         order_id=order_id,
         queue=queue,
         status=fields.get("status", "unknown"),

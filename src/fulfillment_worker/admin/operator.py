@@ -12,7 +12,7 @@ from fulfillment_worker.admin.dead_letters import read_letter, read_letters
 from fulfillment_worker.admin.inspector import Failure, failures
 from fulfillment_worker.admin.presence import is_known
 from fulfillment_worker.admin.redis_client import answered, call
-from fulfillment_worker.admin.rules.causes import Letter
+from fulfillment_worker.admin.rules.causes import DeadLetter
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue import keys
@@ -83,7 +83,7 @@ class Operator:
         """Whether an order was ever placed on the queue, or a worker has served it."""
         return await is_known(self._client, self.queue, self._url)
 
-    async def letter(self, number: int) -> Letter | None:
+    async def letter(self, number: int) -> DeadLetter | None:
         """The dead letter with this number, in one command; None where it isn't there."""
         async with answered(self._url):
             letter: bytes | None = await self._client.hget(keys.dead(self.queue), number)
@@ -92,7 +92,7 @@ class Operator:
         header, _, raw = letter.partition(b"\n")
         return read_letter(self.queue, number, header, len(raw))
 
-    def letters(self, order_ids: Collection[str] = ()) -> AsyncIterator[Letter]:
+    def letters(self, order_ids: Collection[str] = ()) -> AsyncIterator[DeadLetter]:
         """See `read_letters`."""
         return read_letters(self._client, self.queue, self._url, order_ids)
 

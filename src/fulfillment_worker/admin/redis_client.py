@@ -26,9 +26,9 @@ from fulfillment_worker.embedded.reachable import reachable
 from fulfillment_worker.queue import library
 from fulfillment_worker.queue.connect import HEAD_START
 from fulfillment_worker.queue.discovery import find_primary, open_connection
-from fulfillment_worker.queue.errors import code_of, explain
 from fulfillment_worker.queue.library import Function
 from fulfillment_worker.queue.login import login_of
+from fulfillment_worker.queue.redis_errors import code_of, explain
 from fulfillment_worker.queue.tls import context, explained
 
 _CONNECT_TIMEOUT = 4.0

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fulfillment_worker.admin.event_stream import EventId, Events
+from fulfillment_worker.admin.event_stream import EventId, EventStream
 from fulfillment_worker.admin.inspector import Inspector
 from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.admin.producer import Producer
@@ -66,14 +66,14 @@ async def warn_of_unknown(all_queues: Iterable[Inspector]) -> None:
 
 
 @asynccontextmanager
-async def reader_of_events(settings: Settings, after: EventId) -> AsyncIterator[Events]:
+async def reader_of_events(settings: Settings, after: EventId) -> AsyncIterator[EventStream]:
     """A reader of the events of all queues; says which nobody has ever used.
 
     Raises QueueUnavailable.
     """
     async with connected(settings.redis_url) as client:
         await warn_of_unknown(_inspectors(client, settings))
-        events = Events(client, settings.queues, settings.redis_url, after)
+        events = EventStream(client, settings.queues, settings.redis_url, after)
         try:
             yield events
         finally:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from fulfillment_worker.admin.operator import Operator
-from fulfillment_worker.admin.rules.causes import Letter, grouped, names
+from fulfillment_worker.admin.rules.causes import DeadLetter, grouped, names
 from fulfillment_worker.admin.rules.selection import KINDS, selected, sought
 from fulfillment_worker.cli.clients import ask, audited, operators
 from fulfillment_worker.cli.letters import (
@@ -162,17 +162,17 @@ def drop(settings: Settings, **options: Any) -> int:
 
 @dataclass(frozen=True)
 class _Chosen:
-    letters: list[Letter]
+    letters: list[DeadLetter]
     missing: list[str]
-    groups: dict[Letter, str]
+    groups: dict[DeadLetter, str]
 
 
-async def _letters(settings: Settings, wanted: tuple[str, ...] = ()) -> list[Letter]:
+async def _letters(settings: Settings, wanted: tuple[str, ...] = ()) -> list[DeadLetter]:
     async with operators(settings) as each:
         return await _meant(each.values(), wanted)
 
 
-async def _meant(each: Collection[Operator], wanted: tuple[str, ...]) -> list[Letter]:
+async def _meant(each: Collection[Operator], wanted: tuple[str, ...]) -> list[DeadLetter]:
     """The letters that these names may mean; all of them where there are no names."""
     for operator in each:
         if not await operator.is_known():
@@ -180,7 +180,7 @@ async def _meant(each: Collection[Operator], wanted: tuple[str, ...]) -> list[Le
     only = sought(wanted) if wanted else None
     if only is None:
         return await _all_letters(each)
-    found: dict[tuple[str, int], Letter] = {}
+    found: dict[tuple[str, int], DeadLetter] = {}
     for operator in each:
         numbered = [await operator.letter(number) for number in only.numbers]
         named = [each async for each in operator.letters(only.order_ids)] if only.order_ids else []
@@ -190,18 +190,18 @@ async def _meant(each: Collection[Operator], wanted: tuple[str, ...]) -> list[Le
     return list(found.values())
 
 
-async def _all_letters(each: Iterable[Operator]) -> list[Letter]:
+async def _all_letters(each: Iterable[Operator]) -> list[DeadLetter]:
     letters = [letter for operator in each async for letter in operator.letters()]
     return sorted(letters, key=lambda letter: (letter.at, letter.number))
 
 
-def _groups(letters: list[Letter]) -> dict[Letter, str]:
+def _groups(letters: list[DeadLetter]) -> dict[DeadLetter, str]:
     causes = {letter: letter.cause for letter in letters}
     named = names(causes.values())
     return {letter: named[cause] for letter, cause in causes.items()}
 
 
-def _named(letters: list[Letter], wanted: Iterable[str]) -> _Chosen:
+def _named(letters: list[DeadLetter], wanted: Iterable[str]) -> _Chosen:
     """The letters with these names; tells of names that fit none, and fails at ambiguous ones."""
     selection = selected(letters, wanted)
     if selection.ambiguous:
@@ -218,7 +218,7 @@ def _ambiguous(name: str) -> str:
     return f"{quoted(name)} fits several: say {choices}, and which queue with --queue"
 
 
-def _choose(letters: list[Letter], wanted: tuple[str, ...], reason: str | None) -> _Chosen:
+def _choose(letters: list[DeadLetter], wanted: tuple[str, ...], reason: str | None) -> _Chosen:
     chosen = _named(letters, wanted) if wanted else _Chosen(letters, [], _groups(letters))
     kept = [letter for letter in chosen.letters if reason in (None, letter.reason)]
     return _Chosen(kept, chosen.missing, chosen.groups)
@@ -238,7 +238,7 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _show_groups(letters: list[Letter], as_json: bool) -> None:
+def _show_groups(letters: list[DeadLetter], as_json: bool) -> None:
     groups = grouped(letters)
     if as_json:
         print_json(msgspec.to_builtins(groups))
@@ -246,7 +246,7 @@ def _show_groups(letters: list[Letter], as_json: bool) -> None:
         click.echo("\n".join(group_lines(groups, _now())) if groups else _NONE)
 
 
-def _show_letters(letters: list[Letter], groups: dict[Letter, str], as_json: bool) -> None:
+def _show_letters(letters: list[DeadLetter], groups: dict[DeadLetter, str], as_json: bool) -> None:
     if as_json:
         print_json([letter_fields(letter, groups[letter]) for letter in letters])
     else:
@@ -267,7 +267,7 @@ async def _open(
     return chosen, [each for each in opened if each is not None]
 
 
-async def _opened(operator: Operator, letter: Letter, group: str) -> Opened | None:
+async def _opened(operator: Operator, letter: DeadLetter, group: str) -> Opened | None:
     raw = await operator.read(letter.number)
     if raw is None:
         return None
@@ -322,7 +322,7 @@ def _work(
     return 1 if chosen.missing or gone else 0
 
 
-def _carry_out(settings: Settings, work: _Work, letters: list[Letter]) -> None:
+def _carry_out(settings: Settings, work: _Work, letters: list[DeadLetter]) -> None:
     with progress(f"{work.verb.capitalize()} dead letters", len(letters), worth=_MANY) as advance:
         try:
             ask(_act_on(settings, work, letters, advance))
@@ -333,7 +333,7 @@ def _carry_out(settings: Settings, work: _Work, letters: list[Letter]) -> None:
 
 
 async def _act_on(
-    settings: Settings, work: _Work, letters: list[Letter], advance: Callable[[int], object]
+    settings: Settings, work: _Work, letters: list[DeadLetter], advance: Callable[[int], object]
 ) -> None:
     numbers: dict[str, list[int]] = defaultdict(list)
     for letter in letters:
@@ -350,7 +350,7 @@ async def _act_on(
             await work.act(each[queue], wanted, confirmed, order_id)
 
 
-def _cut_short(why: str, work: _Work, letters: list[Letter]) -> click.ClickException:
+def _cut_short(why: str, work: _Work, letters: list[DeadLetter]) -> click.ClickException:
     if not work.begun:
         return click.ClickException(f"{why}; nothing was {work.past}")
     return click.ClickException(
@@ -359,13 +359,13 @@ def _cut_short(why: str, work: _Work, letters: list[Letter]) -> click.ClickExcep
     )
 
 
-def _tell_gone(work: _Work, letters: list[Letter]) -> None:
+def _tell_gone(work: _Work, letters: list[DeadLetter]) -> None:
     gone = len(letters) - len(work.done)
     if gone:
         complain(f"{_count(gone)} could not be {work.past}: gone by now, or damaged")
 
 
-def _show_plan(work: _Work, letters: list[Letter]) -> None:
+def _show_plan(work: _Work, letters: list[DeadLetter]) -> None:
     click.echo(f"would {work.verb} {_count(len(letters))}")
     if letters:
         click.echo("\n".join(group_lines(grouped(letters), _now())))

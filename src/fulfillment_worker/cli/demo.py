@@ -50,7 +50,7 @@ def demo(
       fulfillment-worker demo --orders 500
       fulfillment-worker demo --data ./demo-data --rate 200 --metrics-port 0
     """
-    from fulfillment_worker.demo.demo import demo as run_demo  # noqa: PLC0415 - --help stays quick
+    from fulfillment_worker.demo.run_demo import demo as run_demo  # noqa: PLC0415 - --help stays quick
 
     rate = rate or (_CALM if orders is None else _BRISK)
     with ExitStack() as stack:

@@ -63,7 +63,7 @@ def enqueue(
 
 def _input(
     settings: Settings, file: IO[bytes] | None, sample: int | None, seed: int | None
-) -> tuple[Callable[[], Iterator[intake.Entry]], int]:
+) -> tuple[Callable[[], Iterator[intake.InputEntry]], int]:
     """What goes through all entries, as often as it is called, and their bytes (0: not known)."""
     if sample is not None:
         if file is not None:
@@ -75,12 +75,14 @@ def _input(
     return lambda: intake.entries(source, settings.max_order_bytes, start), intake.size_of(source)
 
 
-def _samples(count: int, seed: int | None, id_field: str) -> Callable[[], Iterator[intake.Entry]]:
+def _samples(
+    count: int, seed: int | None, id_field: str
+) -> Callable[[], Iterator[intake.InputEntry]]:
     chosen = random.SystemRandom().randrange(2**63) if seed is None else seed
 
-    def entries() -> Iterator[intake.Entry]:
+    def entries() -> Iterator[intake.InputEntry]:
         orders = sample_orders(count, chosen, id_field)
-        return (intake.Entry(f"sample {number}", raw) for number, raw in enumerate(orders, 1))
+        return (intake.InputEntry(f"sample {number}", raw) for number, raw in enumerate(orders, 1))
 
     return entries
 

@@ -13,7 +13,13 @@ from datetime import datetime
 
 import click
 
-from fulfillment_worker.admin.event_stream import Change, EventId, Events, is_refusal, read_id
+from fulfillment_worker.admin.event_stream import (
+    EventId,
+    EventStream,
+    StatusChange,
+    is_refusal,
+    read_id,
+)
 from fulfillment_worker.cli.clients import ask, reader_of_events
 from fulfillment_worker.cli.options import own_option, settings_options
 from fulfillment_worker.cli.terminal import complain
@@ -87,7 +93,7 @@ async def _print(settings: Settings, after: EventId | None, follow: bool) -> Non
             await _follow(events)
 
 
-async def _follow(events: Events) -> None:
+async def _follow(events: EventStream) -> None:
     said = ""
     while not _reader_is_gone():
         try:
@@ -103,12 +109,12 @@ async def _follow(events: Events) -> None:
             await asyncio.sleep(_RETRY_AFTER)
 
 
-async def _print_all(events: Events) -> None:
+async def _print_all(events: EventStream) -> None:
     async for batch in events.read():
         click.echo("\n".join(map(_line, batch)))
 
 
-def _line(change: Change) -> str:
+def _line(change: StatusChange) -> str:
     # In ASCII, so that nothing in it can steer a terminal.
     return json.dumps(change.told())
 

@@ -19,7 +19,7 @@ _LARGEST_DOCUMENT = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class InputEntry:
     """What may be an order. where: `line 3`. excess: bytes that were not kept, being too many."""
 
     where: str
@@ -49,7 +49,7 @@ class Rules:
     id_field: str
     max_bytes: int
 
-    def fault(self, entry: Entry) -> str | None:
+    def fault(self, entry: InputEntry) -> str | None:
         """Why the entry is no order, or None where it is one."""
         if entry.excess:
             size = len(entry.raw) + entry.excess
@@ -58,7 +58,7 @@ class Rules:
         return told.why if isinstance(told, Undecodable) else None
 
 
-def check(entries: Iterable[Entry], rules: Rules, seen: Callable[[int], object]) -> Checked:
+def check(entries: Iterable[InputEntry], rules: Rules, seen: Callable[[int], object]) -> Checked:
     """Look at all entries; `seen` is told the bytes of each."""
     checked = Checked()
     for entry in entries:
@@ -73,7 +73,7 @@ def check(entries: Iterable[Entry], rules: Rules, seen: Callable[[int], object])
     return checked
 
 
-def good(entries: Iterable[Entry], rules: Rules) -> Iterator[bytes]:
+def good(entries: Iterable[InputEntry], rules: Rules) -> Iterator[bytes]:
     """The bytes of the entries that are orders."""
     return (entry.raw for entry in entries if rules.fault(entry) is None)
 
@@ -98,7 +98,7 @@ def size_of(source: IO[bytes]) -> int:
     return size
 
 
-def entries(source: IO[bytes], max_bytes: int, start: int = 0) -> Iterator[Entry]:
+def entries(source: IO[bytes], max_bytes: int, start: int = 0) -> Iterator[InputEntry]:
     """What stands in `source` from `start` on, in order and as it was written, without blank lines.
 
     Memory is bounded for JSON Lines.
@@ -109,7 +109,7 @@ def entries(source: IO[bytes], max_bytes: int, start: int = 0) -> Iterator[Entry
     yield from _entries(source, max_bytes)
 
 
-def _entries(source: IO[bytes], max_bytes: int) -> Iterator[Entry]:
+def _entries(source: IO[bytes], max_bytes: int) -> Iterator[InputEntry]:
     start = source.tell()
     first = next(_lines(source, max_bytes), None)
     source.seek(start)
@@ -121,12 +121,12 @@ def _entries(source: IO[bytes], max_bytes: int) -> Iterator[Entry]:
     if not one_line and size_of(source) <= _LARGEST_DOCUMENT:
         document = source.read().strip()
         if _is_json(document):
-            return iter([Entry("item 1", document)])
+            return iter([InputEntry("item 1", document)])
         source.seek(start)
     return _lines(source, max_bytes)
 
 
-def _array(source: IO[bytes], max_bytes: int, one_line: bool) -> Iterator[Entry]:
+def _array(source: IO[bytes], max_bytes: int, one_line: bool) -> Iterator[InputEntry]:
     start = source.tell()
     document = source.read()
     try:
@@ -135,18 +135,18 @@ def _array(source: IO[bytes], max_bytes: int, one_line: bool) -> Iterator[Entry]
         if one_line:  # a line that is no order, and more lines
             source.seek(start)
             return _lines(source, max_bytes)
-        return iter([Entry("the array", document)])
-    return (Entry(f"item {number}", item) for number, item in enumerate(items, 1))
+        return iter([InputEntry("the array", document)])
+    return (InputEntry(f"item {number}", item) for number, item in enumerate(items, 1))
 
 
-def _lines(source: IO[bytes], max_bytes: int) -> Iterator[Entry]:
+def _lines(source: IO[bytes], max_bytes: int) -> Iterator[InputEntry]:
     number = 0
     while line := source.readline(max_bytes + 2):
         number += 1
         excess = 0 if line.endswith(b"\n") else _skip_line(source)
         raw = line.removesuffix(b"\n").removesuffix(b"\r")
         if raw.strip() or excess:
-            yield Entry(f"line {number}", raw, excess)
+            yield InputEntry(f"line {number}", raw, excess)
 
 
 def _skip_line(source: IO[bytes]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from fulfillment_worker.admin.inspector import Failure
-from fulfillment_worker.admin.rules.causes import Group, Letter
+from fulfillment_worker.admin.rules.causes import DeadLetter, Group
 from fulfillment_worker.cli.terminal import away, coloured, indented, moment, table
 from fulfillment_worker.core.text import text_of, visible
 
@@ -20,7 +20,7 @@ class Opened(msgspec.Struct, frozen=True):
     traceback: of the last of them, "" where there is none.
     """
 
-    letter: Letter
+    letter: DeadLetter
     group: str
     raw: bytes
     history: list[Failure]
@@ -39,7 +39,9 @@ def group_lines(groups: Iterable[Group], now: int) -> list[str]:
     return _beside(table(counts, left=2), table(causes, left=2))
 
 
-def letter_lines(letters: Iterable[Letter], group_of: dict[Letter, str], now: int) -> list[str]:
+def letter_lines(
+    letters: Iterable[DeadLetter], group_of: dict[DeadLetter, str], now: int
+) -> list[str]:
     """A table of letters. now: Unix ms."""
     numbers = [["LETTER", "DIED", "FAILURES", "ORPHANINGS"]]
     causes = [["QUEUE", "ORDER", "GROUP", "ERROR"]]
@@ -82,7 +84,7 @@ def _details(opened: Opened, now: int) -> Iterator[tuple[str, str]]:
     yield "bytes", str(letter.size)
 
 
-def letter_fields(letter: Letter, group: str) -> dict[str, Any]:
+def letter_fields(letter: DeadLetter, group: str) -> dict[str, Any]:
     """For JSON."""
     return {**msgspec.to_builtins(letter), "group": group}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fulfillment_worker.config.settings import SPECS, Settings, SettingsError, Spec, load
+from fulfillment_worker.config.settings import SPECS, Settings, SettingsError, SettingSpec, load
 from fulfillment_worker.config.values import Parser
 from fulfillment_worker.core.redaction import quoted
 
@@ -95,7 +95,7 @@ def _faults() -> list[str]:
     return faults
 
 
-def _flag(name: str, spec: Spec) -> Callable[[Command], Command]:
+def _flag(name: str, spec: SettingSpec) -> Callable[[Command], Command]:
     variables = " or ".join(spec.variables)
     return click.option(
         spec.flag,

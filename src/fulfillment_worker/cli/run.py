@@ -25,7 +25,7 @@ def run(settings: Settings) -> int:
     make_streams_safe()
     # Here, so that --help stays quick, and a process has in memory only what it needs.
     if settings.supervised:
-        from fulfillment_worker.supervisor.run import run as supervise  # noqa: PLC0415
+        from fulfillment_worker.supervisor.supervise import run as supervise  # noqa: PLC0415
 
         return supervise(settings)
     from fulfillment_worker.runtime.run import run as run_worker  # noqa: PLC0415

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
-from fulfillment_worker.admin.inspector import Inspector, Whereabouts
+from fulfillment_worker.admin.inspector import Inspector, OrderLocation
 from fulfillment_worker.admin.rules.why import Standing, why_it_waits
 from fulfillment_worker.cli.clients import ask, inspectors, is_text, warn_of_unknown
 from fulfillment_worker.cli.options import settings_options
@@ -56,7 +56,7 @@ def status(settings: Settings, order_ids: tuple[str, ...], as_json: bool) -> int
 class _Found(NamedTuple):
     """An order, and why it is where it is ("" where it has ended)."""
 
-    order: Whereabouts
+    order: OrderLocation
     why: str
 
 
@@ -82,7 +82,7 @@ async def _standing(inspector: Inspector) -> Standing | None:
         return None
 
 
-def _why(order: Whereabouts, queue: Standing | None) -> str:
+def _why(order: OrderLocation, queue: Standing | None) -> str:
     if queue is None:
         return ""
     return why_it_waits(
@@ -121,7 +121,7 @@ def _status(status: str) -> str:
     return coloured(visible(status), fg=_COLOURS.get(status))
 
 
-def _details(order: Whereabouts, now: int) -> Iterator[tuple[str, str]]:
+def _details(order: OrderLocation, now: int) -> Iterator[tuple[str, str]]:
     yield "queue", order.queue
     times = (
         ("queued", order.queued_at),

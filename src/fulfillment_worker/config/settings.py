@@ -18,7 +18,7 @@ from fulfillment_worker.config.values import (
     Choice,
     Duration,
     Field,
-    Handler,
+    HandlerName,
     Host,
     Location,
     Names,
@@ -45,7 +45,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True)
-class Spec:
+class SettingSpec:
     """How one setting is given, and what it means.
 
     default: as users write it; None where there is none.
@@ -76,7 +76,7 @@ class Spec:
 def _setting(
     flag: str, parse: Parser[object], default: str | None, help: str, also: str | None = None
 ) -> Any:
-    spec = Spec(flag, parse, default, help, also)
+    spec = SettingSpec(flag, parse, default, help, also)
     return field(default_factory=spec.default_value, metadata={"spec": spec})
 
 
@@ -105,7 +105,7 @@ class Settings:
     )
     handler: str | None = _setting(
         "--handler",
-        Handler(),
+        HandlerName(),
         None,
         "what fulfils an order, needed by run: package.module:function, or a URL to post it to",
     )
@@ -221,7 +221,7 @@ class Settings:
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
 
-SPECS: dict[str, Spec] = {each.name: each.metadata["spec"] for each in fields(Settings)}
+SPECS: dict[str, SettingSpec] = {each.name: each.metadata["spec"] for each in fields(Settings)}
 
 
 def load(
@@ -254,7 +254,7 @@ def load(
 
 
 def _given(
-    name: str, spec: Spec, flags: Mapping[str, str | None], environ: Mapping[str, str]
+    name: str, spec: SettingSpec, flags: Mapping[str, str | None], environ: Mapping[str, str]
 ) -> tuple[str, str | None]:
     flag = flags.get(name)
     if flag is not None:
@@ -265,7 +265,7 @@ def _given(
     return spec.env, spec.default
 
 
-def _parsed(spec: Spec, text: str) -> object:
+def _parsed(spec: SettingSpec, text: str) -> object:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -285,7 +285,7 @@ def _fault(source: str, text: str, why: str) -> str:
     return f"{source} is {quoted(text)}: {why}"
 
 
-def _missing(spec: Spec) -> str:
+def _missing(spec: SettingSpec) -> str:
     return f"{spec.env} is not set: give {spec.parse.allowed}, there or with {spec.flag}"
 
 

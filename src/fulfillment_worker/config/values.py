@@ -19,7 +19,7 @@ __all__ = [
     "Choice",
     "Duration",
     "Field",
-    "Handler",
+    "HandlerName",
     "Host",
     "Location",
     "Names",
@@ -249,7 +249,7 @@ class Host:
         return text.strip("[]")
 
 
-class Handler:
+class HandlerName:
     """Where orders are fulfilled: a Python function, or a URL."""
 
     allowed = "package.module:function, or an http:// or https:// URL"

@@ -23,14 +23,14 @@ _PAUSE = 0.2
 """Seconds before it knocks again at a Redis that is away."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class DemoOrder(msgspec.Struct, frozen=True):
     """What is put on the list. id: of the order, "" for the rubbish."""
 
     id: str
     raw: bytes
 
 
-def entries(seed: int, orders: int | None, id_field: str) -> Iterator[Entry]:
+def entries(seed: int, orders: int | None, id_field: str) -> Iterator[DemoOrder]:
     """The storefront's entries; without end where `orders` is None. One of them is rubbish.
 
     The same seed gives the same entries but for their time.
@@ -39,11 +39,11 @@ def entries(seed: int, orders: int | None, id_field: str) -> Iterator[Entry]:
     pairs = zip(samples(seed, id_field), fates(seed), strict=True)
     for number, (body, fate) in enumerate(islice(pairs, orders), 1):
         if number == rubbish:
-            yield Entry("", _RUBBISH)
+            yield DemoOrder("", _RUBBISH)
             continue
         if fate is not Fate.PLAIN:
             body[FATE] = fate
-        yield Entry(body[id_field], msgspec.json.encode(body))
+        yield DemoOrder(body[id_field], msgspec.json.encode(body))
 
 
 def _place_of_rubbish(seed: int, orders: int | None) -> int | None:
@@ -59,7 +59,7 @@ class Storefront:
     """
 
     def __init__(
-        self, producer: Producer, entries: Iterator[Entry], rate: float, tally: Tally
+        self, producer: Producer, entries: Iterator[DemoOrder], rate: float, tally: Tally
     ) -> None:
         self._producer = producer
         self._entries = entries
@@ -88,7 +88,7 @@ class Storefront:
             self._offered += len(batch)
             await self._place(batch)
 
-    async def _place(self, batch: list[Entry]) -> None:
+    async def _place(self, batch: list[DemoOrder]) -> None:
         """Place a batch. After a failure nobody knows whether it arrived: the same orders again
         do no harm, since an id is fulfilled only once."""
         # Told before it is done: an order may be fulfilled before Redis confirms that it is there.

@@ -21,7 +21,7 @@ WORKER = "{{ $labels.instance }}{{ with $labels.process }} ({{ . }}){{ end }}"
 """Likewise: which worker, and which of its processes, where a supervisor has several."""
 
 
-class Severity(StrEnum):
+class AlertSeverity(StrEnum):
     """Whom an alert goes to; its label `severity`."""
 
     PAGE = "page"  # somebody, now
@@ -37,7 +37,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    severity: Severity
+    severity: AlertSeverity
     expr: Callable[[Target], str]
     wait: str
     summary: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fulfillment_worker.monitoring.alert import Alert, Severity
+from fulfillment_worker.monitoring.alert import Alert, AlertSeverity
 from fulfillment_worker.monitoring.pages import PAGES
 from fulfillment_worker.monitoring.target import Target, quoted
 from fulfillment_worker.monitoring.tickets import TICKETS
@@ -20,7 +20,7 @@ def _always(target: Target) -> str:
 
 WATCHDOG = Alert(
     name="FulfillmentWatchdog",
-    severity=Severity.NONE,
+    severity=AlertSeverity.NONE,
     expr=_always,
     wait="",
     summary="Alerting works.",

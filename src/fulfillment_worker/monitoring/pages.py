@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.monitoring.alert import QUEUE, WORKER, A, Alert, Severity, happened
+from fulfillment_worker.monitoring.alert import QUEUE, WORKER, A, Alert, AlertSeverity, happened
 from fulfillment_worker.monitoring.target import Target, quoted
 
 ERRORS = "job:order_errors_per_orders_processed:ratio_rate"
@@ -81,7 +81,7 @@ def _rolled_back(target: Target) -> str:
 PAGES: tuple[Alert, ...] = (
     Alert(
         name="FulfillmentErrorBudgetBurningFast",
-        severity=Severity.PAGE,
+        severity=AlertSeverity.PAGE,
         expr=_errors,
         wait="1m",
         summary="Many orders fail: customers wait for a second attempt, or get nothing.",
@@ -90,7 +90,7 @@ PAGES: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentLateBudgetBurningFast",
-        severity=Severity.PAGE,
+        severity=AlertSeverity.PAGE,
         expr=_late,
         wait="1m",
         summary="Many customers wait longer than they were promised.",
@@ -99,7 +99,7 @@ PAGES: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentNoWorkerUp",
-        severity=Severity.PAGE,
+        severity=AlertSeverity.PAGE,
         expr=_no_worker,
         wait="1m",
         summary="No order is fulfilled: no worker can be reached.",
@@ -108,7 +108,7 @@ PAGES: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentOldestOrderTooOld",
-        severity=Severity.PAGE,
+        severity=AlertSeverity.PAGE,
         expr=_old,
         wait="1m",
         summary="Customers have waited for minutes, and their orders have not been begun.",
@@ -116,7 +116,7 @@ PAGES: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentNothingReceived",
-        severity=Severity.PAGE,
+        severity=AlertSeverity.PAGE,
         expr=_nothing_received,
         wait="1m",
         summary="Orders wait, and no worker takes any: customers get nothing.",
@@ -125,7 +125,7 @@ PAGES: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentWorkerStuck",
-        severity=Severity.PAGE,
+        severity=AlertSeverity.PAGE,
         expr=_stuck,
         wait="30s",
         summary="The orders of one worker have stopped; soon they run a second time elsewhere.",
@@ -134,7 +134,7 @@ PAGES: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentOrdersUnaccounted",
-        severity=Severity.PAGE,
+        severity=AlertSeverity.PAGE,
         expr=_unaccounted,
         wait="",
         summary="Orders may be lost: some customers would never get what they ordered.",
@@ -143,7 +143,7 @@ PAGES: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentQueueRolledBack",
-        severity=Severity.PAGE,
+        severity=AlertSeverity.PAGE,
         expr=_rolled_back,
         wait="",
         summary="Orders may be lost, and others run twice: Redis came back with older data.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.monitoring.alert import QUEUE, WORKER, A, Alert, Severity, happened
+from fulfillment_worker.monitoring.alert import QUEUE, WORKER, A, Alert, AlertSeverity, happened
 from fulfillment_worker.monitoring.pages import (
     COMPLETED,
     DEPTH,
@@ -14,7 +14,7 @@ from fulfillment_worker.monitoring.pages import (
 from fulfillment_worker.monitoring.rules import FRESH
 from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.observability.catalogue import CATALOGUE
-from fulfillment_worker.observability.spec import Kind, Merge, Source, Spec
+from fulfillment_worker.observability.spec import Merge, MetricKind, MetricSpec, Source
 
 
 def burning_slowly(target: Target, ratio: str, rate: str, budget: float) -> str:
@@ -40,7 +40,7 @@ def _down(target: Target) -> str:
 def promised() -> list[str]:
     """One series name for each metric that a worker always has."""
     return [
-        f"{spec.name}_count" if spec.kind is Kind.HISTOGRAM else spec.name
+        f"{spec.name}_count" if spec.kind is MetricKind.HISTOGRAM else spec.name
         for spec in CATALOGUE
         if spec.source in (Source.EVENTS, Source.PLAIN)
     ]
@@ -141,7 +141,7 @@ def declared_series(queues: int, processes: int = 0) -> int:
     return sum(_series(spec, processes) * (queues if spec.per_queue else 1) for spec in CATALOGUE)
 
 
-def _series(spec: Spec, processes: int) -> int:
+def _series(spec: MetricSpec, processes: int) -> int:
     children = 1
     if processes and spec.merging is Merge.EACH:
         children = processes + 1
@@ -150,7 +150,7 @@ def _series(spec: Spec, processes: int) -> int:
     for values in spec.values:
         children *= len(values)
     # Of a histogram: the buckets, the last one without a bound, the count and the sum.
-    return children * (len(spec.buckets) + 3 if spec.kind is Kind.HISTOGRAM else 1)
+    return children * (len(spec.buckets) + 3 if spec.kind is MetricKind.HISTOGRAM else 1)
 
 
 def _series_budget(target: Target) -> int:
@@ -170,7 +170,7 @@ def _breaker(target: Target) -> str:
 TICKETS: tuple[Alert, ...] = (
     Alert(
         name="FulfillmentErrorBudgetBurningSlowly",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_errors,
         wait="15m",
         summary="More orders fail than was promised, though not many at a time.",
@@ -179,7 +179,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentLateBudgetBurningSlowly",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_late,
         wait="15m",
         summary="More customers wait too long than was promised, though not many at a time.",
@@ -188,7 +188,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentTargetDown",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_down,
         wait="5m",
         summary="Nothing yet, as long as other workers are up; orders may take longer.",
@@ -196,7 +196,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentMetricMissing",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_missing,
         wait="5m",
         summary="Nothing, but alerts that need this metric can't fire.",
@@ -204,7 +204,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentQueueGrowing",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_growing,
         wait="10m",
         summary="Orders come faster than they are fulfilled: customers wait longer and longer.",
@@ -213,7 +213,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentSlotsBusy",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_busy,
         wait="10m",
         summary="Orders wait because all workers are busy.",
@@ -221,7 +221,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentDepthSampleStale",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_stale,
         wait="2m",
         summary="This worker fulfils nothing: it doesn't reach Redis.",
@@ -230,7 +230,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentOrdersHeldByNoWorker",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_held,
         wait="5m",
         summary="Some customers wait, though their orders seem to be in work.",
@@ -239,7 +239,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentDeadLettersGrowing",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_dead,
         wait="",
         summary="Some customers get nothing until somebody looks at their orders.",
@@ -248,7 +248,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentOrdersOrphaned",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_orphaned,
         wait="",
         summary="Some orders took longer: their worker died, and they ran again elsewhere.",
@@ -257,7 +257,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentRedisErrors",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_redis_errors,
         wait="5m",
         summary="Orders take longer, or can't be placed: Redis is in trouble.",
@@ -265,7 +265,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentEventLoopLag",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_lag,
         wait="10m",
         summary="All orders of one worker take longer: a handler holds up the others.",
@@ -274,7 +274,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentDescriptorsRunningOut",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_descriptors,
         wait="5m",
         summary="Nothing yet; soon one worker's orders fail.",
@@ -283,7 +283,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentCrashLooping",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_crashing,
         wait="",
         summary="Orders take longer, and some may run twice: a worker dies again and again.",
@@ -292,7 +292,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentTooManySeries",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_too_many_series,
         wait="10m",
         summary="Nothing; Prometheus pays for it.",
@@ -301,7 +301,7 @@ TICKETS: tuple[Alert, ...] = (
     ),
     Alert(
         name="FulfillmentBreakerOpen",
-        severity=Severity.TICKET,
+        severity=AlertSeverity.TICKET,
         expr=_breaker,
         wait="2m",
         summary="Orders wait: nearly all attempts fail or are rejected, so only single ones are "

@@ -12,7 +12,7 @@ from fulfillment_worker.core.breaker import BreakerCause, BreakerState
 from fulfillment_worker.core.events import Gone
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.observability.catalogue_runtime import RUNTIME_CATALOGUE
-from fulfillment_worker.observability.spec import Kind, Merge, Source, Spec
+from fulfillment_worker.observability.spec import Merge, MetricKind, MetricSpec, Source
 
 
 class WorkerState(StrEnum):
@@ -42,18 +42,18 @@ END_TO_END_BUCKETS = (0.01, 0.05, 0.25, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 36
 # A round trip within a rack takes 0.1 to 1 ms, a full batch a few, a failover seconds.
 REDIS_BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
-ORDERS_PROCESSED = Spec(
+ORDERS_PROCESSED = MetricSpec(
     name="orders_processed_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     labels=("status",),
     values=(STATUSES,),
     help="Attempts that ended, by how they ended.",
     why="Throughput, and the error ratio. An order that is retried counts once per attempt; "
     "an entry that is no order has no attempt, and is not in it.",
 )
-ORDER_PROCESSING_DURATION = Spec(
+ORDER_PROCESSING_DURATION = MetricSpec(
     name="order_processing_duration_seconds",
-    kind=Kind.HISTOGRAM,
+    kind=MetricKind.HISTOGRAM,
     labels=("status",),
     values=(STATUSES,),
     buckets=PROCESSING_BUCKETS,
@@ -61,67 +61,67 @@ ORDER_PROCESSING_DURATION = Spec(
     why="How fast the shop's own code is. The wait in the queue is not in it, so a backlog can't "
     "look like a slow handler. In OpenMetrics, exemplars lead to traces.",
 )
-QUEUE_DEPTH = Spec(
+QUEUE_DEPTH = MetricSpec(
     name="fulfillment_queue_depth",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.NEWEST,
     per_queue=True,
     help="Orders that wait in the public list, as last read.",
     why="The backlog. All workers of a queue report the same list: take the max, not the sum.",
 )
-ORDERS_RECEIVED = Spec(
+ORDERS_RECEIVED = MetricSpec(
     name="orders_received_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     help="Orders claimed for the first time.",
     why="Departures from the list; with the change of the depth it gives arrivals.",
 )
-ORDERS_IN_PROGRESS = Spec(
+ORDERS_IN_PROGRESS = MetricSpec(
     name="orders_in_progress",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.SUM,
     help="Orders that this worker is running now.",
     why="Divided by the slots, how busy the worker is.",
 )
-WORKER_SLOTS = Spec(
+WORKER_SLOTS = MetricSpec(
     name="fulfillment_worker_slots",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.SUM,
     help="Orders that this worker can run at the same time.",
     why="The other half of saturation.",
 )
-ORDER_QUEUE_WAIT = Spec(
+ORDER_QUEUE_WAIT = MetricSpec(
     name="order_queue_wait_seconds",
-    kind=Kind.HISTOGRAM,
+    kind=MetricKind.HISTOGRAM,
     buckets=WAIT_BUCKETS,
     help="Time from enqueued to the first start, of orders that tell when they were enqueued.",
     why="What a customer waits before anything happens. Clocks of different hosts are compared, "
     "so a negative wait counts as 0.",
 )
-ORDER_END_TO_END = Spec(
+ORDER_END_TO_END = MetricSpec(
     name="order_end_to_end_duration_seconds",
-    kind=Kind.HISTOGRAM,
+    kind=MetricKind.HISTOGRAM,
     buckets=END_TO_END_BUCKETS,
     help="Time from enqueued to fulfilled, of orders that tell when they were enqueued.",
     why="What the customer sees, retries and outages included; lateness is judged by it.",
 )
-ORDER_FAILURES = Spec(
+ORDER_FAILURES = MetricSpec(
     name="order_failures_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     labels=("reason",),
     values=(tuple(FailureReason),),
     help="Failed attempts, and entries that are no order, by reason.",
     why="Tells whose fault it is: the producer's (invalid), the shop's code (handler, timeout), "
     "something that it needs (dependency), or ours (internal, lease_lost).",
 )
-ORDER_RETRIES = Spec(
+ORDER_RETRIES = MetricSpec(
     name="order_retries_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     help="Attempts that will be followed by another one.",
     why="Work that has to be done again, before it becomes dead letters.",
 )
-ORDERS_RECOVERED = Spec(
+ORDERS_RECOVERED = MetricSpec(
     name="orders_recovered_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     labels=("reason",),
     values=(tuple(Gone),),
     help="Orders of workers that are gone, put back, by how it is known that they are.",
@@ -129,61 +129,61 @@ ORDERS_RECOVERED = Spec(
     "silence; the others are ends that a supervisor has seen: by a signal or after a hang "
     "(`killed`), by the kernel for want of memory (`oom`), by themselves (`exit`).",
 )
-ORDERS_REQUEUED = Spec(
+ORDERS_REQUEUED = MetricSpec(
     name="orders_requeued_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     help="Orders given back at no cost to them, at a shutdown for example.",
     why="Tells drains that were too short from crashes.",
 )
-ORDERS_DUPLICATE = Spec(
+ORDERS_DUPLICATE = MetricSpec(
     name="orders_duplicate_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     help="Copies of fulfilled orders, acknowledged without being handled.",
     why="A producer that sends orders twice.",
 )
-ORDERS_DEAD_LETTERED = Spec(
+ORDERS_DEAD_LETTERED = MetricSpec(
     name="orders_dead_lettered_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     labels=("reason",),
     values=(tuple(DeadReason),),
     help="Orders put aside for a person, by reason.",
     why="Each is a customer who gets nothing until somebody looks.",
 )
-IN_FLIGHT_DEPTH = Spec(
+IN_FLIGHT_DEPTH = MetricSpec(
     name="fulfillment_in_flight_depth",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.NEWEST,
     per_queue=True,
     help="Orders held by workers, of all workers, as last read.",
     why="Above what the workers say they run, orders hang at a worker that is gone.",
 )
-RETRY_DEPTH = Spec(
+RETRY_DEPTH = MetricSpec(
     name="fulfillment_retry_depth",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.NEWEST,
     per_queue=True,
     help="Orders that wait for their next attempt, as last read.",
     why="A backlog that the depth of the list doesn't show.",
 )
-OUTSTANDING_ORDERS = Spec(
+OUTSTANDING_ORDERS = MetricSpec(
     name="fulfillment_outstanding_orders",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.NEWEST,
     per_queue=True,
     help="Orders that wait, are in flight, or are to be retried, as last read.",
     why="What is to be worked off, and what to scale on: see deployment.md.",
 )
-DEAD_LETTER_DEPTH = Spec(
+DEAD_LETTER_DEPTH = MetricSpec(
     name="fulfillment_dead_letter_depth",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.NEWEST,
     per_queue=True,
     help="Dead letters, as last read.",
     why="How many orders wait for a person.",
 )
-QUEUE_OLDEST_ORDER = Spec(
+QUEUE_OLDEST_ORDER = MetricSpec(
     name="fulfillment_queue_oldest_order_timestamp_seconds",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.SINCE,
     per_queue=True,
     help="Since when the oldest claimable order has waited (Unix time); the time of the scrape "
@@ -191,59 +191,59 @@ QUEUE_OLDEST_ORDER = Spec(
     why="Age tells lateness where depth can't: 10 orders may be an hour old. A point in time and "
     "not an age, so that it goes on growing while Redis can't be asked.",
 )
-QUEUE_SAMPLE = Spec(
+QUEUE_SAMPLE = MetricSpec(
     name="fulfillment_queue_sample_timestamp_seconds",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.MAX,
     per_queue=True,
     help="When depths and age were last read (Unix time); 0 for never.",
     why="While Redis is away the depths stand still: this tells that they are old.",
 )
-ORDERS_UNACCOUNTED = Spec(
+ORDERS_UNACCOUNTED = MetricSpec(
     name="orders_unaccounted",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.NEWEST,
     per_queue=True,
     help="Orders received that are in no place and in no end; 0 unless an order was lost.",
     why="The promise of the project, as a number. Anything but 0 is an emergency.",
 )
-QUEUE_ROLLBACKS = Spec(
+QUEUE_ROLLBACKS = MetricSpec(
     name="fulfillment_queue_rollbacks_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     per_queue=True,
     help="Times that a worker saw Redis with fewer orders than before: it was flushed, or came "
     "back with older data.",
     why="Orders may be missing, or run twice, and no other metric tells: the books went back with "
     "the orders. Each worker counts it, so two workers count one loss as 2.",
 )
-ORDER_LAST_PROCESSED = Spec(
+ORDER_LAST_PROCESSED = MetricSpec(
     name="order_last_processed_timestamp_seconds",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.MAX,
     labels=("status",),
     values=(STATUSES,),
     help="When an attempt last ended so (Unix time); 0 before the first.",
     why="Shows a worker that hangs at a glance, also where orders are few.",
 )
-WORKER_LAST_LOOP = Spec(
+WORKER_LAST_LOOP = MetricSpec(
     name="fulfillment_worker_last_loop_timestamp_seconds",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.EACH,
     help="When the event loop of the worker last turned (Unix time); 0 before it started.",
     why="Served by another thread, so it tells of a loop that a handler blocks.",
 )
-WORKER_STATE = Spec(
+WORKER_STATE = MetricSpec(
     name="fulfillment_worker_state",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.EACH_WORKER,
     labels=("state",),
     values=(tuple(WorkerState),),
     help="1 for the state that the worker is in, 0 for the others.",
     why="Tells a drain from a hang, in graphs and in alerts.",
 )
-WORKER_CRASHES = Spec(
+WORKER_CRASHES = MetricSpec(
     name="fulfillment_worker_crashes_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     labels=("reason",),
     values=(CRASHES,),
     help="Worker processes that ended unasked, or were killed since they hung, as their supervisor "
@@ -251,90 +251,90 @@ WORKER_CRASHES = Spec(
     why="Tells processes that crash from those that are replaced as asked, by "
     "`--max-orders-per-process` say, though both start anew.",
 )
-BREAKER_STATE = Spec(
+BREAKER_STATE = MetricSpec(
     name="fulfillment_breaker_state",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.EACH_WORKER,
     labels=("state",),
     values=(tuple(BreakerState),),
     help="1 for the state that the breaker is in, 0 for the others.",
     why="Open, it explains why a backlog waits while workers are idle: their dependency is down.",
 )
-BREAKER_OPENINGS = Spec(
+BREAKER_OPENINGS = MetricSpec(
     name="fulfillment_breaker_openings_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     labels=("cause",),
     values=(tuple(BreakerCause),),
     help="Times that the breaker opened, probes that ended badly included, by what it saw.",
     why="Where nearly everything is rejected, it is the address or the release that is wrong.",
 )
-REDIS_COMMANDS = Spec(
+REDIS_COMMANDS = MetricSpec(
     name="fulfillment_redis_commands_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     labels=("operation", "outcome"),
     values=(OPERATIONS, OUTCOMES),
     help="Commands sent to Redis, by what they were for and whether they were answered.",
     why="The load on Redis, and its error ratio.",
 )
-REDIS_COMMAND_DURATION = Spec(
+REDIS_COMMAND_DURATION = MetricSpec(
     name="fulfillment_redis_command_duration_seconds",
-    kind=Kind.HISTOGRAM,
+    kind=MetricKind.HISTOGRAM,
     labels=("operation",),
     values=(TIMED_OPERATIONS,),
     buckets=REDIS_BUCKETS,
     help="Time of a command to Redis and back; waiting for orders is not in it.",
     why="Tells a slow Redis or network from a slow handler.",
 )
-LOG_MESSAGES = Spec(
+LOG_MESSAGES = MetricSpec(
     name="fulfillment_log_messages_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     labels=("level",),
     values=(LOG_LEVELS,),
     source=Source.PLAIN,
     help="Messages logged, by level, also those that could not be written.",
     why="A burst of errors can be seen, and alerted on, without a log system.",
 )
-LOG_LINES_DROPPED = Spec(
+LOG_LINES_DROPPED = MetricSpec(
     name="fulfillment_log_lines_dropped_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     source=Source.PLAIN,
     help="Log lines that were not written, since whoever reads the log was too slow or is gone.",
     why="Above 0, the log is incomplete. The worker never waits for its reader: up to 10,000 lines "
     "or 8 MiB wait for it, and what comes then is dropped.",
 )
-OBSERVER_FAULTS = Spec(
+OBSERVER_FAULTS = MetricSpec(
     name="fulfillment_observer_faults_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     source=Source.PLAIN,
     help="Times that a metric, log or trace could not be recorded; no order was affected.",
     why="Above 0, the other numbers may be too low, and there is a bug to report.",
 )
-SPANS_ENDED = Spec(
+SPANS_ENDED = MetricSpec(
     name="fulfillment_spans_ended_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     source=Source.PLAIN,
     help="Sampled spans that ended in this process, told with each batch that is exported.",
     why="More than were exported: some wait, or were dropped because too many did "
     "(OTEL_BSP_MAX_QUEUE_SIZE). 0 where traces are off.",
 )
-SPANS_EXPORTED = Spec(
+SPANS_EXPORTED = MetricSpec(
     name="fulfillment_spans_exported_total",
-    kind=Kind.COUNTER,
+    kind=MetricKind.COUNTER,
     labels=("outcome",),
     values=(OUTCOMES,),
     source=Source.PLAIN,
     help="Spans that the collector of traces took, or that were lost since it did not.",
     why="Tells a trace that was never made from one that got lost. Orders don't depend on it.",
 )
-BUILD_INFO = Spec(
+BUILD_INFO = MetricSpec(
     name="fulfillment_build_info",
-    kind=Kind.GAUGE,
+    kind=MetricKind.GAUGE,
     merge=Merge.MAX,
     labels=("version", "revision"),
     help="Always 1; which build this is.",
     why="Puts releases on graphs, and shows a half-finished roll-out.",
 )
-CATALOGUE: tuple[Spec, ...] = (
+CATALOGUE: tuple[MetricSpec, ...] = (
     ORDERS_PROCESSED,
     ORDER_PROCESSING_DURATION,
     QUEUE_DEPTH,

@@ -16,7 +16,7 @@ from prometheus_client.values import MutexValue
 
 from fulfillment_worker.observability.catalogue import CATALOGUE
 from fulfillment_worker.observability.plain import Distribution, PlainHistogram
-from fulfillment_worker.observability.spec import Kind, Source, Spec
+from fulfillment_worker.observability.spec import MetricKind, MetricSpec, Source
 
 _T = TypeVar("_T", Counter, Gauge)
 
@@ -55,43 +55,43 @@ class Instruments:
             if spec.source is Source.EVENTS:
                 self._make(spec)
 
-    def counter(self, spec: Spec, *values: str) -> Counter:
+    def counter(self, spec: MetricSpec, *values: str) -> Counter:
         """The child for these label values. Raises KeyError where it is no counter."""
         return _child(self._counters[spec.name], values)
 
-    def gauge(self, spec: Spec, *values: str) -> Gauge:
+    def gauge(self, spec: MetricSpec, *values: str) -> Gauge:
         """The child for these label values. Raises KeyError where it is no gauge."""
         return _child(self._gauges[spec.name], values)
 
-    def histogram(self, spec: Spec, *values: str) -> Distribution:
+    def histogram(self, spec: MetricSpec, *values: str) -> Distribution:
         """The series with these label values. Raises KeyError where it is no histogram."""
         return self._histograms[spec.name].series(*values)
 
-    def queue_gauge(self, spec: Spec, queue: str) -> Gauge:
+    def queue_gauge(self, spec: MetricSpec, queue: str) -> Gauge:
         """The child for a queue; the same for all where the metric has no such label."""
         return self.gauge(spec, *((queue,) if self._queues else ()))
 
-    def queue_counter(self, spec: Spec, queue: str) -> Counter:
+    def queue_counter(self, spec: MetricSpec, queue: str) -> Counter:
         """Likewise the child of a counter."""
         return self.counter(spec, *((queue,) if self._queues else ()))
 
-    def _make(self, spec: Spec) -> None:
+    def _make(self, spec: MetricSpec) -> None:
         labels, registry = self._labels(spec), self._registry
         match spec.kind:
-            case Kind.COUNTER:
+            case MetricKind.COUNTER:
                 counter = _Counter(spec.name, spec.help, labels, registry=registry)
                 self._counters[spec.name] = self._with_children(counter, spec)
-            case Kind.GAUGE:
+            case MetricKind.GAUGE:
                 gauge = _Gauge(spec.name, spec.help, labels, registry=registry)
                 self._gauges[spec.name] = self._with_children(gauge, spec)
-            case Kind.HISTOGRAM:
+            case MetricKind.HISTOGRAM:
                 self._histograms[spec.name] = PlainHistogram(spec)
                 registry.register(self._histograms[spec.name])
 
-    def _labels(self, spec: Spec) -> tuple[str, ...]:
+    def _labels(self, spec: MetricSpec) -> tuple[str, ...]:
         return (*spec.labels, "queue") if spec.per_queue and self._queues else spec.labels
 
-    def _with_children(self, parent: _T, spec: Spec) -> _T:
+    def _with_children(self, parent: _T, spec: MetricSpec) -> _T:
         values: tuple[tuple[str, ...], ...] = spec.values
         if spec.per_queue and self._queues:
             values = (*values, self._queues)

@@ -18,13 +18,13 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
-from fulfillment_worker.observability.spec import Spec
+from fulfillment_worker.observability.spec import MetricSpec
 
 
 class PlainCounter(Collector):
     """A counter with at most one label, all of whose values are known. Unknown ones are ignored."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: MetricSpec) -> None:
         self._spec = spec
         self._counts: dict[str, int] = dict.fromkeys(spec.values[0] if spec.values else ("",), 0)
 
@@ -80,7 +80,7 @@ class Distribution:
 class PlainHistogram(Collector):
     """A histogram, all of whose label values are known."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: MetricSpec) -> None:
         self._spec = spec
         self._series = {values: Distribution(spec.buckets) for values in product(*spec.values)}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import h11
 
 from fulfillment_worker.observability.health import Probed
-from fulfillment_worker.observability.pages import Page, PageRequest, page_request
+from fulfillment_worker.observability.metric_pages import Page, PageRequest, page_request
 
 _METRICS_PATH = "/metrics"
 _METHODS = ("GET", "HEAD")

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from fulfillment_worker.observability import catalogue_runtime as c
 from fulfillment_worker.observability.plain import PlainHistogram
-from fulfillment_worker.observability.spec import Spec
+from fulfillment_worker.observability.spec import MetricSpec
 
 _STAT = Path("/proc/self/stat")
 # Position of num_threads in proc(5)'s stat, counted after the command's closing parenthesis.
@@ -123,5 +123,5 @@ def _context_switches() -> Metric:
     return family
 
 
-def _gauge(spec: Spec, value: float) -> Metric:
+def _gauge(spec: MetricSpec, value: float) -> Metric:
     return GaugeMetricFamily(spec.name, spec.help, value=value)

@@ -28,7 +28,7 @@ from prometheus_client import CollectorRegistry
 
 from fulfillment_worker.observability.health import Probed
 from fulfillment_worker.observability.listening import listen
-from fulfillment_worker.observability.pages import Page, PageRequest, Pages
+from fulfillment_worker.observability.metric_pages import Page, PageRequest, Pages
 from fulfillment_worker.observability.routes import Probe, answer, probes, text
 from fulfillment_worker.system import forks
 from fulfillment_worker.system.signals import leave_signals_to_the_main_thread
@@ -51,7 +51,7 @@ def _descriptors() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft, 32)
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ServerLimits(msgspec.Struct, frozen=True):
     """What clients may take.
 
     request: seconds from a new connection, or a request's first byte, to the answer's last.
@@ -82,11 +82,11 @@ class MetricsServer:
         *,
         registry: CollectorRegistry,
         health: Probed,
-        limits: Limits | None = None,
+        limits: ServerLimits | None = None,
     ) -> None:
         self.host = host
         self.port = port
-        self._connections = _Connections(Pages(registry), probes(health), limits or Limits())
+        self._connections = _Connections(Pages(registry), probes(health), limits or ServerLimits())
         self._sockets: list[socket.socket] = []
         self._thread: threading.Thread | None = None
         self._end: Callable[[], object] | None = None
@@ -144,7 +144,7 @@ class MetricsServer:
 class _Connections:
     """The open connections, each a task. Lives on the server's event loop."""
 
-    def __init__(self, pages: Pages, probes: Mapping[str, Probe], limits: Limits) -> None:
+    def __init__(self, pages: Pages, probes: Mapping[str, Probe], limits: ServerLimits) -> None:
         self._pages = pages
         self._probes = probes
         self._limits = limits

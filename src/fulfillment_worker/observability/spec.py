@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """The Prometheus type of a metric."""
 
     COUNTER = "counter"
@@ -35,7 +35,7 @@ class Merge(StrEnum):
     EACH_WORKER = "each_worker"  # one series for each worker process
 
 
-class Spec(msgspec.Struct, frozen=True, kw_only=True):
+class MetricSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One metric. values: for each label, all its values; empty where only a start can tell.
 
     per_queue: it has a `queue` label too, where a worker serves several queues.
@@ -44,7 +44,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    kind: Kind
+    kind: MetricKind
     help: str
     why: str
     labels: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
             return self.merge
         if self.source in (Source.RUNTIME, Source.LIBRARY):
             return Merge.EACH
-        return Merge.MAX if self.kind is Kind.GAUGE else Merge.SUM
+        return Merge.MAX if self.kind is MetricKind.GAUGE else Merge.SUM
 
     @property
     def family(self) -> str:

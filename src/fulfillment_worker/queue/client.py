@@ -15,8 +15,8 @@ from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.queue import library
 from fulfillment_worker.queue.connection import PATIENCE, Answer, Connection, Hear, by
 from fulfillment_worker.queue.discovery import open_connection
-from fulfillment_worker.queue.errors import explain
 from fulfillment_worker.queue.library import Function
+from fulfillment_worker.queue.redis_errors import explain
 
 Listener = Callable[[CommandSent], None]
 Command = tuple[Any, ...]

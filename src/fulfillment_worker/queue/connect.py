@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.queue.connection import PATIENCE, Connection
-from fulfillment_worker.queue.errors import code_of
 from fulfillment_worker.queue.login import Login, lacks_hello
+from fulfillment_worker.queue.redis_errors import code_of
 from fulfillment_worker.queue.tls import TlsError, context, explained
 
 Address = tuple[str, int] | str

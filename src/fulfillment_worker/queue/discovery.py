@@ -24,8 +24,8 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue.connect import connect
 from fulfillment_worker.queue.connection import Connection
-from fulfillment_worker.queue.errors import NoLogin, ServerTooOld, words_of
 from fulfillment_worker.queue.login import login_of, refused_by_sentinel, sentinel_login
+from fulfillment_worker.queue.redis_errors import NoLogin, ServerTooOld, words_of
 from fulfillment_worker.queue.tls import TlsError
 
 _TELLING = (AuthenticationError, ResponseError, TlsError, NoLogin, ServerTooOld)

@@ -11,7 +11,7 @@ from redis.exceptions import AuthenticationError
 
 from fulfillment_worker.config.password_file import read_password
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.queue.errors import NoLogin, SentinelLogin, ServerTooOld, code_of
+from fulfillment_worker.queue.redis_errors import NoLogin, SentinelLogin, ServerTooOld, code_of
 
 OLDEST = (7, 0)
 """The first Redis with BLMOVE, and with RPOP of many. Valkey reports 7.2 or later here."""

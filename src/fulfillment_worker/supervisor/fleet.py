@@ -19,7 +19,7 @@ from fulfillment_worker.supervisor.oom import OomKills
 from fulfillment_worker.supervisor.process import Child, NotLoaded, NotStarted
 from fulfillment_worker.supervisor.release import Releaser
 from fulfillment_worker.supervisor.silence import LOOK, Silences, stopped
-from fulfillment_worker.supervisor.wear import Limits, worn_out
+from fulfillment_worker.supervisor.wear import ProcessLimits, worn_out
 
 _LAST_WORDS = 9.0
 """Seconds over the grace that children have to end: what lifecycle.py gives them, and some."""
@@ -43,7 +43,7 @@ class Fleet:
         self._silences = Silences[Child](settings.lease, lambda child: stopped(child.pid))
         self._oom = OomKills()
         self._looking: asyncio.TimerHandle | None = None
-        self._limits = Limits(settings.max_orders_per_process, settings.max_rss_per_process)
+        self._limits = ProcessLimits(settings.max_orders_per_process, settings.max_rss_per_process)
         self._first: dict[str, Child | None] = {}
         self._children: dict[Child, asyncio.Task[None]] = {}
         self._releaser: Releaser | None = None

@@ -1,6 +1,6 @@
 """The metrics of several processes, merged into those of one: pure functions over snapshots.
 
-How each metric is merged is said where it is declared (`Spec.merge`). No counter ever falls:
+How each metric is merged is said where it is declared (`MetricSpec.merge`). No counter ever falls:
 what a process had counted when it ended stays with its seat, and the next one adds to it.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from fulfillment_worker.observability.catalogue import CATALOGUE, QUEUE_SAMPLE
-from fulfillment_worker.observability.spec import Kind, Merge, Spec
+from fulfillment_worker.observability.spec import Merge, MetricKind, MetricSpec
 from fulfillment_worker.supervisor.snapshot import NOW, Exemplar, Key, Series, Snapshot
 
 LABEL = "process"
@@ -31,7 +31,7 @@ class Seat(msgspec.Struct, frozen=True):
     running: tuple[Snapshot, ...] = ()
 
 
-def retire(gone: Snapshot, last: Snapshot, catalogue: Sequence[Spec] = CATALOGUE) -> Snapshot:
+def retire(gone: Snapshot, last: Snapshot, catalogue: Sequence[MetricSpec] = CATALOGUE) -> Snapshot:
     """What remains when the process whose last report is `last` has ended."""
     both = (gone, last)
     kept = {spec.family: _remains(spec, both) for spec in catalogue if _outlives(spec)}
@@ -39,7 +39,10 @@ def retire(gone: Snapshot, last: Snapshot, catalogue: Sequence[Spec] = CATALOGUE
 
 
 def merge(
-    own: Snapshot, seats: Mapping[str, Seat], now: float, catalogue: Sequence[Spec] = CATALOGUE
+    own: Snapshot,
+    seats: Mapping[str, Seat],
+    now: float,
+    catalogue: Sequence[MetricSpec] = CATALOGUE,
 ) -> Snapshot:
     """The metrics of a supervisor and its seats. own: the supervisor's, with every series.
 
@@ -49,11 +52,11 @@ def merge(
     return Snapshot(families, _exemplars(_all(own, seats.values())))
 
 
-def _outlives(spec: Spec) -> bool:
-    return spec.kind is not Kind.GAUGE or spec.merging in _LASTING
+def _outlives(spec: MetricSpec) -> bool:
+    return spec.kind is not MetricKind.GAUGE or spec.merging in _LASTING
 
 
-def _remains(spec: Spec, snapshots: Sequence[Snapshot]) -> Series:
+def _remains(spec: MetricSpec, snapshots: Sequence[Snapshot]) -> Series:
     match spec.merging:
         case Merge.MAX:
             return _highest(snapshot.series(spec.family) for snapshot in snapshots)
@@ -63,11 +66,11 @@ def _remains(spec: Spec, snapshots: Sequence[Snapshot]) -> Series:
             return _sum(snapshot.series(spec.family) for snapshot in snapshots)
 
 
-def _merged(spec: Spec, own: Snapshot, seats: Mapping[str, Seat], now: float) -> Series:
+def _merged(spec: MetricSpec, own: Snapshot, seats: Mapping[str, Seat], now: float) -> Series:
     match spec.merging:
         case Merge.EACH | Merge.EACH_WORKER:
             return _side_by_side(spec, own, seats)
-        case Merge.SUM if spec.kind is Kind.GAUGE:
+        case Merge.SUM if spec.kind is MetricKind.GAUGE:
             running = (each for seat in seats.values() for each in seat.running)
             zeros = dict.fromkeys(own.series(spec.family), 0.0)
             return _sum([zeros, *(each.series(spec.family) for each in running)])
@@ -76,7 +79,7 @@ def _merged(spec: Spec, own: Snapshot, seats: Mapping[str, Seat], now: float) ->
             return {key: now if value == NOW else value for key, value in series.items()}
 
 
-def _side_by_side(spec: Spec, own: Snapshot, seats: Mapping[str, Seat]) -> Series:
+def _side_by_side(spec: MetricSpec, own: Snapshot, seats: Mapping[str, Seat]) -> Series:
     series: Series = {}
     if spec.merging is Merge.EACH:
         series |= _labelled(own.series(spec.family), SUPERVISOR)
@@ -85,8 +88,8 @@ def _side_by_side(spec: Spec, own: Snapshot, seats: Mapping[str, Seat]) -> Serie
     return series
 
 
-def _of_seat(spec: Spec, own: Snapshot, seat: Seat) -> Series:
-    if spec.kind is not Kind.GAUGE:
+def _of_seat(spec: MetricSpec, own: Snapshot, seat: Seat) -> Series:
+    if spec.kind is not MetricKind.GAUGE:
         zeros = dict.fromkeys(own.series(spec.family), 0.0)
         counted = (each.series(spec.family) for each in (seat.gone, *seat.running))
         return _sum([zeros, *counted])

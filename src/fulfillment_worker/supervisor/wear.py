@@ -13,14 +13,14 @@ _SETTLED = 10.0
 without an end."""
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ProcessLimits(msgspec.Struct, frozen=True):
     """What one process may do in its life. orders: attempts. rss: bytes. None: no limit."""
 
     orders: int | None = None
     rss: int | None = None
 
 
-def worn_out(limits: Limits, snapshot: Snapshot, lived: float) -> str | None:
+def worn_out(limits: ProcessLimits, snapshot: Snapshot, lived: float) -> str | None:
     """Why the process is to be replaced, or None. lived: seconds since it began to consume."""
     done = round(sum(snapshot.series(ORDERS_PROCESSED.family).values()))
     if limits.orders is not None and done >= limits.orders:

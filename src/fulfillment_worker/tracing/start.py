@@ -22,7 +22,7 @@ from fulfillment_worker.core.events import Event
 from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.system.threads import start_thread
 from fulfillment_worker.tracing.export import SpansEnded, ToldExporter
-from fulfillment_worker.tracing.handler import TracedHandler, _Handler
+from fulfillment_worker.tracing.traced_handler import TracedHandler, _Handler
 
 _SERVICE = "fulfillment-worker"
 _UNNAMED = "unknown_service"

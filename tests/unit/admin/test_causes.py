@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from fulfillment_worker.admin.rules import causes
-from fulfillment_worker.admin.rules.causes import Cause, Letter, grouped, names, normalised
+from fulfillment_worker.admin.rules.causes import Cause, DeadLetter, grouped, names, normalised
 
 
-def letter(number: int, **fields: Any) -> Letter:
+def letter(number: int, **fields: Any) -> DeadLetter:
     known: dict[str, Any] = {
         "queue": "orders",
         "order_id": f"A-{number}",
@@ -23,7 +23,7 @@ def letter(number: int, **fields: Any) -> Letter:
         "first_seen": 0,
         "size": 10,
     }
-    return Letter(number=number, **(known | fields))
+    return DeadLetter(number=number, **(known | fields))
 
 
 @pytest.mark.parametrize(

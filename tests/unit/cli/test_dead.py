@@ -11,7 +11,7 @@ import pytest
 
 from fulfillment_worker.admin.inspector import Failure
 from fulfillment_worker.admin.operator import Operator
-from fulfillment_worker.admin.rules.causes import Letter
+from fulfillment_worker.admin.rules.causes import DeadLetter
 from fulfillment_worker.cli import dead, pause, resume
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable
@@ -24,7 +24,7 @@ ESCAPE = b'{"order_id": "A-1", "x": "\x1b[31m\n"}'
 class FakeOperator:
     """Dead letters in a dict. confirm: so many are done before Redis is gone."""
 
-    def __init__(self, letters: dict[Letter, bytes]) -> None:
+    def __init__(self, letters: dict[DeadLetter, bytes]) -> None:
         self.dead = letters
         self.retried: list[int] = []
         self.dropped: list[int] = []
@@ -39,11 +39,11 @@ class FakeOperator:
     async def is_known(self) -> bool:
         return self.known
 
-    async def letter(self, number: int) -> Letter | None:
+    async def letter(self, number: int) -> DeadLetter | None:
         self.asked.append(number)
         return next((each for each in self.dead if each.number == number), None)
 
-    async def letters(self, order_ids: Collection[str] = ()) -> AsyncIterator[Letter]:
+    async def letters(self, order_ids: Collection[str] = ()) -> AsyncIterator[DeadLetter]:
         self.asked.append(set(order_ids))
         for each in self.dead:
             if not order_ids or each.order_id in order_ids:

@@ -10,7 +10,7 @@ import pytest
 
 from fulfillment_worker.admin.sample_orders import sample_orders
 from fulfillment_worker.cli.enqueue import enqueue
-from fulfillment_worker.cli.intake import Entry, entries, rereadable
+from fulfillment_worker.cli.intake import InputEntry, entries, rereadable
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake_redis import FakeRedis
 
@@ -19,7 +19,7 @@ def in_claim_order(fake: FakeRedis, queue: str = "orders") -> list[bytes]:
     return fake.lists.get(queue, [])[::-1]
 
 
-def read(text: bytes, max_bytes: int = 100) -> list[Entry]:
+def read(text: bytes, max_bytes: int = 100) -> list[InputEntry]:
     return list(entries(io.BytesIO(text), max_bytes))
 
 

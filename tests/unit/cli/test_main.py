@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,9 @@ from tests.unit.cli.conftest import Run
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, module: str, **functions: Any) -> None:
-    monkeypatch.setitem(sys.modules, f"fulfillment_worker.{module}", SimpleNamespace(**functions))
+    name = f"fulfillment_worker.{module}"
+    assert find_spec(name)
+    monkeypatch.setitem(sys.modules, name, SimpleNamespace(**functions))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -139,7 +142,7 @@ def test_demo_runs_on_a_server_of_its_own_that_leaves_nothing(
         calls.append((settings, options, _is_folder(settings.redis_url.path)))
         return 0
 
-    stub(monkeypatch, "demo.demo", demo=demo)
+    stub(monkeypatch, "demo.run_demo", demo=demo)
     assert cli("demo", "--orders", "5", "--rate", "2.5", "--seed", "1").exit_code == 0
     assert cli("demo", "--data", "here", "--metrics-port", "0").exit_code == 0
     (settings, options, existed), (kept, defaults, _) = calls

@@ -10,8 +10,8 @@ import pytest
 
 from fulfillment_worker.config.password_file import read_password
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
-from fulfillment_worker.config.reference import render
 from fulfillment_worker.config.settings import SPECS, Settings, SettingsError, load
+from fulfillment_worker.config.settings_page import render
 
 VARIABLE = "FULFILLMENT_REDIS_PASSWORD_FILE"
 
@@ -311,7 +311,7 @@ def test_settings_print_without_secrets() -> None:
 def test_the_reference_page_is_fresh() -> None:
     page = Path(__file__).parents[3] / "docs" / "settings.md"
     assert page.read_text() == render(), (
-        "run: .venv/bin/python -m fulfillment_worker.config.reference > docs/settings.md"
+        "run: .venv/bin/python -m fulfillment_worker.config.settings_page > docs/settings.md"
     )
 
 

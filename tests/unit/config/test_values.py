@@ -10,7 +10,7 @@ from fulfillment_worker.config.values import (
     Choice,
     Duration,
     Field,
-    Handler,
+    HandlerName,
     Host,
     Names,
     Number,
@@ -55,9 +55,13 @@ NUMBER = Number(0.5, 1000)
         (Host(), "::1", "::1"),
         (Host(), "[::1]", "::1"),
         (Host(), "metrics.internal", "metrics.internal"),
-        (Handler(), "shop.orders:fulfil", "shop.orders:fulfil"),
-        (Handler(), "shop:Shop.fulfil", "shop:Shop.fulfil"),
-        (Handler(), "https://shop.example:8443/fulfil?x=1", "https://shop.example:8443/fulfil?x=1"),
+        (HandlerName(), "shop.orders:fulfil", "shop.orders:fulfil"),
+        (HandlerName(), "shop:Shop.fulfil", "shop:Shop.fulfil"),
+        (
+            HandlerName(),
+            "https://shop.example:8443/fulfil?x=1",
+            "https://shop.example:8443/fulfil?x=1",
+        ),
     ],
 )
 def test_takes(parse: Parser[Any], text: str, value: object) -> None:
@@ -75,9 +79,15 @@ def test_takes(parse: Parser[Any], text: str, value: object) -> None:
         *((Names(), text) for text in ("", ",", "a,,b", "a,a", "a{b}", "}", "a\x00b", "q" * 129)),
         *((Field(), text) for text in ("", "a\nb", "enqueued_at", "traceparent", "f" * 129)),
         *((Host(), text) for text in ("", "a b", "http://x", "x:80", "a..b", "a" * 64)),
-        *((Handler(), text) for text in ("", "shop", "shop:", "shop/orders.py:fulfil", "a b:c")),
-        *((Handler(), text) for text in ("http://", "https:/x", "http://x:99999", "http://x/a b")),
-        *((Handler(), text) for text in ("http://[::1", "ftp://x/y", "http://a..b/x")),
+        *(
+            (HandlerName(), text)
+            for text in ("", "shop", "shop:", "shop/orders.py:fulfil", "a b:c")
+        ),
+        *(
+            (HandlerName(), text)
+            for text in ("http://", "https:/x", "http://x:99999", "http://x/a b")
+        ),
+        *((HandlerName(), text) for text in ("http://[::1", "ftp://x/y", "http://a..b/x")),
     ],
 )
 def test_refuses_with_advice(parse: Parser[Any], text: str) -> None:

@@ -16,17 +16,17 @@ from fulfillment_worker.core.decode import Decoded, Undecodable, decode
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.order import Order, Reject, Retry
 from fulfillment_worker.demo.shop import FATE, Fate, fulfil
-from fulfillment_worker.demo.storefront import Entry, Storefront, entries
+from fulfillment_worker.demo.storefront import DemoOrder, Storefront, entries
 from fulfillment_worker.demo.tally import Tally
 
 ID = "order_id"
 
 
-def read(entry: Entry) -> Decoded | Undecodable:
+def read(entry: DemoOrder) -> Decoded | Undecodable:
     return decode(entry.raw, id_field=ID, max_bytes=1 << 20)
 
 
-def essence(entry: Entry) -> object:
+def essence(entry: DemoOrder) -> object:
     told = read(entry)
     return {**told.body, "enqueued_at": ""} if isinstance(told, Decoded) else entry.raw
 
@@ -130,8 +130,8 @@ class List(Producer):
         return len(added)
 
 
-def made(count: int) -> list[Entry]:
-    return [Entry(str(number), b"%d" % number) for number in range(count)]
+def made(count: int) -> list[DemoOrder]:
+    return [DemoOrder(str(number), b"%d" % number) for number in range(count)]
 
 
 async def test_all_are_placed_in_order_and_counted() -> None:

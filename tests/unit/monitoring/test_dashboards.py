@@ -18,15 +18,15 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from fulfillment_worker.monitoring.alert import Severity
+from fulfillment_worker.monitoring.alert import AlertSeverity
 from fulfillment_worker.monitoring.alerts import ALERTS
 from fulfillment_worker.monitoring.dashboards import as_text, dashboards, rows
-from fulfillment_worker.monitoring.dashboards.panel import Kind, Panel
-from fulfillment_worker.monitoring.dashboards.reference import STORY, picture, render
+from fulfillment_worker.monitoring.dashboards.page import STORY, picture, render
+from fulfillment_worker.monitoring.dashboards.panel import Panel, PanelKind
 from fulfillment_worker.monitoring.rules import rules as recording_rules
 from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.observability.catalogue import CATALOGUE
-from fulfillment_worker.observability.spec import Kind as MetricKind
+from fulfillment_worker.observability.spec import MetricKind
 from tests.panels.story import CHAPTERS
 
 ROOT = Path(__file__).parents[3]
@@ -98,7 +98,7 @@ def test_a_process_makes_the_same_as_another() -> None:
 
 
 def test_the_page_is_up_to_date() -> None:
-    command = "python -m fulfillment_worker.monitoring.dashboards.reference > docs/dashboards.md"
+    command = "python -m fulfillment_worker.monitoring.dashboards.page > docs/dashboards.md"
     assert (ROOT / "docs" / "dashboards.md").read_text() == render(), f"stale; run: {command}"
 
 
@@ -176,7 +176,7 @@ def test_grafanas_own_types_know_every_word(target: Target) -> None:
 
 def test_a_word_that_grafana_does_not_know_is_noticed() -> None:
     dashboard = fleet()
-    graph = next(panel for panel in graphs(dashboard) if panel["type"] == Kind.LINES)
+    graph = next(panel for panel in graphs(dashboard) if panel["type"] == PanelKind.LINES)
     graph["fieldConfig"]["defaults"]["custom"]["drawStyle"] = "lines"
     graph["optoins"] = {}
     (wrong,) = wrong_words(parsed(dashboard))
@@ -341,7 +341,7 @@ def test_every_alert_leads_from_a_panel_to_its_runbook() -> None:
     told = {
         alert.rule(OTHER)["annotations"]["runbook_url"]
         for alert in ALERTS
-        if alert.severity is not Severity.NONE
+        if alert.severity is not AlertSeverity.NONE
     }
     assert found == told
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from fulfillment_worker.monitoring.alert import Severity
+from fulfillment_worker.monitoring.alert import AlertSeverity
 from fulfillment_worker.monitoring.alerts import ALERTS, alerts
 from fulfillment_worker.monitoring.rules import rules
 from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.monitoring.tickets import declared_series
 from fulfillment_worker.monitoring.write import files
 from fulfillment_worker.observability.catalogue import CATALOGUE
-from fulfillment_worker.observability.spec import Kind
+from fulfillment_worker.observability.spec import MetricKind
 from fulfillment_worker.supervisor.merge import Seat
 from fulfillment_worker.supervisor.merged_metrics import Merged
 from tests.support.prometheus import program
@@ -50,9 +50,9 @@ def every_rule(target: Target) -> list[dict[str, Any]]:
 
 
 def known() -> set[str]:
-    names = {spec.name for spec in CATALOGUE if spec.kind is not Kind.HISTOGRAM}
+    names = {spec.name for spec in CATALOGUE if spec.kind is not MetricKind.HISTOGRAM}
     for spec in CATALOGUE:
-        if spec.kind is Kind.HISTOGRAM:
+        if spec.kind is MetricKind.HISTOGRAM:
             names |= {f"{spec.name}_{part}" for part in ("bucket", "count", "sum")}
     return names
 
@@ -150,8 +150,8 @@ def test_every_alert_says_whom_it_wakes_and_what_customers_notice() -> None:
         assert re.fullmatch(r"Fulfillment([A-Z][a-z]+)+", alert.name)
         assert alert.summary.endswith(".")
         assert alert.description
-    assert sum(alert.severity is Severity.PAGE for alert in ALERTS) == 8
-    assert [alert.name for alert in ALERTS if alert.severity is Severity.NONE] == [
+    assert sum(alert.severity is AlertSeverity.PAGE for alert in ALERTS) == 8
+    assert [alert.name for alert in ALERTS if alert.severity is AlertSeverity.NONE] == [
         "FulfillmentWatchdog"
     ]
 

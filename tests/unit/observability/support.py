@@ -15,7 +15,7 @@ from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
 from fulfillment_worker.observability.health import Health
 from fulfillment_worker.observability.metrics import Metrics
-from fulfillment_worker.observability.server import Limits, MetricsServer
+from fulfillment_worker.observability.server import MetricsServer, ServerLimits
 
 
 def new_metrics(*queues: str, clock: Callable[[], float] = lambda: 1000.0) -> Metrics:
@@ -91,7 +91,7 @@ def survey(**given: int) -> Survey:
 def serving(
     registry: CollectorRegistry | None = None,
     health: Health | None = None,
-    limits: Limits | None = None,
+    limits: ServerLimits | None = None,
 ) -> Iterator[MetricsServer]:
     """A server on a free port of the loopback."""
     server = MetricsServer(

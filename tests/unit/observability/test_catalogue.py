@@ -10,9 +10,9 @@ import pytest
 from prometheus_client.openmetrics import parser
 
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
-from fulfillment_worker.observability import reference
+from fulfillment_worker.observability import metrics_page
 from fulfillment_worker.observability.catalogue import CATALOGUE, LOG_LEVELS, WorkerState
-from fulfillment_worker.observability.spec import Kind, Spec
+from fulfillment_worker.observability.spec import MetricKind, MetricSpec
 from tests.unit.observability.support import attempt, new_metrics, openmetrics, page, series, value
 
 _ROOT = Path(__file__).parents[3]
@@ -28,8 +28,8 @@ def _promtool(text: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_reference_page_is_up_to_date() -> None:
     page_file = _ROOT / "docs" / "metrics.md"
-    command = "python -m fulfillment_worker.observability.reference > docs/metrics.md"
-    assert page_file.read_text() == reference.render(), f"stale; run: {command}"
+    command = "python -m fulfillment_worker.observability.metrics_page > docs/metrics.md"
+    assert page_file.read_text() == metrics_page.render(), f"stale; run: {command}"
 
 
 @pytest.mark.parametrize("queues", [("orders",), ("orders", "express")])
@@ -40,7 +40,7 @@ def test_the_page_has_the_metrics_of_the_catalogue_and_no_others(queues: tuple[s
 
 
 @pytest.mark.parametrize("spec", CATALOGUE, ids=lambda spec: spec.name)
-def test_help_and_labels_are_those_of_the_catalogue(spec: Spec) -> None:
+def test_help_and_labels_are_those_of_the_catalogue(spec: MetricSpec) -> None:
     registry = new_metrics().registry
     family_name = spec.name.removesuffix("_total")
     (family,) = [family for family in registry.collect() if family.name == family_name]
@@ -76,7 +76,7 @@ def test_every_known_label_value_has_its_series() -> None:
     metrics = new_metrics()
     shown = series(metrics)
     for spec in CATALOGUE:
-        if spec.kind is not Kind.HISTOGRAM and len(spec.values) == 1:
+        if spec.kind is not MetricKind.HISTOGRAM and len(spec.values) == 1:
             expected = {f'{spec.name}{{{spec.labels[0]}="{v}"}}' for v in spec.values[0]}
             assert expected <= shown
     assert {f'fulfillment_worker_state{{state="{state}"}}' for state in WorkerState} <= shown
@@ -109,9 +109,9 @@ def test_the_page_is_valid_openmetrics() -> None:
 
 
 @pytest.mark.parametrize("spec", CATALOGUE, ids=lambda spec: spec.name)
-def test_a_metric_is_explained(spec: Spec) -> None:
+def test_a_metric_is_explained(spec: MetricSpec) -> None:
     assert spec.help
     assert spec.why
-    assert (spec.buckets != ()) == (spec.kind is Kind.HISTOGRAM)
+    assert (spec.buckets != ()) == (spec.kind is MetricKind.HISTOGRAM)
     assert len(spec.values) in (0, len(spec.labels))
-    assert spec.name.endswith("_total") == (spec.kind is Kind.COUNTER)
+    assert spec.name.endswith("_total") == (spec.kind is MetricKind.COUNTER)

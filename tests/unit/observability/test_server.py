@@ -21,7 +21,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 
 from fulfillment_worker.observability.health import Health
-from fulfillment_worker.observability.server import Limits, MetricsServer
+from fulfillment_worker.observability.server import MetricsServer, ServerLimits
 from tests.support.eventually import eventually
 from tests.unit.observability.support import (
     attempt,
@@ -33,7 +33,7 @@ from tests.unit.observability.support import (
 )
 
 _PATHS = ("/metrics", "/health", "/livez", "/readyz")
-_SHORT = Limits(request=0.2, idle=0.2)
+_SHORT = ServerLimits(request=0.2, idle=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -351,7 +351,7 @@ class Large:
 def test_a_client_that_reads_slowly_gets_all_of_it() -> None:
     registry, large = CollectorRegistry(), Large()
     registry.register(large)
-    with serving(registry, limits=Limits(request=60)) as server, socket.socket() as client:
+    with serving(registry, limits=ServerLimits(request=60)) as server, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         client.settimeout(120)
         client.connect(("127.0.0.1", server.port))
@@ -385,7 +385,7 @@ def test_one_whose_deadline_passes_while_its_page_waits_is_forgotten() -> None:
     registry, counting = CollectorRegistry(), Counting()
     registry.register(counting)
 
-    with serving(registry, limits=Limits(request=0.05)) as server:
+    with serving(registry, limits=ServerLimits(request=0.05)) as server:
         assert fetch(server, "/metrics")[0] == 200
         with connect(server) as client:  # its page must wait for some 80 ms
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -398,7 +398,7 @@ def test_one_whose_deadline_passes_while_its_page_waits_is_forgotten() -> None:
 
 
 def test_hundreds_of_half_requests_do_not_keep_prometheus_out() -> None:
-    limits = Limits(request=60, connections=512)
+    limits = ServerLimits(request=60, connections=512)
     with serving(limits=limits) as server, ExitStack() as stack:
         hung_up = select.poll()
         for _ in range(600):
@@ -415,7 +415,7 @@ def test_hundreds_of_half_requests_do_not_keep_prometheus_out() -> None:
 def test_a_client_that_asks_is_not_closed_for_idlers() -> None:
     registry = CollectorRegistry()
     registry.register(Counting(1.0))
-    with serving(registry, limits=Limits(request=60, connections=8)) as server:
+    with serving(registry, limits=ServerLimits(request=60, connections=8)) as server:
         assert fetch(server, "/metrics")[0] == 200
         with connect(server) as kept, connect(server) as client, ExitStack() as stack:
             client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")  # rendered after a rest of 4 s
@@ -431,7 +431,7 @@ def test_a_client_that_asks_is_not_closed_for_idlers() -> None:
 
 
 def test_the_one_that_went_longest_without_a_request_makes_room() -> None:
-    with serving(limits=Limits(connections=2)) as server, ExitStack() as stack:
+    with serving(limits=ServerLimits(connections=2)) as server, ExitStack() as stack:
         first, second = (stack.enter_context(connect(server)) for _ in range(2))
         for client in (second, first):
             client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -444,7 +444,7 @@ def test_the_one_that_went_longest_without_a_request_makes_room() -> None:
 
 def test_running_out_of_descriptors_is_survived() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with serving(limits=Limits(request=60)) as server, ExitStack() as stack:
+    with serving(limits=ServerLimits(request=60)) as server, ExitStack() as stack:
         clients = [stack.enter_context(socket.socket()) for _ in range(40)]
         highest = max(client.fileno() for client in clients)
         try:

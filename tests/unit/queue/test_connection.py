@@ -10,7 +10,7 @@ import pytest
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.queue.connection import Connection
 from fulfillment_worker.queue.discovery import FAULTS, open_connection
-from fulfillment_worker.queue.errors import explain
+from fulfillment_worker.queue.redis_errors import explain
 from tests.support.refusing import DENIED, FULL, End, close, refusing, reset
 
 

@@ -9,7 +9,7 @@ from redis._parsers import BaseParser
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.queue.errors import explain
+from fulfillment_worker.queue.redis_errors import explain
 
 parse_error: Any = BaseParser.parse_error
 _URL = RedisUrl.parse("redis://:hunter2@shop/3")

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics import exposition, parser
 from fulfillment_worker.core.events import OrdersReceived, QueueRolledBack, QueueSurveyed
 from fulfillment_worker.observability.catalogue import CATALOGUE
 from fulfillment_worker.observability.metrics import Metrics
-from fulfillment_worker.observability.spec import Kind, Merge
+from fulfillment_worker.observability.spec import Merge, MetricKind
 from fulfillment_worker.supervisor.merge import Seat, merge, retire
 from fulfillment_worker.supervisor.merged_metrics import Merged
 from fulfillment_worker.supervisor.snapshot import Key, Snapshot, take
@@ -111,7 +111,7 @@ def test_no_counter_ever_falls(steps: list[tuple[int, str, int]]) -> None:
             counts[name] = 0
         after = merge(own, seats, NOW)
         for spec in CATALOGUE:
-            if spec.kind is not Kind.GAUGE:
+            if spec.kind is not MetricKind.GAUGE:
                 for each, value in before.families[spec.family].items():
                     assert after.families[spec.family][each] >= value, each
         before = after
@@ -245,6 +245,6 @@ def test_the_merged_page_is_valid_openmetrics_with_its_exemplars() -> None:
 def test_a_gauge_says_how_it_is_merged(spec: object) -> None:
     """A default would be wrong for some, and silently so."""
     assert isinstance(spec, type(CATALOGUE[0]))
-    assert spec.kind is not Kind.GAUGE or spec.merge or spec.merging is Merge.EACH
-    if spec.per_queue and spec.kind is Kind.GAUGE:
+    assert spec.kind is not MetricKind.GAUGE or spec.merge or spec.merging is Merge.EACH
+    if spec.per_queue and spec.kind is MetricKind.GAUGE:
         assert spec.merging is not Merge.SUM, "every process sees the same queue"

@@ -19,7 +19,7 @@ _PLACE = re.compile(r"(\S+):\d+( in \S+)")
 _STATUS = re.compile(r"\w+ \d{3}")
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter without its bytes, of which there are `size`. Times are Unix ms.
 
     number: its own for ever, within its queue. order_id: "" where the bytes have none.
@@ -101,9 +101,9 @@ def names(causes: Iterable[Cause]) -> dict[Cause, str]:
     return named
 
 
-def grouped(letters: Iterable[Letter]) -> list[Group]:
+def grouped(letters: Iterable[DeadLetter]) -> list[Group]:
     """One group for each queue and cause, the most frequent first."""
-    piles: dict[tuple[str, Cause], list[Letter]] = defaultdict(list)
+    piles: dict[tuple[str, Cause], list[DeadLetter]] = defaultdict(list)
     for letter in letters:
         piles[letter.queue, letter.cause].append(letter)
     named = names(cause for _, cause in piles)
@@ -111,7 +111,7 @@ def grouped(letters: Iterable[Letter]) -> list[Group]:
     return sorted(groups, key=lambda group: (-group.count, group.group, group.queue))
 
 
-def _group(name: str, cause: Cause, pile: list[Letter]) -> Group:
+def _group(name: str, cause: Cause, pile: list[DeadLetter]) -> Group:
     newest = max(pile, key=lambda letter: (letter.at, letter.number))
     return Group(
         group=name,

@@ -8,7 +8,7 @@ import msgspec
 
 from fulfillment_worker.admin.rules import findings
 from fulfillment_worker.admin.rules.facts import Facts, Server
-from fulfillment_worker.admin.rules.findings import Finding, Kind
+from fulfillment_worker.admin.rules.findings import Finding, FindingKind
 
 OLDEST = (7, 0)
 _ENOUGH_ORDERS = 100
@@ -122,14 +122,14 @@ def _persistence(facts: Facts) -> Iterator[Finding]:
             yield kind.found(at=server.at, cli=server.cli)
 
 
-def _kept(server: Server) -> Iterator[Kind]:
+def _kept(server: Server) -> Iterator[FindingKind]:
     if server.appendonly is False:
         yield findings.NOTHING_KEPT if server.save == "" else findings.SNAPSHOTS
     if server.appendonly and server.appendfsync == "no":
         yield findings.FSYNC
 
 
-def _write_faults(server: Server) -> Iterator[Kind]:
+def _write_faults(server: Server) -> Iterator[FindingKind]:
     if server.appendonly and server.aof_written is False:
         yield findings.AOF_FAILED
     if server.rdb_written is False:

@@ -29,7 +29,7 @@ class Finding(msgspec.Struct, frozen=True):
     mend: str
 
 
-class Kind(msgspec.Struct, frozen=True):
+class FindingKind(msgspec.Struct, frozen=True):
     """A sort of finding; its texts have {fields} that are filled in."""
 
     name: str
@@ -44,11 +44,11 @@ class Kind(msgspec.Struct, frozen=True):
         return Finding(self.name, self.severity, *texts)
 
 
-CATALOGUE: dict[str, Kind] = {}
+CATALOGUE: dict[str, FindingKind] = {}
 
 
-def _kind(severity: Severity, name: str, what: str, means: str, mend: str) -> Kind:
-    kind = CATALOGUE[name] = Kind(name, severity, what, means, mend)
+def _kind(severity: Severity, name: str, what: str, means: str, mend: str) -> FindingKind:
+    kind = CATALOGUE[name] = FindingKind(name, severity, what, means, mend)
     return kind
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from fulfillment_worker.admin.rules.causes import Letter, names
+from fulfillment_worker.admin.rules.causes import DeadLetter, names
 from fulfillment_worker.core.outcome import DeadReason
 
 KINDS = ("letter", "order", "group")
@@ -26,7 +26,7 @@ class Selection(msgspec.Struct, frozen=True):
     A name is ambiguous where it fits different letters in different ways.
     """
 
-    letters: list[Letter]
+    letters: list[DeadLetter]
     missing: list[str]
     ambiguous: list[str]
 
@@ -54,10 +54,10 @@ def sought(names: Iterable[str]) -> Sought | None:
     return found
 
 
-def selected(letters: Iterable[Letter], wanted: Iterable[str]) -> Selection:
+def selected(letters: Iterable[DeadLetter], wanted: Iterable[str]) -> Selection:
     """The letters that are meant by the names `wanted`."""
     index = _Index(list(letters))
-    chosen: set[Letter] = set()
+    chosen: set[DeadLetter] = set()
     missing, ambiguous = [], []
     for name in dict.fromkeys(wanted):
         meanings = index.meanings(name)
@@ -71,25 +71,25 @@ def selected(letters: Iterable[Letter], wanted: Iterable[str]) -> Selection:
 
 
 class _Index:
-    def __init__(self, letters: list[Letter]) -> None:
+    def __init__(self, letters: list[DeadLetter]) -> None:
         groups = names(letter.cause for letter in letters)
-        self._by_name: dict[tuple[str, str], set[Letter]] = defaultdict(set)
+        self._by_name: dict[tuple[str, str], set[DeadLetter]] = defaultdict(set)
         # The number of a letter is its own within its queue only.
-        self._by_number: dict[str, set[frozenset[Letter]]] = defaultdict(set)
+        self._by_number: dict[str, set[frozenset[DeadLetter]]] = defaultdict(set)
         for letter in letters:
             self._by_number[str(letter.number)].add(frozenset([letter]))
             self._by_name["group", groups[letter.cause]].add(letter)
             if letter.order_id:
                 self._by_name["order", letter.order_id].add(letter)
 
-    def meanings(self, name: str) -> set[frozenset[Letter]]:
+    def meanings(self, name: str) -> set[frozenset[DeadLetter]]:
         """All sets of letters that can be meant."""
         kind, _, rest = name.partition(":")
         if kind in KINDS and rest:
             return self._of_kind(kind, rest)
-        return set[frozenset[Letter]]().union(*(self._of_kind(each, name) for each in KINDS))
+        return set[frozenset[DeadLetter]]().union(*(self._of_kind(each, name) for each in KINDS))
 
-    def _of_kind(self, kind: str, name: str) -> set[frozenset[Letter]]:
+    def _of_kind(self, kind: str, name: str) -> set[frozenset[DeadLetter]]:
         if kind == "letter":
             return self._by_number.get(name, set())
         found = self._by_name.get((kind, name))

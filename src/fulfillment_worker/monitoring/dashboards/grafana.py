@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator
 from string import ascii_uppercase
 from typing import Any
 
-from fulfillment_worker.monitoring.dashboards.panel import Kind, Panel, Query, Row
+from fulfillment_worker.monitoring.dashboards.panel import Panel, PanelKind, Query, Row
 from fulfillment_worker.monitoring.target import Target, quoted
 
 Json = dict[str, Any]
 
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _WIDTH = 24
-# Kind -> width and height in Grafana's grid: all the numbers of the overview fit into one line.
-_SIZES = {Kind.STAT: (3, 4)}
+# Width and height in Grafana's grid: all the numbers of the overview fit into one line.
+_SIZES = {PanelKind.STAT: (3, 4)}
 _OTHER_SIZE = (8, 8)
 
 
@@ -81,14 +81,14 @@ def _panel(panel: Panel, target: Target) -> Json:
 
 def _query(query: Query, letter: str, panel: Panel, target: Target) -> Json:
     # A number that was true an hour ago is no answer: STAT asks for now.
-    instant = panel.kind is Kind.STAT
+    instant = panel.kind is PanelKind.STAT
     return {
         "refId": letter,
         "datasource": SOURCE,
         "editorMode": "code",
         "expr": fill_in(query.expr, target),
         "legendFormat": query.legend,
-        "format": "heatmap" if panel.kind is Kind.HEATMAP else "time_series",
+        "format": "heatmap" if panel.kind is PanelKind.HEATMAP else "time_series",
         "instant": instant,
         "range": not instant,
         "exemplar": panel.exemplars and letter == "A",
@@ -127,7 +127,7 @@ def _defaults(panel: Panel) -> Json:
         "mappings": [_mapping(panel)] if panel.states else [],
         "custom": _custom(panel),
     }
-    if panel.kind is Kind.LINES:
+    if panel.kind is PanelKind.LINES:
         config["min"] = 0
     if panel.highest is not None:
         config["max"] = panel.highest
@@ -145,7 +145,7 @@ def _overrides(panel: Panel) -> list[Json]:
 
 
 def _colours(panel: Panel) -> str:
-    return "palette-classic" if panel.kind is Kind.LINES else "thresholds"
+    return "palette-classic" if panel.kind is PanelKind.LINES else "thresholds"
 
 
 def _mapping(panel: Panel) -> Json:
@@ -157,9 +157,9 @@ def _mapping(panel: Panel) -> Json:
 
 
 def _custom(panel: Panel) -> Json:
-    if panel.kind is Kind.STATES:
+    if panel.kind is PanelKind.STATES:
         return {"lineWidth": 0, "fillOpacity": 70}
-    if panel.kind is not Kind.LINES:
+    if panel.kind is not PanelKind.LINES:
         return {}
     return {
         "drawStyle": "line",
@@ -173,8 +173,8 @@ def _custom(panel: Panel) -> Json:
     }
 
 
-_OPTIONS: dict[Kind, Json] = {
-    Kind.STAT: {
+_OPTIONS: dict[PanelKind, Json] = {
+    PanelKind.STAT: {
         "colorMode": "background",
         "graphMode": "none",
         "justifyMode": "auto",
@@ -182,7 +182,7 @@ _OPTIONS: dict[Kind, Json] = {
         "textMode": "value",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     },
-    Kind.LINES: {
+    PanelKind.LINES: {
         "legend": {
             "displayMode": "list",
             "placement": "bottom",
@@ -191,7 +191,7 @@ _OPTIONS: dict[Kind, Json] = {
         },
         "tooltip": {"mode": "multi", "sort": "desc"},
     },
-    Kind.HEATMAP: {
+    PanelKind.HEATMAP: {
         "calculate": False,
         "cellGap": 1,
         "color": {
@@ -209,7 +209,7 @@ _OPTIONS: dict[Kind, Json] = {
         "tooltip": {"mode": "single", "yHistogram": False, "showColorScale": True},
         "yAxis": {"axisPlacement": "left", "unit": "s", "reverse": False},
     },
-    Kind.STATES: {
+    PanelKind.STATES: {
         "showValue": "auto",
         "rowHeight": 0.8,
         "mergeValues": True,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fulfillment_worker.monitoring.dashboards.panel import (
     FIRING,
     Colour,
-    Kind,
     Panel,
+    PanelKind,
     Query,
     Row,
     Step,
@@ -41,7 +41,7 @@ def overview(target: Target) -> Row:
 _WORKERS_UP = Panel(
     title="Workers up",
     runbooks=("FulfillmentNoWorkerUp",),
-    kind=Kind.STAT,
+    kind=PanelKind.STAT,
     unit=Unit.COUNT,
     shows="Workers whose last scrape was answered.",
     do="Fewer than you run: look at **Uptime**, then at the worker's log. None: nothing is "
@@ -57,7 +57,7 @@ def _error_ratio(target: Target) -> Panel:
     return Panel(
         title="Error ratio",
         runbooks=("FulfillmentErrorBudgetBurningFast",),
-        kind=Kind.STAT,
+        kind=PanelKind.STAT,
         unit=Unit.RATIO,
         shows="Share of attempts that failed in the last 5 minutes; no data where there were none. "
         f"The objective allows {100 * budget:g} %.",
@@ -72,7 +72,7 @@ def _error_ratio(target: Target) -> Panel:
 _OLDEST_ORDER = Panel(
     title="Oldest order",
     runbooks=("FulfillmentOldestOrderTooOld",),
-    kind=Kind.STAT,
+    kind=PanelKind.STAT,
     unit=Unit.SECONDS,
     shows="How long the oldest order that could be claimed has waited, over all queues.",
     do="Grows: customers wait. **Busy slots** full: add workers or slots. Not full: the queue is "
@@ -83,7 +83,7 @@ _OLDEST_ORDER = Panel(
 _TIME_TO_DRAIN = Panel(
     title="Time to drain",
     runbooks=("FulfillmentQueueGrowing",),
-    kind=Kind.STAT,
+    kind=PanelKind.STAT,
     unit=Unit.SECONDS,
     shows="How long the backlog takes at the pace at which orders are claimed now, if none come.",
     do="Long, and growing: more orders come than are claimed. Add workers before customers notice. "
@@ -120,7 +120,7 @@ def _budget_left(title: str, ratio: str, budget: float, what: str, look: str, al
     return Panel(
         title=title,
         runbooks=(alert,),
-        kind=Kind.STAT,
+        kind=PanelKind.STAT,
         unit=Unit.RATIO,
         shows=f"{what}, over the last 3 days. Below 0 it is used up; -100 % stands for all below.",
         do=f"Used up: put stability before new things. {look}",
@@ -136,7 +136,7 @@ def _budget_left(title: str, ratio: str, budget: float, what: str, look: str, al
 
 _FIRING_ALERTS = Panel(
     title="Firing alerts",
-    kind=Kind.STAT,
+    kind=PanelKind.STAT,
     unit=Unit.COUNT,
     shows="Alerts of this job that are firing now; the watchdog, which always fires, is left out.",
     do="Open the runbook of each; the graphs are shaded where they fired.",
@@ -146,7 +146,7 @@ _FIRING_ALERTS = Panel(
 _UNACCOUNTED = Panel(
     title="Orders unaccounted",
     runbooks=("FulfillmentOrdersUnaccounted",),
-    kind=Kind.STAT,
+    kind=PanelKind.STAT,
     unit=Unit.ORDERS,
     shows="Orders received that are in no place and in no end. It is 0 unless one was lost.",
     do="Anything but 0 is an emergency: keep Redis's data as they are, and follow the runbook.",

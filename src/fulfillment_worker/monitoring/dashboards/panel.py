@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Kind(StrEnum):
+class PanelKind(StrEnum):
     """How a panel draws: Grafana's names of its plugins."""
 
     STAT = "stat"
@@ -85,7 +85,7 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     do: str
     unit: Unit
     queries: tuple[Query, ...]
-    kind: Kind = Kind.LINES
+    kind: PanelKind = PanelKind.LINES
     runbooks: tuple[str, ...] = ()
     base: Colour = Colour.GREEN
     steps: tuple[Step, ...] = ()

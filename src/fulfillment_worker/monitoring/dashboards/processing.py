@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fulfillment_worker.monitoring.dashboards.panel import (
     Colour,
-    Kind,
     Panel,
+    PanelKind,
     Query,
     Row,
     Unit,
@@ -112,7 +112,7 @@ _TOOK = Panel(
 )
 _TOOK_HEATMAP = Panel(
     title="Processing time, all attempts",
-    kind=Kind.HEATMAP,
+    kind=PanelKind.HEATMAP,
     unit=Unit.SECONDS,
     shows="How many attempts took how long, failed ones too. Dots are single orders: click one for "
     "its trace.",

@@ -7,8 +7,8 @@ from fulfillment_worker.monitoring.dashboards.panel import (
     INSTANCE,
     PROCESS,
     Colour,
-    Kind,
     Panel,
+    PanelKind,
     Query,
     Row,
     State,
@@ -71,7 +71,7 @@ SATURATION = Row(
         ),
         Panel(
             title="Worker state",
-            kind=Kind.STATES,
+            kind=PanelKind.STATES,
             unit=Unit.COUNT,
             shows="What each worker is doing. A gap: it couldn't be scraped.",
             do="Long `starting`: it can't reach Redis, see its log. Long `draining`: orders take "
@@ -82,7 +82,7 @@ SATURATION = Row(
         Panel(
             title="Breaker",
             runbooks=("FulfillmentBreakerOpen",),
-            kind=Kind.STATES,
+            kind=PanelKind.STATES,
             unit=Unit.COUNT,
             shows="Whether a worker claims orders, or has stopped since nearly all attempts fail "
             "or are rejected.",

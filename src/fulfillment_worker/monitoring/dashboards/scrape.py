@@ -5,8 +5,8 @@ from __future__ import annotations
 from fulfillment_worker.monitoring.dashboards.panel import (
     INSTANCE,
     Colour,
-    Kind,
     Panel,
+    PanelKind,
     Query,
     Row,
     State,
@@ -27,7 +27,7 @@ SCRAPE = Row(
                 "FulfillmentTargetDown",
                 "FulfillmentMetricMissing",
             ),
-            kind=Kind.STATES,
+            kind=PanelKind.STATES,
             unit=Unit.COUNT,
             shows="Whether Prometheus could scrape a worker.",
             do="Down: the worker is gone, or its port can't be reached. `curl` its `/metrics` from "

@@ -23,7 +23,7 @@ from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import Result
 from fulfillment_worker.tracing import w3c
-from fulfillment_worker.tracing.attempt import TracedAttempt
+from fulfillment_worker.tracing.traced_attempt import TracedAttempt
 from fulfillment_worker.tracing.within import Within
 
 P = ParamSpec("P")

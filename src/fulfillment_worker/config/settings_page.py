@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.config.settings import SPECS, Spec
+from fulfillment_worker.config.settings import SPECS, SettingSpec
 
 _HEAD = """\
 # Settings
 
-<!-- Generated: python -m fulfillment_worker.config.reference > docs/settings.md -->
+<!-- Generated: python -m fulfillment_worker.config.settings_page > docs/settings.md -->
 
 A setting comes from its flag, else from its environment variable, else it has its default.
 A variable that is blank counts as not set. All faults are reported at once, and a variable that
@@ -59,7 +59,7 @@ def render() -> str:
     return f"{_HEAD}{rows}{_TAIL}{allowed}{_REDIS}"
 
 
-def _row(spec: Spec) -> str:
+def _row(spec: SettingSpec) -> str:
     also = f" (else `{spec.also}`)" if spec.also else ""
     default = "none" if spec.default is None else f"`{spec.default}`"
     return f"| `{spec.env}`{also} | `{spec.flag}` | {default} | {spec.help} |\n"

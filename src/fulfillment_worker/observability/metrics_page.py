@@ -1,6 +1,6 @@
 """The reference page of the metrics, made from the catalogue.
 
-`python -m fulfillment_worker.observability.reference > docs/metrics.md` writes it.
+`python -m fulfillment_worker.observability.metrics_page > docs/metrics.md` writes it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import sys
 from collections.abc import Sequence
 
 from fulfillment_worker.observability.catalogue import CATALOGUE
-from fulfillment_worker.observability.spec import Kind, Merge, Source, Spec
+from fulfillment_worker.observability.spec import Merge, MetricKind, MetricSpec, Source
 
 _HEAD = """\
 # Metrics
 
 Served at `/metrics`. This page is made from the catalogue in
 `src/fulfillment_worker/observability/catalogue.py`: change that, then run
-`python -m fulfillment_worker.observability.reference > docs/metrics.md`.
+`python -m fulfillment_worker.observability.metrics_page > docs/metrics.md`.
 
 Series exist from the first scrape, counters at 0. Label values come from fixed lists, never from
 an order or from the text of an exception. Depths, ages and the books are what the worker last
@@ -39,7 +39,7 @@ _PARTS = {
 }
 
 
-def render(catalogue: Sequence[Spec] = CATALOGUE) -> str:
+def render(catalogue: Sequence[MetricSpec] = CATALOGUE) -> str:
     """The page, as Markdown; the same catalogue gives the same bytes."""
     parts = [_HEAD]
     for title, sources in _PARTS.items():
@@ -49,13 +49,13 @@ def render(catalogue: Sequence[Spec] = CATALOGUE) -> str:
     return "\n".join(parts)
 
 
-def _section(spec: Spec) -> str:
+def _section(spec: MetricSpec) -> str:
     lines = [f"### `{spec.name}`", "", f"{spec.kind.value.capitalize()}. {_sentence(spec.help)}"]
     lines += ["", _sentence(spec.why), *_details(spec), ""]
     return "\n".join(lines)
 
 
-def _details(spec: Spec) -> list[str]:
+def _details(spec: MetricSpec) -> list[str]:
     details = [_label(spec, index) for index in range(len(spec.labels))]
     if spec.per_queue:
         details.append("- label `queue`: only where a worker serves several queues")
@@ -65,10 +65,10 @@ def _details(spec: Spec) -> list[str]:
     return ["", *details]
 
 
-def _merging(spec: Spec) -> str:
+def _merging(spec: MetricSpec) -> str:
     match spec.merging:
         case Merge.SUM:
-            return "the sum of those that run" if spec.kind is Kind.GAUGE else "the sum"
+            return "the sum of those that run" if spec.kind is MetricKind.GAUGE else "the sum"
         case Merge.MAX:
             return "the highest"
         case Merge.NEWEST | Merge.SINCE:
@@ -79,7 +79,7 @@ def _merging(spec: Spec) -> str:
             return "one series for each, by the label `process`"
 
 
-def _label(spec: Spec, index: int) -> str:
+def _label(spec: MetricSpec, index: int) -> str:
     values = spec.values[index] if spec.values else ()
     listed = ", ".join(f"`{value}`" for value in values)
     return f"- label `{spec.labels[index]}`" + (f": {listed}" if listed else "")

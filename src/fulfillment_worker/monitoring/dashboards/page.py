@@ -1,6 +1,6 @@
 """The page of the dashboard, made from the catalogue of panels.
 
-`python -m fulfillment_worker.monitoring.dashboards.reference > docs/dashboards.md` writes it.
+`python -m fulfillment_worker.monitoring.dashboards.page > docs/dashboards.md` writes it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ their trace if Grafana's data source says where traces are, in its setting
 `exemplarTraceIdDestinations`, for the label `trace_id`.
 
 This page is made from `src/fulfillment_worker/monitoring/dashboards/`: change that, then run
-`python -m fulfillment_worker.monitoring.dashboards.reference > docs/dashboards.md`.
+`python -m fulfillment_worker.monitoring.dashboards.page > docs/dashboards.md`.
 
 ## The pictures
 

@@ -31,8 +31,8 @@ from fulfillment_worker.core.outcome import (
 )
 from fulfillment_worker.handlers import Handler
 from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
-from fulfillment_worker.tracing.handler import TracedHandler
 from fulfillment_worker.tracing.start import Tracing
+from fulfillment_worker.tracing.traced_handler import TracedHandler
 from tests.support.attempt import OneAttempt
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -466,7 +466,7 @@ async def test_a_span_that_fails_costs_no_order(monkeypatch: pytest.MonkeyPatch)
     def fail(*args: object) -> None:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr("fulfillment_worker.tracing.attempt.TracedAttempt.ended", fail)
+    monkeypatch.setattr("fulfillment_worker.tracing.traced_attempt.TracedAttempt.ended", fail)
     traced = setup.traced(_fine)
     assert await traced(order(), OneAttempt()) is SUCCEEDED
     failed = await setup.traced(_raising(Retry("no")))(order(), OneAttempt())
