@@ -54,7 +54,7 @@ coverage: setup ## All tests, with branch coverage; ARGS go to pytest
 	$(bin)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --cov --cov-branch --cov-report=term $(ARGS)
 
 chaos: setup system-packages ## FAULTS=100 faults by SEED=1 on a fleet under load, and an audit; ARGS="--json"
-	@$(bin)/python -m tests.chaos --faults $(FAULTS) --seed $(SEED) $(ARGS)
+	@$(bin)/python -m proofs.chaos --faults $(FAULTS) --seed $(SEED) $(ARGS)
 
 simulate: setup ## SEEDS=1000 simulated worlds on all cores, or the one of SEED=1234; ARGS="--trace" tells its story
 	@$(bin)/python -m tests.simulation $(if $(filter command environment,$(firstword $(origin SEED))),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
@@ -63,15 +63,15 @@ hunt: setup ## Plant bugs in the worker one by one, and see within how many worl
 	@$(bin)/python -m tests.simulation.hunt $(ARGS)
 
 fuzz: setup system-packages ## ENTRIES=1000000 hostile entries by SEED=1 through a worker
-	@$(bin)/python -m tests.fuzz $(ENTRIES) $(SEED)
+	@$(bin)/python -m proofs.fuzz $(ENTRIES) $(SEED)
 
 fuzz-decode: setup ## FOR=3600 seconds of atheris against decode; installs it in an environment of its own
 	@build/fuzz/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear build/fuzz
 	@build/fuzz/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/fuzz.txt
-	@PYTHONPATH=src build/fuzz/bin/python -m tests.fuzz.decode $(FOR)
+	@PYTHONPATH=src build/fuzz/bin/python -m proofs.fuzz.decode $(FOR)
 
 replacements: setup system-packages ## PROCESSES=1000 replaced one after another, scraped throughout
-	@$(bin)/python -m tests.replacements $(PROCESSES)
+	@$(bin)/python -m proofs.replacements $(PROCESSES)
 
 bench: setup system-packages ## How fast, how soon and how cheap, within 3 minutes; the figures go to .benchmarks/results
 	@$(bin)/python -m benchmarks.suite
@@ -89,32 +89,32 @@ bench-docs: setup ## Write the last figures into docs/performance.md, and draw t
 	@$(bin)/python -m benchmarks.plot
 
 prove-alerts: setup system-packages ## The fault that each alert is for, by real notifications; then HEALTHY=60s without any
-	@$(bin)/python -m tests.monitoring --healthy $(HEALTHY) $(ARGS)
+	@$(bin)/python -m proofs.monitoring --healthy $(HEALTHY) $(ARGS)
 
 panels: setup system-packages ## Draw docs/dashboards/ anew from a real run of five minutes
-	@$(bin)/python -m tests.panels build/panels-answers.json
+	@$(bin)/python -m proofs.panels build/panels-answers.json
 	@build/panels/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear build/panels
 	@build/panels/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/panels.txt
-	@build/panels/bin/python tests/panels/draw.py build/panels-answers.json docs/dashboards
+	@build/panels/bin/python proofs/panels/draw.py build/panels-answers.json docs/dashboards
 
 prove-scaling: setup system-packages ## ROUNDS=10 times from no worker to eight and back, by the scaler's own queries
-	@$(bin)/python -m tests.kubernetes $(ROUNDS)
+	@$(bin)/python -m proofs.kubernetes $(ROUNDS)
 
 kubernetes: setup ## Rewrite what deploy/kubernetes derives from its settings.env
-	@$(bin)/python -m tests.kubernetes.derive
+	@$(bin)/python -m proofs.kubernetes.derive
 
 check-kubernetes: setup system-packages ## Render deploy/kubernetes, and check it against the schemas of Kubernetes and of the operators
 	@build/kubernetes/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear build/kubernetes
 	@build/kubernetes/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/kubernetes.txt
-	@build/kubernetes/bin/python -m tests.kubernetes.check
+	@build/kubernetes/bin/python -m proofs.kubernetes.check
 
 prove-books: setup system-packages ## 60 s of faults by SEED=1, with orders_unaccounted scraped each second
-	@$(bin)/python -m tests.monitoring.books 60 $(SEED)
+	@$(bin)/python -m proofs.monitoring.books 60 $(SEED)
 
 monitoring: setup ## Rewrite what is checked in under monitoring/, and the rules in deploy/kubernetes
 	@$(bin)/fulfillment-worker monitoring monitoring
-	@$(bin)/python -m tests.monitoring.rule_tests
-	@$(bin)/python -m tests.kubernetes.derive
+	@$(bin)/python -m proofs.monitoring.rule_tests
+	@$(bin)/python -m proofs.kubernetes.derive
 
 format: setup ## Put the code into the project's style
 	$(bin)/ruff check --fix .

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.clock import Clock
 from tests.support.calls import Calls
+from tests.support.clock import Clock
 from tests.support.redis_server import RedisServer
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.chaos.clock import Clock
 from tests.support.calls import NOTE, Calls, taking
+from tests.support.clock import Clock
 from tests.support.eventually import eventually
 from tests.support.orders import bodies, books, in_flight, place, wait_until_all
 from tests.support.redis_server import RedisServer

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.proxy import Proxy
 from tests.support.eventually import eventually
 from tests.support.orders import (
     bodies,
@@ -18,6 +17,7 @@ from tests.support.orders import (
     place,
     wait_until_all,
 )
+from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.worker import FULFIL_ALL, RunningWorker
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.chaos.clock import Clock
+from tests.support.clock import Clock
 from tests.support.eventually import eventually
 from tests.support.orders import place, stream, wait_until_all
 from tests.support.redis_server import RedisServer

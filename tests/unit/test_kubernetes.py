@@ -15,7 +15,7 @@ from fulfillment_worker.observability.health import Health
 from fulfillment_worker.observability.routes import probes
 from fulfillment_worker.runtime import end, lifecycle
 from fulfillment_worker.supervisor import fleet
-from tests.kubernetes.derive import MARGIN, derive, environment_of, settings_of, time_to_end
+from proofs.kubernetes.derive import MARGIN, derive, environment_of, settings_of, time_to_end
 from tests.support.kubernetes import FOLDER, Resource, render
 
 ROOT = Path(__file__).parents[2]

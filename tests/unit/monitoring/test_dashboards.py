@@ -27,7 +27,7 @@ from fulfillment_worker.monitoring.rules import rules as recording_rules
 from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.observability.catalogue import CATALOGUE
 from fulfillment_worker.observability.spec import MetricKind
-from tests.panels.story import CHAPTERS
+from proofs.panels.story import CHAPTERS
 
 ROOT = Path(__file__).parents[3]
 PLAIN = Target()
