@@ -15,7 +15,7 @@ from fulfillment_worker.core.exchange import Trip
 from fulfillment_worker.core.outcome import Dead, DeadReason, Requeued
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
-from fulfillment_worker.queue.shared_client import Shared
+from fulfillment_worker.queue.shared_client import SharedConnections
 from tests.support.eventually import PATIENCE, aeventually
 from tests.support.redis_server import RedisServer
 
@@ -25,7 +25,7 @@ POLICY = QueuePolicy(lease=10_000, status_ttl=60_000, max_orphanings=3, id_field
 class Idle:
     """A worker that waits for an order. woken: set when it is told to look."""
 
-    def __init__(self, url: str, shared: Shared | None = None) -> None:
+    def __init__(self, url: str, shared: SharedConnections | None = None) -> None:
         self.queue = RedisQueue("orders", RedisUrl.parse(url), POLICY, lambda _: None, shared)
         self.woken = asyncio.Event()
         self.queue.on_wake(self.woken.set)
@@ -54,7 +54,7 @@ async def listening(server: RedisServer) -> None:
 @pytest.fixture(params=["two connections", "shared ones"])
 async def idle(request: pytest.FixtureRequest, redis_server: RedisServer) -> AsyncIterator[Idle]:
     url = RedisUrl.parse(redis_server.url)
-    shared = Shared(url, lambda _: None) if request.param == "shared ones" else None
+    shared = SharedConnections(url, lambda _: None) if request.param == "shared ones" else None
     made = Idle(redis_server.url, shared)
     await listening(redis_server)
     yield made

@@ -197,9 +197,9 @@ _PLANTED = (
         "if attempt >= policy.max_attempts:",
         "if attempt > 2 * policy.max_attempts:",
     ),
-    # --- lines ------------------------------------------------------------------------------------
+    # --- connections ------------------------------------------------------------------------------
     _planted(
-        "a line is used on after a fault",
+        "a connection is used on after a fault",
         "queue/client.py",
         "            self._listener(CommandSent(operation, False, None))\n"
         "            if not self._outlives(error):\n                await self.close()\n",
@@ -208,7 +208,7 @@ _PLANTED = (
     _planted(
         "a broken connection is not replaced",
         "queue/client.py",
-        "        if self._wire is not None and self._wire.broken:\n"
+        "        if self._connection is not None and self._connection.broken:\n"
         "            await self.close()\n",
         "",
     ),
@@ -227,7 +227,7 @@ _PLANTED = (
         "            return\n",
     ),
     _planted(
-        "a refusal ends the shared line for all",
+        "a refusal ends the shared connection for all",
         "queue/shared_client.py",
         "return isinstance(error, ResponseError | asyncio.CancelledError)",
         "return True",

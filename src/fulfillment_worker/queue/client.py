@@ -31,17 +31,17 @@ _LONGEST_TRANSFER = 60.0
 """Seconds for which heartbeats go on behind an answer that is arriving: then others may have it."""
 
 
-class Heart:
+class Heartbeats:
     """Sends heartbeats behind an answer that is arriving: Redis takes them up meanwhile.
 
     command: sent every 2 s or so; returns 1 if it took effect. None is sent where it is empty.
     beat_at: when the last one was sent (monotonic seconds), if all took effect; else None.
     """
 
-    __slots__ = ("_answers", "_began", "_command", "beat_at", "wire")
+    __slots__ = ("_answers", "_began", "_command", "beat_at", "connection")
 
     def __init__(self, command: Command = ()) -> None:
-        self.wire: Connection
+        self.connection: Connection
         self._command = command
         self._began = time.monotonic()
         self._answers: list[Answer] = []
@@ -51,18 +51,18 @@ class Heart:
         """Send one; for a minute at most."""
         now = time.monotonic()
         if self._command and now - self._began < _LONGEST_TRANSFER:
-            self._answers += self.wire.send(self._command)
+            self._answers += self.connection.send(self._command)
             self.beat_at = now
 
     async def hear(self) -> None:
         """Learn what became of them."""
         for answer in self._answers:
-            if await _or_none(by(PATIENCE, answer, self.wire)) != 1:
+            if await _or_none(by(PATIENCE, answer, self.connection)) != 1:
                 self.beat_at = None
                 return
 
 
-class Line:
+class Client:
     """One conversation at a time, over a connection of its own.
 
     After a fault the connection is thrown away: a late reply must never be read as the reply to
@@ -84,7 +84,7 @@ class Line:
         self._listener = listener
         self._key = key
         self._first = first
-        self._wire: Connection | None = None
+        self._connection: Connection | None = None
         self._calls = 0
         # What was sent behind the command that waits; None where none does.
         self._behind: list[Answer] | None = None
@@ -113,12 +113,12 @@ class Line:
 
     def send_behind(self, *command: Any) -> None:
         """Send one more behind the command that waits."""
-        assert self._wire is not None
+        assert self._connection is not None
         assert self._behind is not None
-        self._behind += self._wire.send(command)
+        self._behind += self._connection.send(command)
 
     async def send(
-        self, function: Function, *args: Any, patience: float, heart: Heart | None = None
+        self, function: Function, *args: Any, patience: float, heart: Heartbeats | None = None
     ) -> Awaitable[Any]:
         """Send the call of a function. QueueUnavailable means that nothing was sent.
 
@@ -130,10 +130,10 @@ class Line:
         """
         started = time.monotonic()
         command = library.LIBRARY.call(function, *args)
-        heart = heart or Heart()
-        heart.wire = await self._checked(function, self._connected())
+        heart = heart or Heartbeats()
+        heart.connection = await self._checked(function, self._connected())
         # Written at once, without a turn of the loop: Redis is at work before its caller is.
-        answers = heart.wire.send(command)
+        answers = heart.connection.send(command)
         return self._timed(function, _answer(command, answers, heart, patience), started)
 
     async def call(self, function: Function, *args: Any, patience: float) -> Any:
@@ -143,30 +143,30 @@ class Line:
     async def _ask_and_wait(
         self, command: Command, behind: Iterable[Command], patience: float
     ) -> list[Any]:
-        wire = await self._connected()
-        (answer,) = wire.send(command)
-        self._behind = wire.send(*behind)
+        connection = await self._connected()
+        (answer,) = connection.send(command)
+        self._behind = connection.send(*behind)
         try:
-            replies = [await by(patience, answer, wire)]
+            replies = [await by(patience, answer, connection)]
             for each in self._behind:
-                replies.append(await _or_none(by(PATIENCE, each, wire)))
+                replies.append(await _or_none(by(PATIENCE, each, connection)))
             return replies
         finally:
             self._behind = None
 
     async def _connected(self) -> Connection:
         # Closed by the server while nothing was said, or it said what nobody had asked for.
-        if self._wire is not None and self._wire.broken:
+        if self._connection is not None and self._connection.broken:
             await self.close()
-        if self._wire is None:
-            wire = await open_connection(self._url, self._key)
+        if self._connection is None:
+            connection = await open_connection(self._url, self._key)
             try:
-                await begin(wire, self._first())
+                await begin(connection, self._first())
             except BaseException:
-                wire.close()
+                connection.close()
                 raise
-            self._wire = wire
-        return self._wire
+            self._connection = connection
+        return self._connection
 
     async def _timed(self, operation: str, asking: Awaitable[Any], started: float) -> Any:
         reply = await self._checked(operation, asking)
@@ -201,13 +201,13 @@ class Line:
 
     async def close(self) -> None:
         """Drop the connection. Idempotent."""
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
-class Bell(Line):
-    """A line on which an idle worker waits, and hears what is published on a channel meanwhile."""
+class BlockingClient(Client):
+    """An idle worker's: it waits, and hears what is published on a channel meanwhile."""
 
     def __init__(
         self, url: RedisUrl, listener: Listener, *, key: str, channel: str, hear: Hear
@@ -217,57 +217,59 @@ class Bell(Line):
         self._hear = hear
 
     async def _connected(self) -> Connection:
-        wire = await super()._connected()
-        if not wire.hear:
-            wire.hear = self._hear
-            wire.subscribe(self._channel)
-        return wire
+        connection = await super()._connected()
+        if not connection.hear:
+            connection.hear = self._hear
+            connection.subscribe(self._channel)
+        return connection
 
 
-async def begin(wire: Connection, commands: Iterable[Command]) -> None:
+async def begin(connection: Connection, commands: Iterable[Command]) -> None:
     """Ask what a connection begins with; raises the first refusal."""
     asked = list(commands)
-    replies = await wire.ask(asked)
+    replies = await connection.ask(asked)
     if any(map(library.is_missing, replies)):
-        replies = await load_and_ask(wire, asked)
+        replies = await load_and_ask(connection, asked)
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply
 
 
-async def load_and_ask(wire: Connection, commands: Iterable[Command]) -> list[Any]:
+async def load_and_ask(connection: Connection, commands: Iterable[Command]) -> list[Any]:
     """Load the library, and ask at once, before somebody flushes it again; see `Connection.ask`.
 
     Raises what Redis says where it refuses to load.
     """
-    loaded, *replies = await wire.ask([library.LIBRARY.loading, *commands])
+    loaded, *replies = await connection.ask([library.LIBRARY.loading, *commands])
     if isinstance(loaded, Exception):
         raise loaded
-    await _remove_unused(wire)
+    await _remove_unused(connection)
     return replies
 
 
-async def _remove_unused(wire: Connection) -> None:
+async def _remove_unused(connection: Connection) -> None:
     """Remove the libraries of earlier versions. A worker that needs one after all loads it again.
 
     Where that isn't permitted, they stay: they cost some memory, and nothing else.
     """
-    (listed,) = await wire.ask([library.libraries()])
+    (listed,) = await connection.ask([library.libraries()])
     for name in set(library.names_in(listed)) - {library.LIBRARY.name}:
-        (idle,) = await wire.ask([library.idle_in(name)])
+        (idle,) = await connection.ask([library.idle_in(name)])
         if isinstance(idle, int) and idle > _UNUSED_FOR:
-            await wire.ask([("FUNCTION", "DELETE", name)])
+            await connection.ask([("FUNCTION", "DELETE", name)])
 
 
-async def _answer(command: Command, answers: list[Answer], heart: Heart, patience: float) -> Any:
+async def _answer(
+    command: Command, answers: list[Answer], heart: Heartbeats, patience: float
+) -> Any:
     """The answer to a call that was sent, loading the library where Redis has forgotten it."""
     loads = 0
     while True:
         *before, answer = answers
         try:
             for each in before:
-                await by(PATIENCE, each, heart.wire)
-            reply = await by(patience, answer, heart.wire, heart.beat)
+                await by(PATIENCE, each, heart.connection)
+            reply = await by(patience, answer, heart.connection, heart.beat)
         except ResponseError as error:
             if not library.is_missing(error) or loads == _MOST_LOADS:
                 raise
@@ -275,7 +277,7 @@ async def _answer(command: Command, answers: list[Answer], heart: Heart, patienc
             await heart.hear()
             return reply
         # Sent together: whoever flushed the functions may do so again.
-        answers = heart.wire.send(library.LIBRARY.loading, command)
+        answers = heart.connection.send(library.LIBRARY.loading, command)
         loads += 1
 
 

@@ -23,10 +23,10 @@ from fulfillment_worker.core.exchange import (
     Wakeup,
 )
 from fulfillment_worker.queue import keys, library
-from fulfillment_worker.queue.client import Bell, Command, Heart, Line, Listener
+from fulfillment_worker.queue.client import BlockingClient, Client, Command, Heartbeats, Listener
 from fulfillment_worker.queue.connection import PATIENCE
 from fulfillment_worker.queue.library import Function
-from fulfillment_worker.queue.shared_client import QueueLine, Shared
+from fulfillment_worker.queue.shared_client import QueueClient, SharedConnections
 from fulfillment_worker.queue.trips import Heard, told
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -56,7 +56,7 @@ class RedisQueue(Queue):
         url: RedisUrl,
         policy: QueuePolicy,
         listener: Listener,
-        shared: Shared | None = None,
+        shared: SharedConnections | None = None,
     ) -> None:
         self.name = name
         self._last_chance = max(1, min(2, policy.max_orphanings - 1))
@@ -70,12 +70,14 @@ class RedisQueue(Queue):
         self._heard = Heard()
         self._wake: Callable[[], None] = _nothing
         public = keys.public(name)
-        self._talk: Line | QueueLine = Line(url, listener, key=public, first=self._meeting)
+        self._talk: Client | QueueClient = Client(url, listener, key=public, first=self._meeting)
         if shared:
-            self._talk = shared.line(self._meeting)
+            self._talk = shared.client(self._meeting)
         self._watch = shared.watch if shared else None
-        self._bell = Bell(url, listener, key=public, channel=keys.wake(name), hear=self._hear)
-        # Those on the bell's line, in this order (all but the last are stale), and the next one.
+        self._bell = BlockingClient(
+            url, listener, key=public, channel=keys.wake(name), hear=self._hear
+        )
+        # Those sent behind the wait, in this order (all but the last are stale), and the next one.
         self._standing: list[Trip] = []
         self._to_stand_by: list[Trip] = []
 
@@ -83,12 +85,12 @@ class RedisQueue(Queue):
         """See Queue."""
         sent_at = time.monotonic()
         args = self._arguments(trip.worker, _pack(told(trip, self._heard, sent_at)))
-        heart = Heart(library.LIBRARY.call(Function.HEARTBEAT, *args[:-1]))
+        heart = Heartbeats(library.LIBRARY.call(Function.HEARTBEAT, *args[:-1]))
         answer = await self._talk.send(Function.EXCHANGE, *args, patience=PATIENCE, heart=heart)
         return self._receive(trip, answer, heart, sent_at)
 
     async def _receive(
-        self, trip: Trip, answer: Awaitable[Any], heart: Heart, sent_at: float
+        self, trip: Trip, answer: Awaitable[Any], heart: Heartbeats, sent_at: float
     ) -> Reply:
         reply = await answer
         if reply[0] == 0:
@@ -158,8 +160,8 @@ class RedisQueue(Queue):
         return Wakeup(came)
 
     async def stand_by(self, trip: Trip) -> None:
-        """See Queue. It waits behind the command that blocks, on the same line: Redis goes on to it
-        by itself.
+        """See Queue. It waits behind the command that blocks, on the same connection: Redis
+        goes on to it by itself.
         """
         if self._bell.waits:
             self._standing.append(trip)

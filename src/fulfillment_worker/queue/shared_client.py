@@ -14,7 +14,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.queue.client import Command, Heart, Line, Listener, begin
+from fulfillment_worker.queue.client import Client, Command, Heartbeats, Listener, begin
 from fulfillment_worker.queue.connection import Connection
 from fulfillment_worker.queue.library import Function
 from fulfillment_worker.queue.tracking import ListTracking
@@ -27,19 +27,19 @@ _AT_ONCE = 32
 First = Callable[[], Iterable[Command]]
 
 
-class Shared:
+class SharedConnections:
     """What many queues share. Not for a cluster, whose queues are on different servers."""
 
     def __init__(self, url: RedisUrl, listener: Listener) -> None:
-        self._line = _SharedLine(url, listener)
+        self._client = _SharedClient(url, listener)
         self.watch = ListTracking(url, listener)
 
-    def line(self, first: First) -> QueueLine:
-        """The shared line for one queue. first: what it says first on each new connection."""
-        return QueueLine(self._line, first)
+    def client(self, first: First) -> QueueClient:
+        """The shared client for one queue. first: what it says first on each new connection."""
+        return QueueClient(self._client, first)
 
 
-class _SharedLine(Line):
+class _SharedClient(Client):
     """A connection on which many exchanges are under way at once.
 
     An error that Redis answers concerns one exchange, and the connection stays; any other fault
@@ -48,23 +48,27 @@ class _SharedLine(Line):
 
     def __init__(self, url: RedisUrl, listener: Listener) -> None:
         super().__init__(url, listener)
-        self.users: set[QueueLine] = set()
+        self.users: set[QueueClient] = set()
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._connecting = asyncio.Lock()
 
     async def send_for(
         self,
-        user: QueueLine,
+        user: QueueClient,
         function: Function,
         args: tuple[Any, ...],
         patience: float,
-        heart: Heart | None,
+        heart: Heartbeats | None,
     ) -> Awaitable[Any]:
         """As `send`, when it is the exchange's turn; what the queue says first is said before."""
         self.users.add(user)
         await self._turns.acquire()
         try:
-            if self._wire is None or self._wire.broken or user.known_to is not self._wire:
+            if (
+                self._connection is None
+                or self._connection.broken
+                or user.known_to is not self._connection
+            ):
                 await self._timed("other", self._introduce(user), time.monotonic())
             answer = await self.send(function, *args, patience=patience, heart=heart)
         except BaseException:
@@ -78,7 +82,7 @@ class _SharedLine(Line):
         finally:
             self._turns.release()
 
-    async def _introduce(self, user: QueueLine) -> None:
+    async def _introduce(self, user: QueueClient) -> None:
         connection = await self._connected()
         await begin(connection, user.first())
         user.known_to = connection
@@ -91,22 +95,22 @@ class _SharedLine(Line):
         return isinstance(error, ResponseError | asyncio.CancelledError)
 
 
-class QueueLine:
-    """The shared line as one queue sees it. known_to: the connection on which it said its first."""
+class QueueClient:
+    """The shared client for one queue. known_to: the connection on which it said its first."""
 
-    def __init__(self, shared: _SharedLine, first: First) -> None:
+    def __init__(self, shared: _SharedClient, first: First) -> None:
         self._shared = shared
         self.first = first
         self.known_to: Connection | None = None
 
     async def send(
-        self, function: Function, *args: Any, patience: float, heart: Heart | None = None
+        self, function: Function, *args: Any, patience: float, heart: Heartbeats | None = None
     ) -> Awaitable[Any]:
-        """See Line."""
+        """See Client."""
         return await self._shared.send_for(self, function, args, patience, heart)
 
     async def call(self, function: Function, *args: Any, patience: float) -> Any:
-        """See Line."""
+        """See Client."""
         return await (await self.send(function, *args, patience=patience))
 
     async def close_if_idle(self) -> None:

@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.queue import library
-from fulfillment_worker.queue.client import Line, Listener, load_and_ask
+from fulfillment_worker.queue.client import Client, Listener, load_and_ask
 from fulfillment_worker.queue.connection import Hear
 from fulfillment_worker.queue.library import Function
 
@@ -35,7 +35,7 @@ class ListTracking:
     """Waits for orders on behalf of many queues."""
 
     def __init__(self, url: RedisUrl, listener: Listener) -> None:
-        self._line = _TrackingLine(url, listener, self._heard)
+        self._client = _TrackingClient(url, listener, self._heard)
         self._waiting: _Waiting = {}
         self._wakes: dict[bytes, Callable[[], None]] = {}
         self._new: list[bytes] = []
@@ -45,7 +45,7 @@ class ListTracking:
     def on_wake(self, channel: str, wake: Callable[[], None]) -> None:
         """Call `wake` when something is published on the channel."""
         self._wakes[channel.encode()] = wake
-        self._line.channels.append(channel)
+        self._client.channels.append(channel)
 
     async def wait(self, key: str) -> None:
         """Return when an order may have come to the list `key`. Raises QueueUnavailable."""
@@ -70,7 +70,7 @@ class ListTracking:
         await asyncio.sleep(0)  # who was woken may wait again at once
         if not self._waiting and self._task is not asyncio.current_task():
             self._task.cancel()
-            await self._line.close()
+            await self._client.close()
 
     async def _watch(self) -> None:
         try:
@@ -82,7 +82,9 @@ class ListTracking:
                     await self._ask_about([name for name in names if name in self._waiting])
                     continue
                 try:
-                    async with asyncio.timeout(_POLL_EVERY if self._line.is_deaf else _PING_EVERY):
+                    async with asyncio.timeout(
+                        _POLL_EVERY if self._client.is_deaf else _PING_EVERY
+                    ):
                         await self._wanted.wait()
                 except TimeoutError:
                     await self._try_again()
@@ -93,14 +95,14 @@ class ListTracking:
                     came.set_exception(QueueUnavailable(str(error)))
 
     async def _try_again(self) -> None:
-        if self._line.is_deaf:
+        if self._client.is_deaf:
             self._new.extend(self._waiting)
         else:
-            await self._line.track([])
+            await self._client.track([])
 
     async def _ask_about(self, names: list[bytes]) -> None:
         """Have Redis tell of changes to these lists, and look whether any has orders already."""
-        for number in await self._line.track(names) if names else ():
+        for number in await self._client.track(names) if names else ():
             self._ring(names[number - 1])
 
     def _heard(self, pushed: list[Any] | None) -> None:
@@ -120,7 +122,7 @@ class ListTracking:
             came.set_result(None)
 
 
-class _TrackingLine(Line):
+class _TrackingClient(Client):
     """A connection that hears what Redis says by itself. is_deaf: the user lacks the right to."""
 
     def __init__(self, url: RedisUrl, listener: Listener, hear: Hear) -> None:

@@ -11,7 +11,7 @@ from fulfillment_worker.core.breaker import BreakerRules
 from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.events import Event
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
-from fulfillment_worker.queue.shared_client import FEW, Shared
+from fulfillment_worker.queue.shared_client import FEW, SharedConnections
 from fulfillment_worker.worker.ledger import OrderRules
 from fulfillment_worker.worker.worker import Worker
 
@@ -53,7 +53,7 @@ def make_queues(
         max_order_bytes=settings.max_order_bytes,
     )
     is_shared = len(settings.queues) > FEW and not redis_url.scheme.cluster
-    shared = Shared(redis_url, tell) if is_shared else None
+    shared = SharedConnections(redis_url, tell) if is_shared else None
     return [RedisQueue(name, redis_url, policy, tell, shared) for name in settings.queues]
 
 

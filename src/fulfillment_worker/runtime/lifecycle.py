@@ -37,7 +37,7 @@ class Ending(Enum):
         return DONE if self is Ending.DRAINED else FAILED
 
 
-class Stop(Protocol):
+class StopRequests(Protocol):
     """What ends it: `asked` lets running orders finish, `demanded` cuts them short."""
 
     asked: asyncio.Event
@@ -49,7 +49,7 @@ async def live(
     redis_url: RedisUrl,
     handler: Handler,
     watch: Watch,
-    stop: Stop,
+    stop: StopRequests,
     *,
     on_made: Callable[[Worker], None] = lambda _: None,
 ) -> Ending:
@@ -78,7 +78,7 @@ async def live(
 
 
 async def consume(
-    worker: Worker, stop: Stop, grace: float, emit: Callable[[Event], None]
+    worker: Worker, stop: StopRequests, grace: float, emit: Callable[[Event], None]
 ) -> Ending:
     """Consume until `asked`; then drain for up to `grace` seconds, or until `demanded`.
 

@@ -66,7 +66,7 @@ async def test_refusal_before_the_first_command_is_named() -> None:
     assert "is in protected mode" in explain(failed.value, url)
 
 
-async def test_reply_that_nobody_asked_for_breaks_the_wire() -> None:
+async def test_reply_that_nobody_asked_for_breaks_the_connection() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(b"+OK\r\n")

@@ -1,4 +1,4 @@
-"""A line to a real Redis: what it waits for, what it does after a fault, and what is never lost."""
+"""A client of a real Redis: what it waits for, what it does after a fault, what is never lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.events import CommandSent
 from fulfillment_worker.core.exchange import QueueUnavailable, Trip
 from fulfillment_worker.queue import library
-from fulfillment_worker.queue.client import Command, Line
+from fulfillment_worker.queue.client import Client, Command
 from fulfillment_worker.queue.library import Function, Library
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from tests.support.eventually import aeventually
@@ -28,7 +28,7 @@ POLICY = QueuePolicy(lease=10_000, status_ttl=60_000, max_orphanings=3, id_field
 
 
 class Relay:
-    """Stands between a line and Redis, and has a say in what Redis's replies become.
+    """Stands between a client and Redis, and has a say in what Redis's replies become.
 
     holds: nothing is passed on. cuts_after: so many bytes later, the connection is closed.
     """
@@ -95,12 +95,12 @@ async def relay(redis_7: RedisServer) -> AsyncIterator[Relay]:
 
 
 class Bench:
-    """A line, what it told, and how often it connected."""
+    """A client, what it told, and how often it connected."""
 
     def __init__(self, url: RedisUrl) -> None:
         self.told: list[CommandSent] = []
         self.met = 0
-        self.line = Line(url, self.told.append, first=self._meeting)
+        self.client = Client(url, self.told.append, first=self._meeting)
 
     def _meeting(self) -> list[Command]:
         self.met += 1
@@ -111,25 +111,27 @@ class Bench:
 async def bench(redis_7: RedisServer) -> AsyncIterator[Bench]:
     made = Bench(RedisUrl.parse(redis_7.url))
     yield made
-    await made.line.close()
+    await made.client.close()
 
 
-async def ask(line: Line, operation: str, *command: object, patience: float) -> object:
-    (reply,) = await line.block(operation, *command, behind=(), patience=patience)
+async def ask(client: Client, operation: str, *command: object, patience: float) -> object:
+    (reply,) = await client.block(operation, *command, behind=(), patience=patience)
     return reply
 
 
 async def heard_of_it(bench: Bench) -> None:
-    """Return when the line knows that its connection is of no use any more."""
-    await aeventually(lambda: bench.line._wire and bench.line._wire.broken, what="it broke")
+    """Return when the client knows that its connection is of no use any more."""
+    await aeventually(
+        lambda: bench.client._connection and bench.client._connection.broken, what="it broke"
+    )
 
 
 async def test_it_is_out_of_patience_and_never_takes_a_late_reply_for_another(bench: Bench) -> None:
-    line = bench.line
-    await ask(line, "ping", "PING", patience=5)
+    client = bench.client
+    await ask(client, "ping", "PING", patience=5)
     with pytest.raises(QueueUnavailable, match=r"does not answer: no answer within 0.2 s"):
-        await ask(line, "wait", "BLPOP", "nothing", "0.5", patience=0.2)
-    assert await ask(line, "echo", "ECHO", "mine", patience=5) == b"mine"
+        await ask(client, "wait", "BLPOP", "nothing", "0.5", patience=0.2)
+    assert await ask(client, "echo", "ECHO", "mine", patience=5) == b"mine"
     # What came of a command that waits is told when what it brought has been seen to.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -138,20 +140,20 @@ async def test_it_is_out_of_patience_and_never_takes_a_late_reply_for_another(be
 
 
 async def test_a_reply_that_came_while_a_handler_blocked_the_loop_counts(bench: Bench) -> None:
-    await ask(bench.line, "ping", "PING", patience=5)
+    await ask(bench.client, "ping", "PING", patience=5)
     asyncio.get_running_loop().call_soon(time.sleep, 0.6)
-    assert await ask(bench.line, "echo", "ECHO", "x", patience=0.2) == b"x"
+    assert await ask(bench.client, "echo", "ECHO", "x", patience=0.2) == b"x"
 
 
 async def test_what_redis_closed_while_nothing_was_said_is_no_outage(
     bench: Bench, redis_7: RedisServer
 ) -> None:
     """Its setting `timeout` does so to workers that are idle."""
-    await ask(bench.line, "ping", "PING", patience=5)
+    await ask(bench.client, "ping", "PING", patience=5)
     with redis_7.client() as client:
         client.client_kill_filter(_type="normal", skipme=True)
     await heard_of_it(bench)
-    assert await ask(bench.line, "echo", "ECHO", "x", patience=5) == b"x"
+    assert await ask(bench.client, "echo", "ECHO", "x", patience=5) == b"x"
     assert all(event.ok for event in bench.told)
     assert bench.met == 2
 
@@ -159,14 +161,14 @@ async def test_what_redis_closed_while_nothing_was_said_is_no_outage(
 async def test_what_cannot_be_sent_fails_before_the_answer_is_awaited(relay: Relay) -> None:
     bench = Bench(RedisUrl.parse("unix:///nowhere/redis.sock"))
     with pytest.raises(QueueUnavailable):
-        await bench.line.send(ECHO, 0, "x", patience=1)
+        await bench.client.send(ECHO, 0, "x", patience=1)
     assert [event.ok for event in bench.told] == [False]
     bench = Bench(await relay.start())
-    answer = await bench.line.send(ECHO, 0, "x", patience=1)
+    answer = await bench.client.send(ECHO, 0, "x", patience=1)
     relay.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with pytest.raises(QueueUnavailable, match="Protocol error"):
         await answer
-    await bench.line.close()
+    await bench.client.close()
 
 
 async def test_function_that_redis_forgot_is_loaded_again(
@@ -176,7 +178,7 @@ async def test_function_that_redis_forgot_is_loaded_again(
     for text in ("1", "2", "3"):
         with redis_7.client() as client:
             client.function_flush("SYNC")
-        assert await bench.line.call(ECHO, 0, text, patience=5) == text.encode()
+        assert await bench.client.call(ECHO, 0, text, patience=5) == text.encode()
     assert bench.met == 1
 
 
@@ -184,21 +186,21 @@ async def test_what_is_sent_behind_a_command_that_waits_is_answered_after_it(
     bench: Bench, redis_7: RedisServer
 ) -> None:
     behind = [("ECHO", "1"), ("FCALL", "none", 0)]
-    wait = bench.line.block("wait", "BLPOP", "list", 5, behind=behind, patience=6)
+    wait = bench.client.block("wait", "BLPOP", "list", 5, behind=behind, patience=6)
     waiting = asyncio.create_task(wait)
-    await aeventually(lambda: bench.line.waits, what="the command waits")
-    bench.line.send_behind("ECHO", "2")
+    await aeventually(lambda: bench.client.waits, what="the command waits")
+    bench.client.send_behind("ECHO", "2")
     with redis_7.client() as client:
         client.lpush("list", "x")
     assert await waiting == [[b"list", b"x"], b"1", None, b"2"]
-    assert not bench.line.waits
-    assert await ask(bench.line, "echo", "ECHO", "mine", patience=5) == b"mine"
+    assert not bench.client.waits
+    assert await ask(bench.client, "echo", "ECHO", "mine", patience=5) == b"mine"
     assert bench.met == 1
 
 
 async def test_bytes_stay_as_they_are(bench: Bench) -> None:
     raw = bytes(range(256))
-    assert await ask(bench.line, "echo", "ECHO", raw, patience=5) == raw
+    assert await ask(bench.client, "echo", "ECHO", raw, patience=5) == raw
 
 
 async def test_a_reply_that_is_cut_in_the_middle(relay: Relay, redis_7: RedisServer) -> None:
@@ -206,48 +208,48 @@ async def test_a_reply_that_is_cut_in_the_middle(relay: Relay, redis_7: RedisSer
     with redis_7.client() as client:
         client.lpush("long", *["x" * 1000] * 1000)
     bench = Bench(await relay.start())
-    await ask(bench.line, "ping", "PING", patience=5)
+    await ask(bench.client, "ping", "PING", patience=5)
     for size in (1, 100_000, 700_000):
         relay.cuts_after = size
         with pytest.raises(QueueUnavailable):
-            await ask(bench.line, "list", "LRANGE", "long", 0, -1, patience=5)
-        again = await ask(bench.line, "list", "LRANGE", "long", 0, -1, patience=5)
+            await ask(bench.client, "list", "LRANGE", "long", 0, -1, patience=5)
+        again = await ask(bench.client, "list", "LRANGE", "long", 0, -1, patience=5)
         assert isinstance(again, list)
         assert len(again) == 1000
-    await bench.line.close()
+    await bench.client.close()
 
 
 async def test_what_nobody_asked_for_answers_nothing(relay: Relay) -> None:
     bench = Bench(await relay.start())
-    await ask(bench.line, "ping", "PING", patience=5)
+    await ask(bench.client, "ping", "PING", patience=5)
     relay.say(b"+a reply that came too late\r\n")
     await heard_of_it(bench)
-    assert await ask(bench.line, "echo", "ECHO", "mine", patience=5) == b"mine"
-    await bench.line.close()
+    assert await ask(bench.client, "echo", "ECHO", "mine", patience=5) == b"mine"
+    await bench.client.close()
 
 
 async def test_what_is_no_reply_ends_the_connection(relay: Relay) -> None:
     """And all that was said on it: nobody knows what the rest would be an answer to."""
     bench = Bench(await relay.start())
-    wait = bench.line.block("wait", "BLPOP", "list", 5, behind=[("ECHO", "1")], patience=6)
+    wait = bench.client.block("wait", "BLPOP", "list", 5, behind=[("ECHO", "1")], patience=6)
     waiting = asyncio.create_task(wait)
-    await aeventually(lambda: bench.line.waits, what="the command waits")
+    await aeventually(lambda: bench.client.waits, what="the command waits")
     relay.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with pytest.raises(QueueUnavailable, match="can't be reached: Protocol error"):
         await waiting
-    assert await ask(bench.line, "echo", "ECHO", "mine", patience=5) == b"mine"
-    await bench.line.close()
+    assert await ask(bench.client, "echo", "ECHO", "mine", patience=5) == b"mine"
+    await bench.client.close()
 
 
 async def test_news_that_redis_pushes_is_no_reply(relay: Relay) -> None:
     bench = Bench(await relay.start())
-    wait = bench.line.block("wait", "BLPOP", "nothing", "0.2", behind=(), patience=6)
+    wait = bench.client.block("wait", "BLPOP", "nothing", "0.2", behind=(), patience=6)
     waiting = asyncio.create_task(wait)
-    await aeventually(lambda: bench.line.waits, what="the command waits")
+    await aeventually(lambda: bench.client.waits, what="the command waits")
     relay.say(b">2\r\n$4\r\nnews\r\n$1\r\nx\r\n")
     assert await waiting == [None]
     assert bench.met == 1
-    await bench.line.close()
+    await bench.client.close()
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["before", "after"])
