@@ -101,8 +101,8 @@ def test_kubernetes_grace_is_longer_than_the_workers_own(pod: dict[str, Any]) ->
 
 
 def test_kubernetes_grace_leaves_time_for_what_comes_after_the_drain() -> None:
-    alone = lifecycle._LAST_WORDS + end._THREADS + end._CALLBACKS
-    supervised = fleet._LAST_WORDS + fleet._BURIAL
+    alone = lifecycle._ABORT_GRACE + end._THREADS + end._CALLBACKS
+    supervised = fleet._ABORT_GRACE + fleet._KILL_GRACE
     assert max(alone, supervised) < MARGIN
 
 

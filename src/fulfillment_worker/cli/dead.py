@@ -16,7 +16,7 @@ from fulfillment_worker.admin.rules.causes import DeadLetter, grouped, names
 from fulfillment_worker.admin.rules.selection import KINDS, selected, sought
 from fulfillment_worker.cli.clients import ask, audited, operators
 from fulfillment_worker.cli.letters import (
-    Opened,
+    DeadLetterDetail,
     group_lines,
     letter_fields,
     letter_lines,
@@ -255,7 +255,7 @@ def _show_letters(letters: list[DeadLetter], groups: dict[DeadLetter, str], as_j
 
 async def _open(
     settings: Settings, wanted: tuple[str, ...], raw: bool
-) -> tuple[_Chosen, list[Opened]]:
+) -> tuple[_Chosen, list[DeadLetterDetail]]:
     async with operators(settings) as each:
         chosen = _named(await _meant(each.values(), wanted), wanted)
         if raw and len(chosen.letters) > 1:
@@ -267,12 +267,12 @@ async def _open(
     return chosen, [each for each in opened if each is not None]
 
 
-async def _opened(operator: Operator, letter: DeadLetter, group: str) -> Opened | None:
+async def _opened(operator: Operator, letter: DeadLetter, group: str) -> DeadLetterDetail | None:
     raw = await operator.read(letter.number)
     if raw is None:
         return None
     history, traceback = await operator.history(letter.order_id) if letter.order_id else ([], "")
-    return Opened(letter, group, raw, history, traceback)
+    return DeadLetterDetail(letter, group, raw, history, traceback)
 
 
 # --- retrying and dropping ------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from fulfillment_worker.cli.terminal import away, coloured, indented, moment, ta
 from fulfillment_worker.core.text import text_of, visible
 
 
-class Opened(msgspec.Struct, frozen=True):
+class DeadLetterDetail(msgspec.Struct, frozen=True):
     """A dead letter with all there is to know. history: the attempts that failed.
 
     traceback: of the last of them, "" where there is none.
@@ -57,7 +57,7 @@ def _beside(left: list[str], right: list[str]) -> list[str]:
     return [f"{one}  {other}" for one, other in zip(left, right, strict=True)]
 
 
-def opened_lines(opened: Opened, now: int) -> Iterator[str]:
+def opened_lines(opened: DeadLetterDetail, now: int) -> Iterator[str]:
     """Everything about one letter; its bytes last. now: Unix ms."""
     letter = opened.letter
     name = coloured(visible(letter.order_id or "no order id"), bold=True)
@@ -68,7 +68,7 @@ def opened_lines(opened: Opened, now: int) -> Iterator[str]:
     yield visible(text_of(opened.raw))
 
 
-def _details(opened: Opened, now: int) -> Iterator[tuple[str, str]]:
+def _details(opened: DeadLetterDetail, now: int) -> Iterator[tuple[str, str]]:
     letter = opened.letter
     yield "letter", str(letter.number)
     yield "queue", letter.queue
@@ -89,7 +89,7 @@ def letter_fields(letter: DeadLetter, group: str) -> dict[str, Any]:
     return {**msgspec.to_builtins(letter), "group": group}
 
 
-def opened_fields(opened: Opened) -> dict[str, Any]:
+def opened_fields(opened: DeadLetterDetail) -> dict[str, Any]:
     """For JSON: with `body`, or with `body_base64` where the bytes are not UTF-8."""
     fields = letter_fields(opened.letter, opened.group)
     fields["history"] = msgspec.to_builtins(opened.history)

@@ -21,19 +21,19 @@ from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.text import visible
 from fulfillment_worker.demo.pace import Pace, percentile
 from fulfillment_worker.demo.places import Places, lines_of
-from fulfillment_worker.demo.tally import Happening, Mood, Tally
+from fulfillment_worker.demo.tally import DemoEvent, DemoSeverity, Tally
 from fulfillment_worker.demo.view import FAREWELL, INVITATION, TITLE, silence
 
 _FRAME = 0.2
 _LOOK = 0.5
 """Seconds between two looks at the queue."""
 _WIDEST = 110
-_MOST_HAPPENINGS = 10
+_MOST_EVENTS = 10
 _SIGNS = {
-    Mood.GOOD: ("✓", "green"),
-    Mood.AGAIN: ("↻", "yellow"),
-    Mood.BAD: ("✗", "red"),
-    Mood.TROUBLE: ("!", "bold magenta"),
+    DemoSeverity.GOOD: ("✓", "green"),
+    DemoSeverity.AGAIN: ("↻", "yellow"),
+    DemoSeverity.BAD: ("✗", "red"),
+    DemoSeverity.TROUBLE: ("!", "bold magenta"),
 }
 
 
@@ -52,7 +52,7 @@ class LiveView:
     def __init__(self, console: Console, on_lost: Callable[[], None]) -> None:
         self._console = console
         self._on_lost = on_lost
-        self._happenings: deque[tuple[str, Happening]] = deque(maxlen=_MOST_HAPPENINGS)
+        self._demo_events: deque[tuple[str, DemoEvent]] = deque(maxlen=_MOST_EVENTS)
         self._overview: Overview | None = None
         self._pace = Pace()
         self._state = "running"
@@ -74,9 +74,9 @@ class LiveView:
             over.set()
             await asyncio.gather(*tasks)
 
-    def happened(self, happening: Happening) -> None:
+    def happened(self, demo_event: DemoEvent) -> None:
         """See View."""
-        self._happenings.append((datetime.now().astimezone().strftime("%H:%M:%S"), happening))
+        self._demo_events.append((datetime.now().astimezone().strftime("%H:%M:%S"), demo_event))
 
     def draining(self) -> None:
         """See View."""
@@ -126,7 +126,7 @@ class LiveView:
             state=self._state,
         )
         width, height = self._console.size
-        return picture(places, tally, moment, list(self._happenings), width, height)
+        return picture(places, tally, moment, list(self._demo_events), width, height)
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:
@@ -139,7 +139,7 @@ def picture(
     places: Places,
     tally: Tally,
     moment: Moment,
-    happenings: list[tuple[str, Happening]],
+    demo_events: list[tuple[str, DemoEvent]],
     width: int,
     height: int,
 ) -> RenderableType:
@@ -157,8 +157,8 @@ def picture(
         Text(),
     ]
     # The counters are two lines, and one is kept free, where the cursor stands.
-    room = min(_MOST_HAPPENINGS, max(1, height - len(above) - 2))
-    shown = [_line(at, happening, width) for at, happening in happenings[-room:]]
+    room = min(_MOST_EVENTS, max(1, height - len(above) - 2))
+    shown = [_line(at, demo_event, width) for at, demo_event in demo_events[-room:]]
     return Group(*above, *shown)
 
 
@@ -222,9 +222,9 @@ def _progress(tally: Tally, width: int) -> list[RenderableType]:
     return [row]
 
 
-def _line(at: str, happening: Happening, width: int) -> Text:
-    sign, style = _SIGNS[happening.mood]
-    text = Text.assemble((f" {at} ", "dim"), (sign, style), f" {visible(happening.text)}")
+def _line(at: str, demo_event: DemoEvent, width: int) -> Text:
+    sign, style = _SIGNS[demo_event.severity]
+    text = Text.assemble((f" {at} ", "dim"), (sign, style), f" {visible(demo_event.text)}")
     text.truncate(width, overflow="ellipsis")
     return _unwrapped(text)
 

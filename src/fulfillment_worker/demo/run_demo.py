@@ -40,7 +40,7 @@ _RETRY_BASE = 0.3
 """Seconds; nobody wants to wait long for what was promised to be tried again."""
 
 
-class _Cast(msgspec.Struct, frozen=True):
+class _DemoParts(msgspec.Struct, frozen=True):
     """Who takes part from the beginning. rate: orders per second."""
 
     settings: Settings
@@ -60,35 +60,35 @@ def demo(settings: Settings, *, orders: int | None, rate: float, seed: int | Non
     tally = Tally(orders)
     watch = Watch(settings, tally)
     chosen = random.SystemRandom().randrange(2**63) if seed is None else seed
-    cast = _Cast(settings, tally, watch, rate, chosen)
+    parts = _DemoParts(settings, tally, watch, rate, chosen)
     try:
         with _logging(settings, watch.metrics.logged), watch.serving():
-            return asyncio.run(_perform(cast))
+            return asyncio.run(_run(parts))
     except PortTaken as error:
         return _complain([str(error)], PORT_TAKEN)
     except QueueUnavailable as error:
         return _complain([str(error)], FAILED)
 
 
-async def _perform(cast: _Cast) -> int:
+async def _run(parts: _DemoParts) -> int:
     with StopSignals() as signals:
         view = _view(signals.asked.set)
-        cast.tally.notice, cast.tally.on_complete = view.happened, signals.asked.set
-        account = await _stage(cast, view, signals)
+        parts.tally.notice, parts.tally.on_complete = view.happened, signals.asked.set
+        account = await _with_resources(parts, view, signals)
     view.summary(summary(account))
     return _complain(account.faults, FAILED) if account.faults else DONE
 
 
-async def _stage(cast: _Cast, view: View, signals: StopSignals) -> Account:
+async def _with_resources(parts: _DemoParts, view: View, signals: StopSignals) -> Account:
     """Put up what the demo needs, let it run, and take everything down."""
-    settings, tally, watch = cast.settings, cast.tally, cast.watch
+    settings, tally, watch = parts.settings, parts.tally, parts.watch
     async with reachable(settings.redis_url) as redis_url, connected(redis_url) as client:
         queue = settings.queues[0]
         inspector = Inspector(client, queue, redis_url, id_field=settings.id_field)
         before = surveyed(await inspector.overview())
         tally.received_before = before.received
-        offered = entries(cast.seed, tally.orders, settings.id_field)
-        storefront = Storefront(Producer(client, queue, redis_url), offered, cast.rate, tally)
+        offered = entries(parts.seed, tally.orders, settings.id_field)
+        storefront = Storefront(Producer(client, queue, redis_url), offered, parts.rate, tally)
 
         def on_draining() -> None:
             storefront.close()

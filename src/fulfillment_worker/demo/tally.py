@@ -30,8 +30,8 @@ _MEASURED = 1000
 """Attempts that percentiles are taken of: the latest."""
 
 
-class Mood(Enum):
-    """How a happening is to be taken."""
+class DemoSeverity(Enum):
+    """How a demo_event is to be taken."""
 
     GOOD = auto()
     AGAIN = auto()  # it failed, and will be tried again
@@ -39,17 +39,17 @@ class Mood(Enum):
     TROUBLE = auto()  # with Redis, or with the worker itself
 
 
-class Happening(msgspec.Struct, frozen=True):
+class DemoEvent(msgspec.Struct, frozen=True):
     """Something worth a line."""
 
-    mood: Mood
+    severity: DemoSeverity
     text: str
 
 
 class Tally:
     """Counts what happens, tells of what is worth a line, and notices the end.
 
-    orders: how many the storefront is to place, None for no end. notice: is told each happening.
+    orders: how many the storefront is to place, None for no end. notice: is told each demo_event.
     on_complete: is called, once, when all of them were placed and have ended. on_draining: is
     called when the worker takes no more.
     received_before: orders that the queue had received before the demo began.
@@ -57,7 +57,7 @@ class Tally:
 
     def __init__(self, orders: int | None) -> None:
         self.orders = orders
-        self.notice: Callable[[Happening], None] = lambda _: None
+        self.notice: Callable[[DemoEvent], None] = lambda _: None
         self.on_complete: Callable[[], None] = lambda: None
         self.on_draining: Callable[[], None] = lambda: None
         self.complete = False
@@ -115,12 +115,13 @@ class Tally:
             case OrderInvalid(why=why):
                 self.invalid += 1
                 self._end(
-                    "", Happening(Mood.BAD, f"an entry that is no order was put aside: {why}")
+                    "",
+                    DemoEvent(DemoSeverity.BAD, f"an entry that is no order was put aside: {why}"),
                 )
             case OrderDuplicated(order_id=order_id):
                 self.duplicates += 1
                 text = f"order {order_id} came again, and was not handled twice"
-                self._end(order_id, Happening(Mood.GOOD, text))
+                self._end(order_id, DemoEvent(DemoSeverity.GOOD, text))
             case QueueSurveyed(survey=survey):
                 self._surveyed(survey)
             case _:
@@ -138,10 +139,10 @@ class Tally:
         elif event.retry_in is not None:
             self.retried += 1
             text = f"order {event.order_id} failed, again in {_told(event.retry_in)}: {event.error}"
-            self.notice(Happening(Mood.AGAIN, text))
+            self.notice(DemoEvent(DemoSeverity.AGAIN, text))
         else:
             text = f"order {event.order_id} runs again: {event.error}"
-            self.notice(Happening(Mood.TROUBLE, text))
+            self.notice(DemoEvent(DemoSeverity.TROUBLE, text))
 
     def _fulfilled(self, event: AttemptEnded) -> None:
         self.fulfilled += 1
@@ -151,10 +152,10 @@ class Tally:
             if event.attempt > 1
             else f"in {_told(event.duration)}"
         )
-        happening = Happening(Mood.GOOD, f"order {event.order_id} fulfilled {how}")
+        demo_event = DemoEvent(DemoSeverity.GOOD, f"order {event.order_id} fulfilled {how}")
         theirs = event.order_id not in self._open
         worth = self.fulfilled == 1 or event.attempt > 1 or theirs
-        self._end(event.order_id, happening if worth else None)
+        self._end(event.order_id, demo_event if worth else None)
 
     def _dead(self, event: AttemptEnded) -> None:
         if event.dead is DeadReason.REJECTED:
@@ -163,7 +164,7 @@ class Tally:
         else:
             self.exhausted += 1
             text = f"order {event.order_id} given up after {event.attempt} attempts: {event.error}"
-        self._end(event.order_id, Happening(Mood.BAD, text))
+        self._end(event.order_id, DemoEvent(DemoSeverity.BAD, text))
 
     def _trouble(self, event: Event) -> None:
         match event:
@@ -182,13 +183,13 @@ class Tally:
             case _:
                 text = ""
         if text:
-            self.notice(Happening(Mood.TROUBLE, text))
+            self.notice(DemoEvent(DemoSeverity.TROUBLE, text))
 
     # --- the end ------------------------------------------------------------------------------
 
-    def _end(self, order_id: str, happening: Happening | None) -> None:
-        if happening:
-            self.notice(happening)
+    def _end(self, order_id: str, demo_event: DemoEvent | None) -> None:
+        if demo_event:
+            self.notice(demo_event)
         self._open.discard(order_id)
         self._look_for_the_end()
 

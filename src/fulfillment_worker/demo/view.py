@@ -11,7 +11,7 @@ from typing import Protocol
 from fulfillment_worker.admin.inspector import Inspector
 from fulfillment_worker.core.text import visible
 from fulfillment_worker.demo.places import Places
-from fulfillment_worker.demo.tally import Happening, Tally
+from fulfillment_worker.demo.tally import DemoEvent, Tally
 
 TITLE = "fulfillment-worker demo"
 INVITATION = "Place an order yourself, from another shell:"
@@ -27,7 +27,7 @@ class View(Protocol):
         """Show it while entered."""
         ...
 
-    def happened(self, happening: Happening) -> None:
+    def happened(self, demo_event: DemoEvent) -> None:
         """Something is worth a line. Called on the event loop; never raises."""
         ...
 
@@ -62,9 +62,9 @@ class PlainView:
             self._say(f"  {' '.join(command)}")
         yield
 
-    def happened(self, happening: Happening) -> None:
+    def happened(self, demo_event: DemoEvent) -> None:
         """See View."""
-        self._say(happening.text)
+        self._say(demo_event.text)
 
     def draining(self) -> None:
         """See View."""

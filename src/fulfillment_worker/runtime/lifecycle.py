@@ -18,9 +18,9 @@ from fulfillment_worker.runtime.watch import Watch
 from fulfillment_worker.system.forks import end_copies
 from fulfillment_worker.worker.worker import Worker
 
-_LAST_WORDS = 6.0
+_ABORT_GRACE = 6.0
 """Seconds after an abort for handlers to end (the executor gives them 5) and be requeued."""
-_HURRIED = 2.0
+_SECOND_SIGNAL_GRACE = 2.0
 """Seconds for the same after a second signal."""
 
 
@@ -91,7 +91,9 @@ async def consume(
     await _first(consuming, stop.demanded, within=grace)
     if not consuming.done():
         worker.abort()
-        await asyncio.wait({consuming}, timeout=_HURRIED if stop.demanded.is_set() else _LAST_WORDS)
+        await asyncio.wait(
+            {consuming}, timeout=_SECOND_SIGNAL_GRACE if stop.demanded.is_set() else _ABORT_GRACE
+        )
     if not consuming.done():
         consuming.cancel()
         await asyncio.wait({consuming})

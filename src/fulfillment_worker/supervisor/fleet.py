@@ -13,21 +13,21 @@ from fulfillment_worker.core.events import Event, Gone, ProcessCrashed
 from fulfillment_worker.observability.logs import log
 from fulfillment_worker.runtime.exit_codes import DONE, FAILED
 from fulfillment_worker.supervisor.backoff import Backoff
-from fulfillment_worker.supervisor.board import Board
+from fulfillment_worker.supervisor.lifetime import ProcessLimits, exceeded
 from fulfillment_worker.supervisor.messages import Report
 from fulfillment_worker.supervisor.oom import OomKills
 from fulfillment_worker.supervisor.process import Child, NotLoaded, NotStarted
 from fulfillment_worker.supervisor.release import Releaser
+from fulfillment_worker.supervisor.report_store import ReportStore
 from fulfillment_worker.supervisor.silence import LOOK, Silences, stopped
-from fulfillment_worker.supervisor.wear import ProcessLimits, worn_out
 
-_LAST_WORDS = 9.0
+_ABORT_GRACE = 9.0
 """Seconds over the grace that children have to end: what lifecycle.py gives them, and some."""
-_BURIAL = 2.0
+_KILL_GRACE = 2.0
 """Seconds at the end in which orders of killed children can be given back, or the lease does it."""
 _SHOWING = 0.3
 """Seconds for a process that hangs to write where, before it is killed."""
-_HURRIED = 2.6
+_SECOND_SIGNAL_GRACE = 2.6
 """Seconds for the same after a second signal; the supervisor itself ends after 3."""
 
 
@@ -36,9 +36,11 @@ class Fleet:
     that end or wear out, until it is cancelled. 3. `end` drains all.
     """
 
-    def __init__(self, settings: Settings, board: Board, tell: Callable[[Event], None]) -> None:
+    def __init__(
+        self, settings: Settings, store: ReportStore, tell: Callable[[Event], None]
+    ) -> None:
         self._settings = settings
-        self._board = board
+        self._store = store
         self._tell = tell
         self._silences = Silences[Child](settings.lease, lambda child: stopped(child.pid))
         self._oom = OomKills()
@@ -48,12 +50,12 @@ class Fleet:
         self._children: dict[Child, asyncio.Task[None]] = {}
         self._releaser: Releaser | None = None
         self._starting = asyncio.Lock()
-        self._patience = settings.shutdown_grace + _LAST_WORDS
+        self._patience = settings.shutdown_grace + _ABORT_GRACE
         self._ending = self._failed = False
 
     async def load(self) -> None:
         """Return when the first process has loaded the handler. Raises NotLoaded, NotStarted."""
-        for seat in self._board.names:
+        for seat in self._store.names:
             self._first[seat] = await self._first_of(seat)
         first = [child for child in self._first.values() if child is not None]
         loading = [asyncio.ensure_future(child.loaded()) for child in first]
@@ -89,7 +91,7 @@ class Fleet:
         await self._all_ended(self._patience, demanded)
         if demanded.is_set():
             self._tell_all(Child.abort)
-            await self._all_ended(_HURRIED)
+            await self._all_ended(_SECOND_SIGNAL_GRACE)
         await self.close()
         return FAILED if self._failed else DONE
 
@@ -98,26 +100,26 @@ class Fleet:
         if self._looking:
             self._looking.cancel()
         self._tell_all(Child.kill)
-        await self._all_ended(_BURIAL)
+        await self._all_ended(_KILL_GRACE)
         for seeing_out in self._children.values():
             seeing_out.cancel()
 
     # --- one seat -----------------------------------------------------------------------------
 
     async def _keep(self, seat: str, child: Child | None, redis_url: RedisUrl) -> None:
-        """One process after the other. One that is worn out goes when its successor can work."""
-        backoff, worn = Backoff(), None
+        """One process after the other. One at its limits goes when its successor can work."""
+        backoff, exhausted = Backoff(), None
         while True:
             child = child or await self._started(seat)
             if child and await _loads(child):
                 child.begin(redis_url)
                 log(INFO, "process_started", process=seat, pid=child.pid)
-                if worn:
-                    self._recall(worn)
-                    worn = None
+                if exhausted:
+                    self._recall(exhausted)
+                    exhausted = None
                 if await _wears_out(child):
                     # It did its share, so what ended others before it is over.
-                    backoff, worn, child = Backoff(), child, None
+                    backoff, exhausted, child = Backoff(), child, None
                     continue
             pause = backoff.ended(child.lived if child else 0.0)
             if backoff.looping:
@@ -146,11 +148,15 @@ class Fleet:
         return child
 
     def _heard(self, child: Child, report: Report) -> None:
-        self._board.report(child.seat, child.pid, report)
-        why = None if child.worn.is_set() else worn_out(self._limits, report.snapshot, child.lived)
+        self._store.report(child.seat, child.pid, report)
+        why = (
+            None
+            if child.exhausted.is_set()
+            else exceeded(self._limits, report.snapshot, child.lived)
+        )
         if why and not child.stopping:
             log(INFO, "process_worn_out", process=child.seat, pid=child.pid, why=why)
-            child.worn.set()
+            child.exhausted.set()
 
     # --- the end of a process -----------------------------------------------------------------
 
@@ -179,7 +185,7 @@ class Fleet:
 
     async def _see_out(self, child: Child) -> None:
         code = await child.ended()
-        self._board.ended(child.seat, child.pid)
+        self._store.ended(child.seat, child.pid)
         drained = child.stopping and code == DONE
         level = INFO if drained else WARNING
         log(
@@ -241,12 +247,12 @@ async def _loads(child: Child) -> bool:
 
 
 async def _wears_out(child: Child) -> bool:
-    """Wait until it is worn out, or has ended; tells which."""
-    worn = asyncio.ensure_future(child.worn.wait())
+    """Wait until it has reached its limits, or has ended; tells which."""
+    exhausted = asyncio.ensure_future(child.exhausted.wait())
     ended = asyncio.ensure_future(child.ended())
     try:
-        await asyncio.wait({worn, ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({exhausted, ended}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        worn.cancel()
+        exhausted.cancel()
         ended.cancel()
     return child.exit_code is None

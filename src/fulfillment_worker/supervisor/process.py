@@ -28,7 +28,7 @@ from fulfillment_worker.supervisor.messages import (
 from fulfillment_worker.system.signals import SHOW_THREADS, held_back
 
 _PROGRAM = "fulfillment_worker.supervisor.child"
-_LAST_WORDS = 1.0
+_FINAL_OUTPUT = 1.0
 """Seconds after its end in which what a process said before is still read."""
 
 
@@ -51,7 +51,7 @@ class Child:
         self.seat = seat
         self.report: Report | None = None
         self.stopping = self.hung = False
-        self.worn: asyncio.Event = asyncio.Event()
+        self.exhausted: asyncio.Event = asyncio.Event()
         self._on_report = on_report
         self._begun: float | None = None
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -128,11 +128,11 @@ class Child:
     async def ended(self) -> int:
         """Wait for its end; returns the exit code, when all that it said has been heard."""
         code = await self._process.wait()
-        await asyncio.wait({self._listening}, timeout=_LAST_WORDS)
+        await asyncio.wait({self._listening}, timeout=_FINAL_OUTPUT)
         self._listening.cancel()
         self._writer.close()
         if not self._loaded.done():
-            self._loaded.set_exception(NotLoaded(_last_will(code)))
+            self._loaded.set_exception(NotLoaded(_exit_description(code)))
             self._loaded.exception()  # nobody needs to ask
         return code
 
@@ -171,6 +171,6 @@ class Child:
             self._writer.write(framed(message))
 
 
-def _last_will(code: int) -> str:
+def _exit_description(code: int) -> str:
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return f"the process ended with {how} while it loaded the handler"

@@ -19,12 +19,12 @@ from fulfillment_worker.runtime.run import refuse
 from fulfillment_worker.runtime.stop_signals import StopSignals
 from fulfillment_worker.runtime.version import version
 from fulfillment_worker.runtime.watch import PortTaken, Watch
-from fulfillment_worker.supervisor.board import Board
 from fulfillment_worker.supervisor.fleet import Fleet
 from fulfillment_worker.supervisor.merged_metrics import Merged
 from fulfillment_worker.supervisor.probes import FleetHealth
 from fulfillment_worker.supervisor.process import NotLoaded, NotStarted
 from fulfillment_worker.supervisor.release import Releaser
+from fulfillment_worker.supervisor.report_store import ReportStore
 from fulfillment_worker.system.signals import hear, leave
 
 
@@ -53,10 +53,10 @@ class _Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._board = Board(settings.processes)
+        self._store = ReportStore(settings.processes)
         self._watch = Watch(settings)
-        self._health = FleetHealth(self._watch.health, self._board.reports)
-        self._fleet = Fleet(settings, self._board, self._watch.tell)
+        self._health = FleetHealth(self._watch.health, self._store.reports)
+        self._fleet = Fleet(settings, self._store, self._watch.tell)
 
     async def run(self) -> int:
         """See `run`."""
@@ -65,7 +65,7 @@ class _Supervisor:
             try:
                 if not await _unless(signals.asked, self._fleet.load()):
                     return DONE  # told to stop before anything began
-                registry = Merged(self._watch.metrics.registry, self._board.seats).registry
+                registry = Merged(self._watch.metrics.registry, self._store.seats).registry
                 with self._watch.logging(), self._watch.serving(registry, self._health):
                     async with reachable(settings.redis_url) as url, self._watch.ticking():
                         return await self._supervise(url, signals)

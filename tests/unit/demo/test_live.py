@@ -14,7 +14,7 @@ from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.demo.live import Moment, picture
 from fulfillment_worker.demo.pace import Pace, percentile
 from fulfillment_worker.demo.places import lines_of, places
-from fulfillment_worker.demo.tally import Happening, Mood, Tally
+from fulfillment_worker.demo.tally import DemoEvent, DemoSeverity, Tally
 from tests.unit.demo.support import fulfilled, rejected
 
 SETTINGS = replace(Settings(), redis_url=RedisUrl(Scheme.EMBEDDED, path="/tmp/demo-x"))
@@ -34,7 +34,9 @@ OVERVIEW = Overview(
     workers=[],
 )
 MOMENT = Moment(overview=OVERVIEW, per_second=19.96, seconds=12.4, state="running")
-HAPPENINGS = [("12:00:00", Happening(Mood.GOOD, f"order A-{number} done")) for number in range(10)]
+DEMO_EVENTS = [
+    ("12:00:00", DemoEvent(DemoSeverity.GOOD, f"order A-{number} done")) for number in range(10)
+]
 
 
 def rendered(
@@ -43,11 +45,11 @@ def rendered(
     *,
     tally: Tally | None = None,
     moment: Moment = MOMENT,
-    happenings: list[tuple[str, Happening]] = HAPPENINGS,
+    demo_events: list[tuple[str, DemoEvent]] = DEMO_EVENTS,
 ) -> list[str]:
     there = places(SETTINGS, 2112, "/tmp/demo-x/redis.sock")
     console = Console(file=io.StringIO(), width=width, height=height)
-    console.print(picture(there, tally or Tally(None), moment, happenings, width, height))
+    console.print(picture(there, tally or Tally(None), moment, demo_events, width, height))
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
@@ -118,8 +120,8 @@ def test_as_many_happenings_as_fit_the_latest_last(height: int, shown: int) -> N
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_a_happening_is_one_line_whatever_it_says(width: int) -> None:
-    nasty = Happening(Mood.BAD, "order [red]\x1b[2J\u202e rejected: " + "long " * 100)
-    lines = rendered(width, 40, happenings=[("12:00:00", nasty)])
+    nasty = DemoEvent(DemoSeverity.BAD, "order [red]\x1b[2J\u202e rejected: " + "long " * 100)
+    lines = rendered(width, 40, demo_events=[("12:00:00", nasty)])
     assert [line.startswith(" 12:00:00 ✗ order [red]\\x1b[2J") for line in lines].count(True) == 1
     assert lines[-1].endswith("…")
     # The echo of Ctrl-C, two characters, must not begin a new line.

@@ -17,7 +17,7 @@ from fulfillment_worker.core.events import (
     QueueRegained,
     QueueSurveyed,
 )
-from fulfillment_worker.demo.tally import Happening, Mood, Tally
+from fulfillment_worker.demo.tally import DemoEvent, DemoSeverity, Tally
 from tests.unit.demo.support import (
     exhausted,
     failed,
@@ -35,7 +35,7 @@ class Audience:
 
     def __init__(self, *placed: str, orders: int | None = None) -> None:
         self.tally = Tally(orders)
-        self.told: list[Happening] = []
+        self.told: list[DemoEvent] = []
         self.completed = 0
         self.tally.notice = self.told.append
         self.tally.on_complete = self._complete
@@ -52,7 +52,7 @@ class Audience:
 
     @property
     def lines(self) -> list[str]:
-        return [happening.text for happening in self.told]
+        return [demo_event.text for demo_event in self.told]
 
 
 def test_an_order_that_goes_well_is_worth_a_line_only_if_it_is_the_first() -> None:
@@ -66,8 +66,8 @@ def test_a_retry_is_told_and_so_is_how_it_went() -> None:
     audience = Audience("A")
     audience.observe(failed("A", retry_in=0.25), fulfilled("A", attempt=2))
     assert audience.told == [
-        Happening(Mood.AGAIN, "order A failed, again in 250 ms: it broke"),
-        Happening(Mood.GOOD, "order A fulfilled after 2 attempts"),
+        DemoEvent(DemoSeverity.AGAIN, "order A failed, again in 250 ms: it broke"),
+        DemoEvent(DemoSeverity.GOOD, "order A fulfilled after 2 attempts"),
     ]
     tally = audience.tally
     assert (tally.attempts, tally.failed, tally.retried, tally.after_retry) == (2, 1, 1, 1)
@@ -90,7 +90,7 @@ def test_orders_of_others_are_always_told() -> None:
 def test_dead_letters_are_told_with_their_reason(event: Event, counted: str, line: str) -> None:
     audience = Audience("A")
     audience.observe(event)
-    assert audience.told == [Happening(Mood.BAD, line)]
+    assert audience.told == [DemoEvent(DemoSeverity.BAD, line)]
     assert getattr(audience.tally, counted) == audience.tally.dead == audience.tally.ended == 1
 
 
@@ -114,7 +114,7 @@ def test_dead_letters_are_told_with_their_reason(event: Event, counted: str, lin
 def test_trouble_is_told(event: Event, line: str) -> None:
     audience = Audience("A")
     audience.observe(event)
-    assert audience.told == [Happening(Mood.TROUBLE, line)]
+    assert audience.told == [DemoEvent(DemoSeverity.TROUBLE, line)]
 
 
 def test_what_is_no_news_is_not_told() -> None:

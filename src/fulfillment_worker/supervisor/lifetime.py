@@ -20,7 +20,7 @@ class ProcessLimits(msgspec.Struct, frozen=True):
     rss: int | None = None
 
 
-def worn_out(limits: ProcessLimits, snapshot: Snapshot, lived: float) -> str | None:
+def exceeded(limits: ProcessLimits, snapshot: Snapshot, lived: float) -> str | None:
     """Why the process is to be replaced, or None. lived: seconds since it began to consume."""
     done = round(sum(snapshot.series(ORDERS_PROCESSED.family).values()))
     if limits.orders is not None and done >= limits.orders:
