@@ -151,6 +151,7 @@ def _triggers(settings: Settings, target: Target, prometheus: str) -> Iterator[d
             ("woken", keys.woken(queue), share),
             ("suspects", keys.suspects(queue), share),
             ("retrying", keys.retry(queue), WAKES),
+            ("scheduled", keys.scheduled(queue), WAKES),
             ("held", keys.leases(queue), WAKES),
         ):
             yield {

@@ -250,6 +250,7 @@ class Deployment:
             waiting=0,
             in_flight=0,
             retrying=0,
+            scheduled=0,
             dead=0,
             received=placed,
             fulfilled=placed,

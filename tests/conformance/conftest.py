@@ -25,7 +25,12 @@ MAX_ORPHANINGS = 3
 class Bench(Protocol):
     """What a test needs beside the queue itself: a producer, a clock, and a look inside."""
 
-    def queue(self, max_orphanings: int = MAX_ORPHANINGS, id_field: str = "order_id") -> Queue: ...
+    def queue(
+        self,
+        max_orphanings: int = MAX_ORPHANINGS,
+        id_field: str = "order_id",
+        max_age: int = 0,
+    ) -> Queue: ...
     def push(self, *raws: bytes) -> None: ...
     def status(self, order_id: str) -> str | None: ...
     def leave_begun(self, order_id: str) -> None: ...
@@ -45,8 +50,10 @@ class MemoryBench:
             lease=LEASE_MS, max_orphanings=MAX_ORPHANINGS, max_order_bytes=MAX_ORDER_BYTES
         )
 
-    def queue(self, max_orphanings: int = MAX_ORPHANINGS, id_field: str = "order_id") -> Queue:
-        self.store.max_orphanings = max_orphanings
+    def queue(
+        self, max_orphanings: int = MAX_ORPHANINGS, id_field: str = "order_id", max_age: int = 0
+    ) -> Queue:
+        self.store.max_orphanings, self.store.max_age = max_orphanings, max_age
         return MemoryQueue(self.store)
 
     def push(self, *raws: bytes) -> None:
@@ -76,6 +83,7 @@ class MemoryBench:
         store = self.store
         entries = [entry for held in store.in_flight.values() for entry in held.values()]
         entries += [entry for _, entry in store.retry.values()] + [*store.suspects]
+        entries += [entry for _, entry in store.scheduled.values()]
         return [entry.order_id for entry in entries if entry.order_id]
 
     def pause(self) -> None:
@@ -94,13 +102,16 @@ class RedisBench:
         self.client: Any = redis.Redis.from_url(server.url)
         self.queues: list[RedisQueue] = []
 
-    def queue(self, max_orphanings: int = MAX_ORPHANINGS, id_field: str = "order_id") -> Queue:
+    def queue(
+        self, max_orphanings: int = MAX_ORPHANINGS, id_field: str = "order_id", max_age: int = 0
+    ) -> Queue:
         policy = QueuePolicy(
             lease=LEASE_MS,
             status_ttl=60_000,
             max_orphanings=max_orphanings,
             id_field=id_field,
             max_order_bytes=MAX_ORDER_BYTES,
+            max_age=max_age,
         )
         url = RedisUrl.parse(self.server.url)
         self.queues.append(RedisQueue("orders", url, policy, lambda _: None))
@@ -128,7 +139,8 @@ class RedisBench:
 
     def step_clock(self, ms: int) -> None:
         """The server's clock can't be set: instead, all that was seen of it is set back."""
-        for key in (keys.leases("orders"), keys.retry("orders"), keys.workers("orders")):
+        timed = (keys.leases, keys.retry, keys.scheduled, keys.workers)
+        for key in [each("orders") for each in timed]:
             for member, at in self.client.zrange(key, 0, -1, withscores=True):
                 self.client.zadd(key, {member: at - ms})
         self._set_back("clock", ms)

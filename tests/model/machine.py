@@ -33,8 +33,10 @@ from fulfillment_worker.core.outcome import (
     DeadReason,
     Fulfilled,
     Outcome,
+    Postponed,
     Requeued,
     Retried,
+    Scheduled,
 )
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
@@ -152,7 +154,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(
         name=st.sampled_from(WORKERS),
         data=st.data(),
-        how=st.sampled_from(["fulfilled", "retried", "dead", "requeued"]),
+        how=st.sampled_from(["fulfilled", "retried", "dead", "requeued", "postponed"]),
         claim=st.integers(0, 2),
     )
     def end(self, name: str, data: st.DataObject, how: str, claim: int) -> None:
@@ -162,13 +164,17 @@ class QueueMachine(RuleBasedStateMachine):
             held = data.draw(st.sampled_from(begun))
             self.say(hand, ended=[(held, how)], claim=claim)
 
-    @rule(name=st.sampled_from(WORKERS), data=st.data())
-    def give_back(self, name: str, data: st.DataObject) -> None:
-        """What has not begun, as far as the worker knows."""
+    @rule(
+        name=st.sampled_from(WORKERS),
+        data=st.data(),
+        how=st.sampled_from(["given back", "given back", "scheduled"]),
+    )
+    def give_back(self, name: str, data: st.DataObject, how: str) -> None:
+        """What has not begun, as far as the worker knows; or may not yet, as its bytes say."""
         hand = self.hands[name]
         unbegun = [held for held in hand.held.values() if not held.begun]
         if unbegun:
-            self.say(hand, ended=[(data.draw(st.sampled_from(unbegun)), "given back")])
+            self.say(hand, ended=[(data.draw(st.sampled_from(unbegun)), how)])
 
     @rule(name=st.sampled_from(WORKERS))
     def lease_runs_out(self, name: str) -> None:
@@ -216,7 +222,9 @@ class QueueMachine(RuleBasedStateMachine):
             self.say(hand, ended=[(held, how)])
 
     @rule()
-    def retries_come_due(self) -> None:
+    def orders_come_due(self) -> None:
+        for copy in self.client.zrange(keys.scheduled("orders"), 0, -1):
+            self.client.zadd(keys.scheduled("orders"), {copy: 1}, xx=True)
         for member in self.client.zrange(keys.retry("orders"), 0, -1):
             self.client.zadd(keys.retry("orders"), {member: 1}, xx=True)
 
@@ -394,6 +402,10 @@ class QueueMachine(RuleBasedStateMachine):
                 return Dead(delivery, held.order_id, attempt, "no", DeadReason.REJECTED)
             case "given back":
                 return Requeued(delivery, "", attempt)
+            case "postponed":
+                return Postponed(delivery, held.order_id, attempt, "later", HOUR_MS, 0)
+            case "scheduled":
+                return Scheduled(delivery, held.order_id, attempt, 2**42)
             case _:
                 return Requeued(delivery, held.order_id, attempt)
 
@@ -511,6 +523,8 @@ class QueueMachine(RuleBasedStateMachine):
         packed += self.client.lrange(keys.suspects("orders"), 0, -1)
         for entry in packed:
             found[entry.split(b"\n", 1)[1]].append("retrying")
+        for entry in self.client.hvals(keys.set_aside("orders")):
+            found[entry.split(b"\n", 1)[1]].append("scheduled")
         for key in self.client.keys(keys.in_flight_prefix("orders").replace("{", "[{]") + "*"):
             for entry in self.client.hvals(key):
                 found[entry.split(b"\n", 1)[1]].append(f"in flight {key.decode()}")

@@ -36,7 +36,7 @@ def make(
     owner: int = A,
 ) -> list[dict[str, Any]]:
     """The history of one order that was placed at 1.0, and is fulfilled in the end."""
-    books = Books(0, 0, 0, 0, received=1, fulfilled=1, duplicates=0)
+    books = Books(0, 0, 0, 0, 0, received=1, fulfilled=1, duplicates=0)
     monkeypatch.setattr(history, "books", lambda site: books)
     placed = {"C-1": Placed("C-1", b"{}", "", tried=1.0, at=1.001, sure=1)}
     ground = SimpleNamespace(

@@ -70,7 +70,12 @@ def test_scaler_wakes_one_worker_for_an_order_in_any_list(
 
 
 @pytest.mark.parametrize(
-    ("key", "name"), [("{orders}:retry", "retrying"), ("{orders}:leases", "held")]
+    ("key", "name"),
+    [
+        ("{orders}:retry", "retrying"),
+        ("{orders}:scheduled", "scheduled"),
+        ("{orders}:leases", "held"),
+    ],
 )
 def test_scaler_wakes_one_worker_for_a_retry_and_for_orders_that_a_killed_worker_held(
     scaler: Scaler, redis_7: RedisServer, key: str, name: str

@@ -25,7 +25,15 @@ from fulfillment_worker.core.exchange import (
     Verdict,
     Wakeup,
 )
-from fulfillment_worker.core.outcome import Dead, Fulfilled, Outcome, Requeued, Retried
+from fulfillment_worker.core.outcome import (
+    Dead,
+    Fulfilled,
+    Outcome,
+    Postponed,
+    Requeued,
+    Retried,
+    Scheduled,
+)
 
 _MOST_EARLY = 8
 """Orders of one trip that begin as they are claimed, if there are no more."""
@@ -56,11 +64,13 @@ class Store:
     lease: int = 10_000
     max_orphanings: int = 3
     max_order_bytes: int = 1024 * 1024
+    max_age: int = 0
     now: int = 1_700_000_000_000
     uptime: int = 0
     heard: tuple[int, int] | None = None
     public: deque[bytes] = field(default_factory=deque)
     retry: dict[int, tuple[int, Entry]] = field(default_factory=dict)
+    scheduled: dict[int, tuple[int, Entry]] = field(default_factory=dict)
     suspects: deque[Entry] = field(default_factory=deque)
     suspect_groups: deque[int] = field(default_factory=deque)
     group_of: dict[str, int] = field(default_factory=dict)
@@ -269,6 +279,7 @@ class _Exchange:
             self.apply(outcome)
         verdicts = [self.begin(begin) for begin in trip.begins]
         recovered, orphaned = self.reap()
+        self.bring_back()
         claimed = self.begin_early(self.claim()) if trip.claim and not store.paused else []
         if self.held:
             store.leases[trip.worker] = store.now + store.lease
@@ -341,9 +352,34 @@ class _Exchange:
                 entry = replace(entry, order_id=order_id or entry.order_id)
                 self.wait_until(entry.first_seen, entry)
                 order["status"] = "retrying"
+            case Postponed(delay_ms=delay, at_ms=at):
+                entry = replace(entry, order_id=order_id)
+                self.set_aside(self.store.now + delay if delay >= 0 else at, entry)
+                order["status"] = "postponed"
+            case Scheduled(at_ms=at):
+                self.set_aside(at, entry)
+                told = self.store.orders.setdefault(outcome.order_id, {})
+                holder = (told.get("worker"), told.get("delivery"))
+                held = self.store.in_flight.get(str(holder[0]), {})
+                at_work = told.get("status") == "processing" and holder[1] in held
+                if told.get("status") != "fulfilled" and not at_work:
+                    told["status"] = "scheduled"
             case Dead(reason=reason):
                 self.store.dead.append((str(reason), entry.raw))
                 order["status"] = "dead"
+
+    def set_aside(self, due: int, entry: Entry) -> None:
+        if self.store.max_age:
+            due = min(due, entry.first_seen + self.store.max_age)
+        self.store.scheduled[entry.copy] = (max(due, self.store.now), entry)
+
+    def bring_back(self) -> None:
+        """Those whose time has come are as all others that are due."""
+        store = self.store
+        for copy, (due, entry) in sorted(store.scheduled.items(), key=lambda item: item[1][0]):
+            if due <= store.now:
+                del store.scheduled[copy]
+                self.wait_until(due, entry)
 
     def wait_until(self, due: int, entry: Entry) -> None:
         self.store.retry[entry.copy] = (due, entry)
@@ -501,6 +537,7 @@ class _Exchange:
 
     def next_due(self) -> int | None:
         times = [due for due, _ in self.store.retry.values()]
+        times += [due for due, _ in self.store.scheduled.values()]
         times += [t + 1 for worker, t in self.store.leases.items() if worker != self.trip.worker]
         return min(times, default=None)
 
@@ -514,6 +551,7 @@ class _Exchange:
             waiting=len(store.public),
             in_flight=sum(map(len, store.in_flight.values())),
             retrying=len(store.retry) + len(store.suspects),
+            scheduled=len(store.scheduled),
             dead=len(store.dead),
             oldest=store.now,
             received=store.received,

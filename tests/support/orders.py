@@ -137,6 +137,7 @@ class Books(NamedTuple):
     waiting: int
     in_flight: int
     retrying: int
+    scheduled: int
     dead: int
     received: int
     fulfilled: int
@@ -144,8 +145,8 @@ class Books(NamedTuple):
 
     @property
     def unaccounted(self) -> int:
-        placed = self.in_flight + self.retrying + self.dead + self.fulfilled + self.duplicates
-        return self.received - placed
+        placed = self.in_flight + self.retrying + self.scheduled
+        return self.received - placed - self.dead - self.fulfilled - self.duplicates
 
 
 def books(server: Reachable, queue: str = "orders") -> Books:
@@ -155,11 +156,13 @@ def books(server: Reachable, queue: str = "orders") -> Books:
         waiting = int(client.llen(queue)) + int(client.llen(f"{{{queue}}}:woken"))
         retrying = int(client.zcard(f"{{{queue}}}:retry"))
         retrying += int(client.llen(f"{{{queue}}}:suspects"))
+        scheduled = int(client.zcard(f"{{{queue}}}:scheduled"))
         dead = int(client.hlen(f"{{{queue}}}:dead"))
     return Books(
         waiting=waiting,
         in_flight=sum(len(held) for held in in_flight(server, queue).values()),
         retrying=retrying,
+        scheduled=scheduled,
         dead=dead,
         received=int(counts.get("received", 0)),
         fulfilled=int(counts.get("fulfilled", 0)),

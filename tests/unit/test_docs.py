@@ -354,7 +354,7 @@ def test_each_transition_is_a_function_of_the_scripts() -> None:
     arrows = re.findall(r"in_flight --> \w+: (.+)", INTERNALS.text)
     drawn = {name for label in arrows for name in label.split(", ")}
     listed = {re.sub(r" \(.+\)", "", row[0]) for row in transitions}
-    assert drawn | {"claimed first", "claimed again", "duplicate"} == listed
+    assert drawn | {"claimed first", "claimed again", "duplicate", "brought back"} == listed
 
 
 def test_the_verdicts_are_those_of_the_code() -> None:

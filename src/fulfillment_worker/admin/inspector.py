@@ -42,7 +42,7 @@ class OrderLocation(msgspec.Struct, frozen=True, kw_only=True):
 
     status: the contract's, or `waiting` (on the list) or `claimed` (a worker holds it, and has not
     begun). traceback: of the error, in lines. position: among the waiting ones; 1 is next.
-    history: attempts that failed.
+    history: attempts that failed. reason: for which it was postponed last; postponed: how often.
     """
 
     order_id: str
@@ -57,6 +57,8 @@ class OrderLocation(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int | None = None
     finished_at: int | None = None
     next_attempt_at: int | None = None
+    reason: str | None = None
+    postponed: int | None = None
     history: list[Failure] = []
 
 
@@ -85,6 +87,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     oldest: int | None
     in_flight: int
     retrying: int
+    scheduled: int = 0
     dead: int
     paused: bool
     received: int
@@ -111,7 +114,7 @@ class Inspector:
 
     async def overview(self) -> Overview:
         """How the queue stands now."""
-        clock, *depths, head, pairs, leases, times = await self._read_overview()
+        clock, *depths, head, pairs, leases, times, scheduled = await self._read_overview()
         books = dict(zip(pairs[::2], pairs[1::2], strict=True))
         heard = [(name, float(at)) for name, at in zip(times[::2], times[1::2], strict=True)]
         received, fulfilled, duplicates, dropped = (int(books.get(name, 0)) for name in _COUNTERS)
@@ -125,6 +128,7 @@ class Inspector:
             oldest=await self._since(_known_of(head, received, books), received, at),
             in_flight=sum(worker.in_flight for worker in workers),
             retrying=retry + suspects,
+            scheduled=scheduled,
             dead=dead,
             paused=books.get(b"paused") == b"1",
             received=received,
@@ -173,7 +177,7 @@ class Inspector:
         """What the overview is made of, as of one instant."""
         parts = (
             *(keys.public, keys.woken, keys.retry, keys.suspects, keys.dead),
-            *(keys.books, keys.leases, keys.workers),
+            *(keys.books, keys.leases, keys.workers, keys.scheduled),
         )
         said = len(parts), *(key(self.queue) for key in parts)
         answers: list[Any] = await call(self._client, self._url, Function.OVERVIEW, *said)
@@ -296,6 +300,8 @@ def _whereabouts(order_id: str, queue: str, record: dict[bytes, bytes]) -> Order
         started_at=_whole(fields.get("started_at")),
         finished_at=_whole(fields.get("finished_at")),
         next_attempt_at=_whole(fields.get("next_attempt_at")),
+        reason=fields.get("reason") or None,
+        postponed=_whole(fields.get("postponed")),
         history=list(failures(record.get(b"history", b""))),
     )
 

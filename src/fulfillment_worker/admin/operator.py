@@ -16,7 +16,7 @@ from fulfillment_worker.admin.rules.causes import DeadLetter
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue import keys
-from fulfillment_worker.queue.library import Function
+from fulfillment_worker.queue.library import Function, keys_in_policy
 from fulfillment_worker.queue.redis_queue import FUNCTION_KEYS, QueuePolicy
 
 MOST_LETTERS = 500
@@ -73,10 +73,7 @@ class Operator:
         self._url = url
         self._keys = [key(queue) for key in FUNCTION_KEYS]
         self._policy = _pack(
-            msgspec.to_builtins(_POLICY)
-            | {"order_prefix": keys.order_prefix(queue), "scratch": keys.scratch(queue)}
-            | {"in_flight_prefix": keys.in_flight_prefix(queue)}
-            | {"wake": keys.wake(queue), "audit": keys.audit(queue)}
+            msgspec.to_builtins(_POLICY) | keys_in_policy(queue) | {"audit": keys.audit(queue)}
         )
 
     async def is_known(self) -> bool:

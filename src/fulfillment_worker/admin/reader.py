@@ -55,10 +55,12 @@ class Reader:
             start = end
 
     async def internal(self) -> AsyncIterator[tuple[str | None, bytes]]:
-        """The entries of retries, suspects and workers, with the worker's name where it has one."""
+        """The entries that were received, and the worker's name where one holds it."""
         async for _, entry in self.list(keys.suspects(self.queue)):
             yield None, entry
         async for entry in self.retries():
+            yield None, entry
+        async for entry in self._scan(keys.set_aside(self.queue)):
             yield None, entry
         (workers,) = await self.ask(lambda pipe: pipe.zrange(keys.leases(self.queue), 0, -1))
         for worker in map(text_of, workers):
@@ -75,6 +77,20 @@ class Reader:
             (values,) = await self.ask(lambda pipe, some=some: pipe.hmget(name, some))  # type: ignore[misc]
             for value in stride.note([value for value in values if value is not None]):
                 yield value
+
+    async def _scan(self, name: str) -> AsyncIterator[bytes]:
+        """The values of a hash of any size; some perhaps twice."""
+        cursor, stride = 0, Stride()
+        while True:
+            ((cursor, found),) = await self.ask(
+                lambda pipe, cursor=cursor, count=stride.many: pipe.hscan(  # type: ignore[misc]
+                    name, cursor, count=count
+                )
+            )
+            for value in stride.note(list(found.values())):
+                yield value
+            if not int(cursor):
+                return
 
     async def retries(self) -> AsyncIterator[bytes]:
         start, stride = 0, Stride()

@@ -19,7 +19,10 @@ from fulfillment_worker.core.text import visible
 
 _INTERVAL = 1.0
 _WORKER_HEADINGS = ["WORKER", "QUEUE", "HEARD", "IN FLIGHT", "BREAKER"]
-_HEADINGS = ["QUEUE", "STATE", "WAITING", "OLDEST", "IN FLIGHT", "RETRYING", "DEAD", "WORKERS"]
+_HEADINGS = [
+    *("QUEUE", "STATE", "WAITING", "OLDEST", "IN FLIGHT", "RETRYING"),
+    *("SCHEDULED", "DEAD", "WORKERS"),
+]
 
 
 @click.command()
@@ -101,7 +104,10 @@ def _row(queue: Overview) -> list[str]:
     oldest = "unknown" if queue.waiting else "-"
     if queue.oldest is not None:
         oldest = away(queue.oldest, queue.at)
-    counts = (queue.in_flight, queue.retrying, queue.dead, len(queue.workers))
+    counts = (
+        *(queue.in_flight, queue.retrying, queue.scheduled),
+        *(queue.dead, len(queue.workers)),
+    )
     state = "paused" if queue.paused else "open"
     return [visible(queue.queue), state, str(queue.waiting), oldest, *map(str, counts)]
 

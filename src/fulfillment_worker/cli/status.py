@@ -23,6 +23,8 @@ _COLOURS = {
     "processing": "cyan",
     "claimed": "cyan",
     "retrying": "yellow",
+    "postponed": "yellow",
+    "scheduled": "yellow",
     "dead": "red",
     "unknown": "red",
 }
@@ -92,6 +94,7 @@ def _why(order: OrderLocation, queue: Standing | None) -> str:
         started_at=order.started_at,
         next_attempt_at=order.next_attempt_at,
         attempt=order.attempt,
+        reason=order.reason,
     )
 
 
@@ -134,6 +137,8 @@ def _details(order: OrderLocation, now: int) -> Iterator[tuple[str, str]]:
         yield "attempt", str(order.attempt)
     if order.worker:
         yield "worker", order.worker
+    if order.postponed:
+        yield "postponed", f"{order.postponed} {'time' if order.postponed == 1 else 'times'}"
     if order.error and order.status != "fulfilled":
         yield "error", order.error
     for failure in order.history:

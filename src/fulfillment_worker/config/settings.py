@@ -160,6 +160,24 @@ class Settings:
     retry_cap: float = _setting(
         "--retry-cap", Duration("0", "365d"), "300s", "longest wait before any attempt"
     )
+    max_age: float | None = _setting(
+        "--max-age",
+        Duration("1s", "3650d"),
+        None,
+        "an order first seen longer ago is not tried again: it becomes a dead letter",
+    )
+    not_before_field: str | None = _setting(
+        "--not-before-field",
+        Field(),
+        None,
+        "the field with the time before which an order must not start",
+    )
+    expires_field: str | None = _setting(
+        "--expires-field",
+        Field(),
+        None,
+        "the field with the time from which on an order must not start",
+    )
     breaker: Literal["on", "off"] = _setting(
         "--breaker",
         Choice(("on", "off")),

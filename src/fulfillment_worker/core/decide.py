@@ -9,10 +9,12 @@ import msgspec
 from fulfillment_worker.core.outcome import (
     Dead,
     DeadReason,
+    Deferred,
     Failed,
     Fulfilled,
     Interrupted,
     Outcome,
+    Postponed,
     Rejected,
     Requeued,
     Result,
@@ -22,6 +24,8 @@ from fulfillment_worker.core.outcome import (
 )
 
 _LONGEST_DELAY_MS = 10 * 365 * 86_400_000
+_LATEST = 253_402_300_799.0
+"""Unix seconds: the end of the year 9999."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -53,6 +57,12 @@ def decide(
             return Retried(delivery, order_id, attempt, error, delay_ms, traceback)
         case Rejected(error=error, traceback=traceback):
             return Dead(delivery, order_id, attempt, error, DeadReason.REJECTED, traceback)
+        case Deferred(why=why, after=None, until=until):
+            at_ms = round(min(_LATEST, until or 0) * 1000)
+            return Postponed(delivery, order_id, attempt, why, -1, at_ms)
+        case Deferred(why=why, after=after):
+            delay_ms = round(min(_LONGEST_DELAY_MS, (after or 0) * 1000))
+            return Postponed(delivery, order_id, attempt, why, delay_ms, 0)
         case Interrupted() | Unattempted():
             return Requeued(delivery, order_id, attempt)
         case _:

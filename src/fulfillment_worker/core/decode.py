@@ -32,13 +32,15 @@ NotJson = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class Decoded(msgspec.Struct, frozen=True):
-    """The parts of an order that its bytes tell. enqueued_unix: Unix seconds."""
+    """The parts of an order that its bytes tell. Times are in Unix seconds, None where not told."""
 
     id: str
     body: dict[str, Any]
     enqueued_unix: float | None
     traceparent: str | None
     tracestate: str | None
+    not_before: float | None = None
+    expires: float | None = None
 
 
 class Undecodable(msgspec.Struct, frozen=True):
@@ -47,8 +49,18 @@ class Undecodable(msgspec.Struct, frozen=True):
     why: str
 
 
-def decode(raw: bytes, *, id_field: str, max_bytes: int) -> Decoded | Undecodable:
-    """Read one entry of the list. Never raises, whatever the bytes."""
+def decode(
+    raw: bytes,
+    *,
+    id_field: str,
+    max_bytes: int,
+    not_before_field: str | None = None,
+    expires_field: str | None = None,
+) -> Decoded | Undecodable:
+    """Read one entry of the list. Never raises, whatever the bytes.
+
+    not_before_field, expires_field: the fields with times of the order's own, None for none.
+    """
     if len(raw) > max_bytes:
         return Undecodable(too_large(len(raw), max_bytes))
     try:
@@ -69,7 +81,15 @@ def decode(raw: bytes, *, id_field: str, max_bytes: int) -> Decoded | Undecodabl
         traceparent, tracestate = _trace_context(body)
     else:
         traceparent = tracestate = None
-    return Decoded(str(order_id), body, enqueued_unix(body), traceparent, tracestate)
+    return Decoded(
+        str(order_id),
+        body,
+        enqueued_unix(body),
+        traceparent,
+        tracestate,
+        _unix_seconds(body.get(not_before_field)) if not_before_field else None,
+        _unix_seconds(body.get(expires_field)) if expires_field else None,
+    )
 
 
 def too_large(size: int, max_bytes: int) -> str:

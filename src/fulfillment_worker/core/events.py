@@ -83,6 +83,34 @@ class OrderInvalid(msgspec.Struct, frozen=True):
     why: str
 
 
+class OrderExpired(msgspec.Struct, frozen=True):
+    """An order became a dead letter, since it was too old to be attempted (again)."""
+
+    queue: str
+    worker: str
+    order_id: str
+    delivery: int
+    why: str
+
+
+class OrderPostponed(msgspec.Struct, frozen=True, kw_only=True):
+    """An order was put aside until a time, and Redis recorded it.
+
+    why: the handler's reason; "" where the order itself says when. seconds: from now on, where that
+    is known. duration: of the handler and the recording, in seconds; None where it didn't run.
+    """
+
+    queue: str
+    worker: str
+    order_id: str
+    delivery: int
+    attempt: int
+    why: str
+    seconds: float
+    duration: float | None = None
+    trace_id: str | None = None
+
+
 class OrdersRequeued(msgspec.Struct, frozen=True):
     """Orders were given back, at no cost to them."""
 
@@ -244,6 +272,8 @@ Event = (
     | OrdersFulfilled
     | AttemptEnded
     | OrderInvalid
+    | OrderExpired
+    | OrderPostponed
     | OrdersRequeued
     | OrderDuplicated
     | OrdersRecovered

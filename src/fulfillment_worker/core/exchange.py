@@ -106,6 +106,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     in_flight: int
     retrying: int
+    scheduled: int = 0
     dead: int
     oldest: int
     received: int
@@ -117,7 +118,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     def unaccounted(self) -> int:
         """Orders received that are in none of the places: 0 unless one was lost (invariant 5)."""
         ended = self.fulfilled + self.dead + self.duplicates + self.dropped
-        return self.received - (self.in_flight + self.retrying + ended)
+        return self.received - (self.in_flight + self.retrying + self.scheduled + ended)
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

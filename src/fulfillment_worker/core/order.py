@@ -65,3 +65,29 @@ class Reject(Exception):
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
+
+
+class Postpone(Exception):
+    """Raise it from a handler to have the order come back later. It is no failure.
+
+    No attempt is used, no error is counted, and the circuit breaker doesn't mind. Give one of:
+    after: seconds to wait at least. until: the time before which it doesn't come back, as a
+    datetime with a time zone, or in Unix seconds.
+    """
+
+    def __init__(
+        self, reason: str = "", *, after: float | None = None, until: datetime | float | None = None
+    ) -> None:
+        super().__init__(reason)
+        if (after is None) == (until is None):
+            raise ValueError("Postpone: give either after=SECONDS or until=TIME")
+        if after is not None and not 0 <= after < float("inf"):
+            raise ValueError(f"Postpone(after={after!r}): give seconds, 0 or more")
+        if isinstance(until, datetime):
+            if until.tzinfo is None:
+                raise ValueError(f"Postpone(until={until!r}): give a time with its time zone")
+            until = until.timestamp()
+        if until is not None and not 0 <= until < float("inf"):
+            raise ValueError(f"Postpone(until={until!r}): give a time, or Unix seconds")
+        self.after = after
+        self.until = until

@@ -29,6 +29,7 @@ class DeadReason(StrEnum):
     REJECTED = "rejected"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     ORPHANED = "orphaned"
+    EXPIRED = "expired"
 
 
 class Succeeded(msgspec.Struct, frozen=True):
@@ -54,6 +55,17 @@ class Rejected(msgspec.Struct, frozen=True):
     traceback: str = ""
 
 
+class Deferred(msgspec.Struct, frozen=True):
+    """The handler wants the order to come back later; it counts against nobody.
+
+    after: seconds from now on; until: Unix seconds. One of them is given.
+    """
+
+    why: str
+    after: float | None = None
+    until: float | None = None
+
+
 class Interrupted(msgspec.Struct, frozen=True):
     """The worker cut the attempt short to shut down; it counts against nobody."""
 
@@ -64,7 +76,7 @@ class Unattempted(msgspec.Struct, frozen=True):
     why: str
 
 
-Result = Succeeded | Failed | Rejected | Interrupted | Unattempted
+Result = Succeeded | Failed | Rejected | Deferred | Interrupted | Unattempted
 
 SUCCEEDED = Succeeded()
 INTERRUPTED = Interrupted()
@@ -108,4 +120,27 @@ class Requeued(msgspec.Struct, frozen=True, array_like=True, tag="requeued"):
     attempt: int
 
 
-Outcome = Fulfilled | Retried | Dead | Requeued
+class Postponed(msgspec.Struct, frozen=True, array_like=True, tag="postponed"):
+    """It comes back in delay_ms milliseconds, or, where that is -1, at at_ms (Unix milliseconds).
+
+    It costs no attempt.
+    """
+
+    delivery: int
+    order_id: str
+    attempt: int
+    why: str
+    delay_ms: int
+    at_ms: int
+
+
+class Scheduled(msgspec.Struct, frozen=True, array_like=True, tag="scheduled"):
+    """Not to be attempted before at_ms (Unix milliseconds), as the order itself says."""
+
+    delivery: int
+    order_id: str
+    attempt: int
+    at_ms: int
+
+
+Outcome = Fulfilled | Retried | Dead | Requeued | Postponed | Scheduled

@@ -95,6 +95,7 @@ def _outcomes(tally: Tally) -> list[str]:
 
 def _left(after: Survey) -> list[str]:
     places = [("waiting", after.waiting), ("retrying", after.retrying)]
+    places.append(("scheduled", after.scheduled))
     places.append(("in flight", after.in_flight))
     left = [f"{count} {name}" for name, count in places if count]
     return [f"left in the queue: {', '.join(left)}"] if left else []
@@ -102,10 +103,11 @@ def _left(after: Survey) -> list[str]:
 
 def _equation(after: Survey) -> str:
     dropped = f" + dropped {after.dropped}" if after.dropped else ""
+    scheduled = f" + scheduled {after.scheduled}" if after.scheduled else ""
     return (
         f"received {after.received} = fulfilled {after.fulfilled} + dead {after.dead}"
         f" + duplicates {after.duplicates} + in flight {after.in_flight}"
-        f" + retrying {after.retrying}{dropped}"
+        f" + retrying {after.retrying}{scheduled}{dropped}"
     )
 
 

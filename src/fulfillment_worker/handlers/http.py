@@ -23,6 +23,7 @@ from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import (
     SUCCEEDED,
+    Deferred,
     Failed,
     FailureReason,
     Rejected,
@@ -35,6 +36,7 @@ from fulfillment_worker.handlers.http_shortage import lacks
 from fulfillment_worker.handlers.result import result_of
 from fulfillment_worker.handlers.retry_after import retry_after
 
+_ACCEPTED = 202
 _ALREADY_DONE = 409
 # Often said by a gateway, of the address and not of the order.
 _OF_THE_ADDRESS = {301, 302, 303, 307, 308, 401, 403, 404, 405, 407}
@@ -93,11 +95,14 @@ class Endpoint:
 
     def _judge(self, response: httpx.Response, body: bytes) -> Result:
         status = response.status_code
+        after = retry_after(response.headers)
+        if status == _ACCEPTED and after is not None:
+            return Deferred(self._answer(response, body), after)
         if response.is_success or status == _ALREADY_DONE:
             return SUCCEEDED
         answer = self._answer(response, body)
         if response.is_server_error or status in _TRY_AGAIN:
-            return Failed(FailureReason.DEPENDENCY, answer, retry_after(response.headers))
+            return Failed(FailureReason.DEPENDENCY, answer, after)
         return Rejected(f"{answer} ({_PUT_BACK})" if status in _OF_THE_ADDRESS else answer)
 
     def _answer(self, response: httpx.Response, body: bytes) -> str:

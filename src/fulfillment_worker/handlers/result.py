@@ -1,8 +1,9 @@
 """What it means that a handler raised: the one place where that is decided.
 
 Whatever the shop's code raises ends as a Result. A group (`ExceptionGroup`, as of a TaskGroup)
-means what its exceptions mean, at any depth: a Reject among them rejects; else the attempt failed,
-and waits as long as the latest Retry asks for.
+means what its exceptions mean, at any depth: a Reject among them rejects; where all are Postpone,
+the order comes back when the latest of them says; else the attempt failed, and waits as long as the
+latest Retry asks for.
 
 An exception is the shop's code, too: whatever it does when it is looked at must end here.
 """
@@ -11,13 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Iterator
 from itertools import islice
 
 from fulfillment_worker.core.attempt import Attempt
-from fulfillment_worker.core.order import Reject, Retry
+from fulfillment_worker.core.order import Postpone, Reject, Retry
 from fulfillment_worker.core.origin import place_of, traceback_of
-from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected, Result, Unattempted
+from fulfillment_worker.core.outcome import (
+    Deferred,
+    Failed,
+    FailureReason,
+    Rejected,
+    Result,
+    Unattempted,
+)
 from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.core.text import one_line
 from fulfillment_worker.system import forks
@@ -25,6 +34,7 @@ from fulfillment_worker.system import forks
 LONGEST_ERROR = 1000
 _MOST_LEAVES = 1000
 _MOST_TOLD = 5
+_OURS = (Retry, Reject, Postpone)
 _UNREADABLE = "(its text could not be had)"
 # What the libraries that have task groups say of any group; its exceptions say it better.
 _SAYS_NOTHING = ("unhandled errors in a TaskGroup", "Exceptions from Trio nursery")
@@ -46,7 +56,7 @@ def result_of(error: BaseException, attempt: Attempt) -> Result:
     return attempt.cut_short or meaning(error)
 
 
-def meaning(error: BaseException) -> Failed | Rejected:
+def meaning(error: BaseException) -> Failed | Rejected | Deferred:
     """What this says of an attempt that nobody cut short. Never raises."""
     try:
         if issubclass(type(error), asyncio.CancelledError) and _task_is_cancelled():
@@ -55,6 +65,8 @@ def meaning(error: BaseException) -> Failed | Rejected:
         rejects = [leaf for leaf in leaves if issubclass(type(leaf), Reject)]
         if rejects:
             return Rejected(_describe_all(error, rejects), traceback_of(error))
+        if leaves and all(issubclass(type(leaf), Postpone) for leaf in leaves):
+            return _latest([_deferred(leaf, error) for leaf in leaves])
         retries = [leaf for leaf in leaves if issubclass(type(leaf), Retry)]
         afters = [after for leaf in retries if (after := _after(leaf)) is not None]
         only_retries = len(retries) == len(leaves) > 0
@@ -93,12 +105,30 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _after(error: BaseException) -> float | None:
     """The delay that a Retry asks for, in seconds. A subclass may have put anything there."""
+    return _seconds(error, "after")
+
+
+def _seconds(error: BaseException, name: str) -> float | None:
     try:
-        asked = getattr(error, "after", None)
-        after = float(asked) if isinstance(asked, int | float) else math.nan
+        asked = getattr(error, name, None)
+        seconds = float(asked) if isinstance(asked, int | float) else math.nan
     except BaseException:  # noqa: BLE001 - a property of the shop's
         return None
-    return after if 0 <= after < math.inf else None
+    return seconds if 0 <= seconds < math.inf else None
+
+
+def _deferred(error: BaseException, within: BaseException) -> Deferred:
+    """What a Postpone asks for. A subclass may have put anything into its times."""
+    after, until = _seconds(error, "after"), _seconds(error, "until")
+    if after is None and until is None:
+        raise ValueError("a Postpone without a time")
+    return Deferred(describe(error, within), None if until is not None else after, until)
+
+
+def _latest(deferred: list[Deferred]) -> Deferred:
+    """Which of these comes last: `after` counts from now on."""
+    now = time.time()
+    return max(deferred, key=lambda each: each.until or now + (each.after or 0))
 
 
 def _describe_all(error: BaseException, leaves: list[BaseException]) -> str:
@@ -117,10 +147,10 @@ def _describe_all(error: BaseException, leaves: list[BaseException]) -> str:
 def describe(error: BaseException, within: BaseException | None = None) -> str:
     """The error in one line of bounded length: what, because of what, and where.
 
-    A Retry or Reject is its reason alone: it says what the shop wants to be read. within: the group
-    that it was raised with.
+    A Retry, Reject or Postpone is its reason alone: it says what the shop wants to be read. within:
+    the group that it was raised with.
     """
-    place = "" if issubclass(type(error), Retry | Reject) else place_of(error, within)
+    place = "" if issubclass(type(error), _OURS) else place_of(error, within)
     line = _named(error)
     cause, seen = error.__cause__, {id(error)}
     while cause is not None and id(cause) not in seen:
@@ -135,9 +165,8 @@ def describe(error: BaseException, within: BaseException | None = None) -> str:
 
 def _named(error: BaseException) -> str:
     text, name = _text(error), type(error).__name__
-    if issubclass(type(error), Retry | Reject):
-        says_itself = "Retry" if issubclass(type(error), Retry) else "Reject"
-        return text or says_itself
+    if issubclass(type(error), _OURS):
+        return text or next(each.__name__ for each in _OURS if issubclass(type(error), each))
     return f"{name}: {text}" if text else name
 
 

@@ -135,6 +135,12 @@ ORDERS_REQUEUED = MetricSpec(
     help="Orders given back at no cost to them, at a shutdown for example.",
     why="Tells drains that were too short from crashes.",
 )
+ORDERS_POSTPONED = MetricSpec(
+    name="orders_postponed_total",
+    kind=MetricKind.COUNTER,
+    help="Times that an order was put aside until a time, by its handler or its own wish.",
+    why="Neither attempts nor failures. A handler that always postpones shows here alone.",
+)
 ORDERS_DUPLICATE = MetricSpec(
     name="orders_duplicate_total",
     kind=MetricKind.COUNTER,
@@ -164,6 +170,14 @@ RETRY_DEPTH = MetricSpec(
     per_queue=True,
     help="Orders that wait for their next attempt, as last read.",
     why="A backlog that the depth of the list doesn't show.",
+)
+SCHEDULED_DEPTH = MetricSpec(
+    name="fulfillment_scheduled_depth",
+    kind=MetricKind.GAUGE,
+    merge=Merge.NEWEST,
+    per_queue=True,
+    help="Orders that wait for a time by wish (postponed, or not to start before), as last read.",
+    why="They are neither late nor outstanding, and come back by themselves.",
 )
 OUTSTANDING_ORDERS = MetricSpec(
     name="fulfillment_outstanding_orders",
@@ -347,10 +361,12 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     ORDER_RETRIES,
     ORDERS_RECOVERED,
     ORDERS_REQUEUED,
+    ORDERS_POSTPONED,
     ORDERS_DUPLICATE,
     ORDERS_DEAD_LETTERED,
     IN_FLIGHT_DEPTH,
     RETRY_DEPTH,
+    SCHEDULED_DEPTH,
     OUTSTANDING_ORDERS,
     DEAD_LETTER_DEPTH,
     QUEUE_OLDEST_ORDER,

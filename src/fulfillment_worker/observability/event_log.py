@@ -17,7 +17,9 @@ from fulfillment_worker.core.events import (
     Event,
     LeaseLost,
     OrderDuplicated,
+    OrderExpired,
     OrderInvalid,
+    OrderPostponed,
     OrdersFulfilled,
     OrdersReceived,
     OrdersRecovered,
@@ -66,8 +68,8 @@ class EventLog:
                         _attempt(DEBUG, "order_fulfilled", attempt)
             case AttemptEnded():
                 _failed(event)
-            case OrderInvalid():
-                _invalid(event)
+            case OrderInvalid() | OrderExpired():
+                _never_attempted(event)
             case OrdersRecovered():
                 _recovered(event)
             case LeaseLost() | QueueLost() | QueueRegained() | QueueRolledBack():
@@ -118,7 +120,10 @@ def _failed(event: AttemptEnded) -> None:
         _attempt(ERROR, "order_attempt_failed", event, **why)
 
 
-def _invalid(event: OrderInvalid) -> None:
+def _never_attempted(event: OrderInvalid | OrderExpired) -> None:
+    if isinstance(event, OrderExpired):
+        _expired(event)
+        return
     log(
         WARNING,
         "order_dead_lettered",
@@ -128,6 +133,19 @@ def _invalid(event: OrderInvalid) -> None:
         reason=FailureReason.INVALID,
         error=event.why,
         dead=DeadReason.INVALID,
+    )
+
+
+def _expired(event: OrderExpired) -> None:
+    log(
+        WARNING,
+        "order_dead_lettered",
+        order_id=event.order_id,
+        delivery_id=delivery_id(event.worker, event.delivery),
+        queue=event.queue,
+        worker=event.worker,
+        error=event.why,
+        dead=DeadReason.EXPIRED,
     )
 
 
@@ -230,6 +248,20 @@ def _detail(event: Event) -> None:
                 queue=event.queue,
                 worker=event.worker,
                 count=event.count,
+            )
+        case OrderPostponed():
+            log(
+                DEBUG,
+                "order_postponed" if event.why or event.duration is not None else "order_scheduled",
+                order_id=event.order_id,
+                delivery_id=delivery_id(event.worker, event.delivery),
+                attempt=event.attempt,
+                queue=event.queue,
+                worker=event.worker,
+                duration=event.duration,
+                reason=event.why or None,
+                postponed_for=event.seconds,
+                trace_id=event.trace_id,
             )
         case OrderDuplicated():
             log(DEBUG, "order_duplicated", order_id=event.order_id, queue=event.queue)

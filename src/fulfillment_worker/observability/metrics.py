@@ -22,7 +22,9 @@ from fulfillment_worker.core.events import (
     Gone,
     LeaseLost,
     OrderDuplicated,
+    OrderExpired,
     OrderInvalid,
+    OrderPostponed,
     OrdersFulfilled,
     OrdersReceived,
     OrdersRecovered,
@@ -58,6 +60,7 @@ class _QueueGauges(msgspec.Struct):
     depth: Gauge
     in_flight: Gauge
     retrying: Gauge
+    scheduled: Gauge
     outstanding: Gauge
     dead: Gauge
     sampled: Gauge
@@ -133,6 +136,7 @@ class Metrics:
         self._recovered = {why: made.counter(c.ORDERS_RECOVERED, why).inc for why in Gone}
         self._crashed = {why: made.counter(c.WORKER_CRASHES, why).inc for why in c.CRASHES}
         self._requeued = made.counter(c.ORDERS_REQUEUED).inc
+        self._postponed = made.counter(c.ORDERS_POSTPONED).inc
         self._duplicated = made.counter(c.ORDERS_DUPLICATE).inc
         self._failures = {
             reason: made.counter(c.ORDER_FAILURES, reason).inc for reason in FailureReason
@@ -229,6 +233,10 @@ class Metrics:
             case OrderInvalid():
                 self._failures[FailureReason.INVALID]()
                 self._dead[DeadReason.INVALID]()
+            case OrderExpired():
+                self._dead[DeadReason.EXPIRED]()
+            case OrderPostponed():
+                self._postponed()
             case OrdersRequeued():
                 self._requeued(event.count)
             case OrderDuplicated():
@@ -324,6 +332,7 @@ def _queue_gauges(made: Instruments, queue: str) -> _QueueGauges:
         depth=made.queue_gauge(c.QUEUE_DEPTH, queue),
         in_flight=made.queue_gauge(c.IN_FLIGHT_DEPTH, queue),
         retrying=made.queue_gauge(c.RETRY_DEPTH, queue),
+        scheduled=made.queue_gauge(c.SCHEDULED_DEPTH, queue),
         outstanding=made.queue_gauge(c.OUTSTANDING_ORDERS, queue),
         dead=made.queue_gauge(c.DEAD_LETTER_DEPTH, queue),
         sampled=made.queue_gauge(c.QUEUE_SAMPLE, queue),
@@ -336,6 +345,7 @@ def _survey(gauges: _QueueGauges, survey: Survey, now: float) -> None:
     gauges.depth.set(survey.waiting)
     gauges.in_flight.set(survey.in_flight)
     gauges.retrying.set(survey.retrying)
+    gauges.scheduled.set(survey.scheduled)
     gauges.outstanding.set(survey.waiting + survey.in_flight + survey.retrying)
     gauges.dead.set(survey.dead)
     # An order that came this very moment must begin to age, too, should Redis be away from now on.

@@ -37,6 +37,16 @@ def retry(queue: str) -> str:
     return f"{{{queue}}}:retry"
 
 
+def scheduled(queue: str) -> str:
+    """Sorted set: copies of orders that wait for a time by wish, by the Redis ms of that time."""
+    return f"{{{queue}}}:scheduled"
+
+
+def set_aside(queue: str) -> str:
+    """Hash: copy -> entry, of the orders in `scheduled`."""
+    return f"{{{queue}}}:set_aside"
+
+
 def suspects(queue: str) -> str:
     """List: orphans on their last chance, handed to each worker one group at a time."""
     return f"{{{queue}}}:suspects"

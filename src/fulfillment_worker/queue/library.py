@@ -15,10 +15,13 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
+from fulfillment_worker.queue import keys
+
 _FOLDER = files(__package__) / "lua"
 _PREFIX = "fulfillment_"
 _PARTS = (
-    *("common", "entries", "events", "clock", "order_id", "begin", "early", "outcomes", "reap"),
+    *("common", "entries", "events", "clock", "order_id", "begin", "early", "outcomes"),
+    *("schedule", "reap"),
     *("claim", "survey", "exchange", "stand_by", "holdings", "heartbeat", "release", "preflight"),
     *("greet", "audit", "dead_letters", "erase", "letters", "pause", "overview", "known", "filled"),
     "idle",
@@ -103,6 +106,18 @@ def idle_in(name: str) -> tuple[str, ...]:
 def is_missing(error: object) -> bool:
     """Whether it is what Redis answers where the library isn't loaded, or was flushed."""
     return isinstance(error, ResponseError) and "Function not found" in str(error)
+
+
+def keys_in_policy(queue: str) -> dict[str, str]:
+    """Names that the functions take from their policy: of what is not among their keys."""
+    return {
+        "order_prefix": keys.order_prefix(queue),
+        "in_flight_prefix": keys.in_flight_prefix(queue),
+        "scheduled": keys.scheduled(queue),
+        "set_aside": keys.set_aside(queue),
+        "scratch": keys.scratch(queue),
+        "wake": keys.wake(queue),
+    }
 
 
 LIBRARY = assemble()

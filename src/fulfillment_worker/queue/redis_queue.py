@@ -34,7 +34,7 @@ _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 
 
 class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What the functions need to know. Times in milliseconds."""
+    """What the functions need to know. Times in milliseconds; 0 and "" where there is none."""
 
     lease: int
     status_ttl: int
@@ -42,6 +42,9 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
     id_field: str
     max_order_bytes: int = 1024 * 1024
     events_ttl: int = 24 * 3600 * 1000
+    max_age: int = 0
+    not_before_field: str = ""
+    expires_field: str = ""
 
 
 class RedisQueue(Queue):
@@ -60,12 +63,7 @@ class RedisQueue(Queue):
     ) -> None:
         self.name = name
         self._last_chance = max(1, min(2, policy.max_orphanings - 1))
-        self._policy = _pack(
-            msgspec.to_builtins(policy)
-            | {"order_prefix": keys.order_prefix(name)}
-            | {"in_flight_prefix": keys.in_flight_prefix(name)}
-            | {"scratch": keys.scratch(name), "wake": keys.wake(name)}
-        )
+        self._policy = _pack(msgspec.to_builtins(policy) | library.keys_in_policy(name))
         self._keys = [key(name) for key in FUNCTION_KEYS]
         self._heard = Heard()
         self._wake: Callable[[], None] = _nothing
@@ -314,6 +312,7 @@ def _read_survey(
     waiting: int,
     in_flight: int,
     retrying: int,
+    scheduled: int,
     dead: int,
     since: int,
     received: int,
@@ -327,6 +326,7 @@ def _read_survey(
         waiting=waiting,
         in_flight=in_flight,
         retrying=retrying,
+        scheduled=scheduled,
         dead=dead,
         oldest=min(now, since, _told_by(head, since, now)),
         received=received,

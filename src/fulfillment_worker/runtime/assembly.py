@@ -26,6 +26,9 @@ def make_worker(
     rules = OrderRules(
         id_field=settings.id_field,
         max_bytes=settings.max_order_bytes,
+        max_age=settings.max_age,
+        not_before_field=settings.not_before_field,
+        expires_field=settings.expires_field,
         retry=RetryPolicy(settings.max_attempts, settings.retry_base, settings.retry_cap),
     )
     return Worker(
@@ -51,6 +54,9 @@ def make_queues(
         max_orphanings=settings.max_orphanings,
         id_field=settings.id_field,
         max_order_bytes=settings.max_order_bytes,
+        max_age=_ms(settings.max_age or 0),
+        not_before_field=settings.not_before_field or "",
+        expires_field=settings.expires_field or "",
     )
     is_shared = len(settings.queues) > FEW and not redis_url.scheme.cluster
     shared = SharedConnections(redis_url, tell) if is_shared else None

@@ -12,6 +12,7 @@ from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Order, Reject, Retry
 from fulfillment_worker.core.outcome import (
     SUCCEEDED,
+    Deferred,
     Failed,
     FailureReason,
     Rejected,
@@ -21,6 +22,7 @@ from fulfillment_worker.core.redaction import redact
 
 REASON = "fulfillment.failure.reason"
 INTERRUPTED = "fulfillment.interrupted"
+POSTPONED = "fulfillment.postponed"
 _LONGEST_TEXT = 1_000
 _LONGEST_TRACEBACK = 20_000
 _OURS = ("fulfillment_worker.tracing", "fulfillment_worker.handlers")
@@ -78,6 +80,10 @@ class TracedAttempt:
             self._end()
         elif isinstance(result, Failed | Rejected):
             self._failed(result, error)
+        elif isinstance(result, Deferred):
+            if self._span is not None:
+                self._span.set_attribute(POSTPONED, redact(result.why)[:_LONGEST_TEXT])
+            self._end()
         else:
             self.interrupted()
 

@@ -42,6 +42,7 @@ from fulfillment_worker.core.outcome import (
     Outcome,
     Requeued,
     Result,
+    Scheduled,
 )
 from fulfillment_worker.worker import report
 from fulfillment_worker.worker.delivery import ENDED, GONE, READY, Delivery, Owner, ask, first_of
@@ -51,11 +52,18 @@ Emit = Callable[[Event], None]
 
 
 class OrderRules(msgspec.Struct, frozen=True, kw_only=True):
-    """How entries are read and failures are retried. max_bytes: of one entry."""
+    """How entries are read and failures are retried. max_bytes: of one entry.
+
+    max_age: seconds since an order was first seen, after which it is not tried. not_before_field,
+    expires_field: see core/decode.py. None where there is none.
+    """
 
     id_field: str
     max_bytes: int
     retry: RetryPolicy
+    max_age: float | None = None
+    not_before_field: str | None = None
+    expires_field: str | None = None
 
 
 class Ledger:
@@ -195,7 +203,7 @@ class Ledger:
         if reply.survey:
             self._take_survey(reply.survey)
         for claimed in reply.claimed:
-            delivery = self._hold(claimed)
+            delivery = self._hold(claimed, reply.now)
             if delivery.stage is READY:
                 cleared.append(delivery)
         started = report.started(self.queue, cleared, reply.now)
@@ -245,7 +253,7 @@ class Ledger:
         self._capacity.claimed(self._rank, len(holdings.unknown))
         self._suspects += sum(claimed.last_chance for claimed in holdings.unknown)
         for claimed in holdings.unknown:
-            self._hold(claimed)
+            self._hold(claimed, holdings.now)
         return forgotten
 
     def lose(self) -> list[Delivery]:
@@ -294,7 +302,9 @@ class Ledger:
         requeued = 0
         for delivery in recorded:
             requeued += isinstance(delivery.outcome, Requeued)
-            if not isinstance(delivery.outcome, Fulfilled):
+            if put_aside := report.postponed(self.queue, self.worker, delivery, now):
+                self._emit(put_aside)
+            elif not isinstance(delivery.outcome, Fulfilled):
                 self._emit_failed(delivery, kept=True)
         if requeued:
             self._emit(OrdersRequeued(self.queue, self.worker, requeued))
@@ -332,7 +342,8 @@ class Ledger:
                 self._emit(OrderDuplicated(self.queue, delivery.order.id))
         return cleared
 
-    def _hold(self, claimed: Claimed) -> Delivery:
+    def _hold(self, claimed: Claimed, now: int) -> Delivery:
+        """now: Redis time in ms."""
         delivery = Delivery(claimed, self._owner)
         self._held[claimed.delivery] = delivery
         read, known = self._read(claimed.raw), claimed.order_id or claimed.begun
@@ -353,12 +364,41 @@ class Ledger:
         )
         if claimed.begun:
             delivery.stage = READY
+        elif (at := self._not_yet(read, now)) is not None:
+            self._give_up(delivery, Scheduled(delivery.id, delivery.order.id, delivery.attempt, at))
+        elif why := self._too_late(claimed, read, now):
+            order_id, reason = delivery.order.id, DeadReason.EXPIRED
+            self._give_up(delivery, Dead(delivery.id, order_id, claimed.failures, why, reason))
         else:
             self._asking.append(delivery)
         return delivery
 
     def _read(self, raw: bytes) -> Decoded | Undecodable:
-        return decode(raw, id_field=self._rules.id_field, max_bytes=self._rules.max_bytes)
+        rules = self._rules
+        return decode(
+            raw,
+            id_field=rules.id_field,
+            max_bytes=rules.max_bytes,
+            not_before_field=rules.not_before_field,
+            expires_field=rules.expires_field,
+        )
+
+    @staticmethod
+    def _not_yet(read: Decoded, now: int) -> int | None:
+        """The time before which the order must not start, if that is to come. Times in ms."""
+        if read.not_before is None:
+            return None
+        at = round(read.not_before * 1000)
+        return at if at > now else None
+
+    def _too_late(self, claimed: Claimed, read: Decoded, now: int) -> str:
+        """Why the order must not start any more; "" where it may. now: ms."""
+        if read.expires is not None and read.expires * 1000 <= now:
+            return f"it expired, by its field {self._rules.expires_field!r}"
+        max_age, age = self._rules.max_age, (now - claimed.first_seen) / 1000
+        if max_age is not None and age >= max_age:
+            return f"it was first seen {age:.0f} s ago: at most {max_age:g} s are allowed"
+        return ""
 
     def _give_up(self, delivery: Delivery, outcome: Outcome) -> None:
         """It ends without an attempt."""

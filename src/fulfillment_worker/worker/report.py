@@ -9,7 +9,9 @@ from fulfillment_worker.core.decode import too_large
 from fulfillment_worker.core.events import (
     AttemptEnded,
     Event,
+    OrderExpired,
     OrderInvalid,
+    OrderPostponed,
     OrdersFulfilled,
     OrdersReceived,
     OrdersStarted,
@@ -18,12 +20,15 @@ from fulfillment_worker.core.events import (
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import (
     Dead,
+    DeadReason,
     Failed,
     FailureReason,
     Fulfilled,
+    Postponed,
     Rejected,
     Requeued,
     Retried,
+    Scheduled,
 )
 from fulfillment_worker.worker.delivery import Delivery
 
@@ -79,6 +84,27 @@ def _success(
     )
 
 
+def postponed(queue: str, worker: str, delivery: Delivery, now: int) -> OrderPostponed | None:
+    """An order was put aside until a time, at Redis's time `now` in ms. None for other outcomes."""
+    outcome, order = delivery.outcome, delivery.order
+    if order is None or not isinstance(outcome, Postponed | Scheduled):
+        return None
+    ms = outcome.at_ms - now
+    if isinstance(outcome, Postponed) and outcome.delay_ms >= 0:
+        ms = outcome.delay_ms
+    return OrderPostponed(
+        queue=queue,
+        worker=worker,
+        order_id=order.id,
+        delivery=delivery.id,
+        attempt=order.attempt,
+        why=outcome.why if isinstance(outcome, Postponed) else "",
+        seconds=max(0, ms) / 1000,
+        duration=time.monotonic() - delivery.started if delivery.started else None,
+        trace_id=_sampled_trace(order.traceparent),
+    )
+
+
 def failed(queue: str, worker: str, delivery: Delivery, *, kept: bool) -> Event | None:
     """Another outcome was recorded, or (not kept) any was refused, since the lease was lost.
 
@@ -90,6 +116,8 @@ def failed(queue: str, worker: str, delivery: Delivery, *, kept: bool) -> Event 
     if order is None:
         why = outcome.error if isinstance(outcome, Dead) else ""
         return OrderInvalid(queue, worker, delivery.id, why)
+    if isinstance(outcome, Dead) and outcome.reason is DeadReason.EXPIRED:
+        return OrderExpired(queue, worker, order.id, delivery.id, outcome.error)
     reason, error = _failure(delivery) if kept else (FailureReason.LEASE_LOST, _LOST_LEASE)
     return AttemptEnded(
         queue=queue,

@@ -47,12 +47,13 @@ class FakeRedis:
         return [b"0", [part for n, header, raw in parts for part in (n, header, len(raw))]]
 
     def _overview(self, public: str, woken: str, *names: str) -> list[Any]:
-        retry, suspects, dead, books, leases, workers = names
+        retry, suspects, dead, books, leases, workers, scheduled = names
         head = [entries[-1] for name in (woken, public) if (entries := self.lists.get(name))]
         asked = FakePipeline(self)
         asked.llen(public).llen(woken).zcard(retry).llen(suspects).hlen(dead)
         asked.hgetall(books).zrange(leases, 0, -1).zrange(workers, 0, -1, withscores=True)
-        *sizes, counters, leased, heard = asked.results
+        asked.zcard(scheduled)
+        *sizes, counters, leased, heard, aside = asked.results
         return [
             (self.now // 1000, self.now % 1000 * 1000),
             *sizes,
@@ -60,6 +61,7 @@ class FakeRedis:
             [part for pair in counters.items() for part in pair],
             leased,
             [part for name, at in heard for part in (name, b"%d" % at)],
+            aside,
         ]
 
 
@@ -92,6 +94,9 @@ class FakePipeline:
 
     def hgetall(self, name: str) -> FakePipeline:
         return self._tell(dict(self._redis.hashes.get(name, {})))
+
+    def hscan(self, name: str, cursor: int, count: int) -> FakePipeline:
+        return self._tell((0, dict(self._redis.hashes.get(name, {}))))
 
     def hkeys(self, name: str) -> FakePipeline:
         return self._tell(list(self._redis.hashes.get(name, {})))

@@ -40,6 +40,7 @@ def test_programs_get_everything(cli: Run, busy: FakeRedis) -> None:
         "oldest": 999_999_940_000,
         "in_flight": 3,
         "retrying": 2,
+        "scheduled": 0,
         "dead": 1,
         "paused": True,
         "received": 10,
@@ -61,7 +62,7 @@ def test_programs_get_everything(cli: Run, busy: FakeRedis) -> None:
 
 def test_people_get_tables(cli: Run, busy: FakeRedis) -> None:
     lines = cli("queue").stdout.splitlines()
-    assert lines[1].split() == ["orders", "paused", "2", "1m", "ago", "3", "2", "1", "3"]
+    assert lines[1].split() == ["orders", "paused", "2", "1m", "ago", "3", "2", "0", "1", "3"]
     assert [line.split()[0] for line in lines[4:]] == ["idle", "w-1", "w-2"]
     assert len({len(line) for line in lines[:2]}) == 1
 

@@ -51,6 +51,8 @@ def test_a_record_is_told_in_full(cli: Run, fake: FakeRedis) -> None:
             "started_at": 2000,
             "finished_at": None,
             "next_attempt_at": 1700,
+            "reason": None,
+            "postponed": None,
             "history": [
                 {"attempt": 1, "at": 2000, "error": "x"},
                 {"attempt": 2, "at": 3000, "error": "y"},

@@ -13,10 +13,17 @@ import pytest
 
 from fulfillment_worker import Reject, Retry
 from fulfillment_worker.admin.rules.causes import normalised
-from fulfillment_worker.core.outcome import Failed, FailureReason, Rejected
+from fulfillment_worker.core.outcome import Deferred, Failed, FailureReason, Rejected
 from fulfillment_worker.handlers.result import LONGEST_ERROR, describe, meaning, timed_out
 
 HERE = "tests/unit/handlers/test_result.py"
+
+
+def failing(error: BaseException) -> Failed | Rejected:
+    """What an error means that postpones nothing."""
+    result = meaning(error)
+    assert not isinstance(result, Deferred)
+    return result
 
 
 def raised(error: BaseException) -> BaseException:
@@ -84,7 +91,7 @@ def test_retry_in_a_group_waits_as_long_as_the_latest() -> None:
 
 def test_group_is_described_by_its_exceptions_each_once() -> None:
     def told(*errors: Exception) -> str:
-        return normalised(meaning(group(*errors)).error)
+        return normalised(failing(group(*errors)).error)
 
     one, other = KeyError("a"), ValueError("b")
     place = f"({HERE} in raised)"
@@ -92,9 +99,9 @@ def test_group_is_described_by_its_exceptions_each_once() -> None:
     assert told(one, KeyError("a")) == f"KeyError: 'a' {place}"
     assert told(one, other) == told(other, one) == f"KeyError: 'a' {place}; ValueError: b {place}"
     assert told(one) != told(other)
-    titled = meaning(group(one, title="both carriers failed"))
+    titled = failing(group(one, title="both carriers failed"))
     assert titled.error.startswith("both carriers failed: KeyError: 'a'")
-    many = meaning(group(*(ValueError(f"number {number}") for number in range(100))))
+    many = failing(group(*(ValueError(f"number {number}") for number in range(100))))
     assert many.error.endswith("; and 95 more")
 
 
@@ -123,16 +130,16 @@ def test_error_is_one_bounded_line_that_ends_with_the_place() -> None:
     assert len(error) == LONGEST_ERROR
     assert "\n" not in error
     assert error.endswith(" in raised)")
-    assert meaning(raised(ValueError("\ud83d"))).error.startswith("ValueError: \\ud83d (")
+    assert failing(raised(ValueError("\ud83d"))).error.startswith("ValueError: \\ud83d (")
 
 
 def test_retry_and_reject_are_told_in_the_words_of_the_shop() -> None:
-    assert meaning(raised(Reject("no such SKU"))).error == "no such SKU"
-    assert meaning(raised(Retry())).error == "Retry"
+    assert failing(raised(Reject("no such SKU"))).error == "no such SKU"
+    assert failing(raised(Retry())).error == "Retry"
 
 
 def test_system_exit_is_told_as_itself() -> None:
-    assert meaning(raised(SystemExit(3))).error.startswith(f"SystemExit: 3 ({HERE}:")
+    assert failing(raised(SystemExit(3))).error.startswith(f"SystemExit: 3 ({HERE}:")
 
 
 def test_time_out_tells_where_the_attempt_was() -> None:
@@ -165,7 +172,7 @@ class Hostile(Exception):
 def test_exception_that_raises_when_it_is_looked_at_is_a_failure(
     make: Callable[[], BaseException],
 ) -> None:
-    result = meaning(raised(make()))
+    result = failing(raised(make()))
     assert isinstance(result, Failed)
     assert result.reason is FailureReason.HANDLER
 
@@ -229,7 +236,7 @@ def test_traceback_has_the_causes_first_and_notes() -> None:
             error.add_note("of the warehouse")
             raise ValueError("no shelf") from error
     except ValueError as error:
-        lines = meaning(error).traceback.splitlines()
+        lines = failing(error).traceback.splitlines()
     assert [line for line in lines if not line.startswith(("  File", "Traceback"))] == [
         "KeyError: 'sku'",
         "of the warehouse",
@@ -239,7 +246,7 @@ def test_traceback_has_the_causes_first_and_notes() -> None:
 
 
 def test_traceback_of_a_group_shows_each_exception() -> None:
-    text = meaning(group(raised_value_error(), Retry("later"))).traceback
+    text = failing(group(raised_value_error(), Retry("later"))).traceback
     assert "| ValueError: oh" in text
     assert "| Retry: later" in text
     assert text.count("Traceback") == 3
@@ -269,10 +276,10 @@ def test_traceback_is_bounded_and_keeps_its_end() -> None:
         outer = raised(RuntimeError("outer " * 100))
         outer.__cause__ = error
         error = outer
-    assert len(meaning(error).traceback.encode()) <= 2000
-    assert meaning(error).traceback.splitlines()[-1].startswith("RuntimeError: outer")
-    assert "490 more" in meaning(fail()).traceback or "489 more" in meaning(fail()).traceback
+    assert len(failing(error).traceback.encode()) <= 2000
+    assert failing(error).traceback.splitlines()[-1].startswith("RuntimeError: outer")
+    assert "490 more" in failing(fail()).traceback or "489 more" in failing(fail()).traceback
 
 
 def test_traceback_is_empty_where_no_code_of_the_shop_ran() -> None:
-    assert meaning(Retry("it answered 503")).traceback == ""
+    assert failing(Retry("it answered 503")).traceback == ""

@@ -48,6 +48,8 @@ OF_PROMETHEUS = {"up", "ALERTS", "scrape_duration_seconds", "scrape_samples_scra
 # Metrics that no panel shows, and why.
 NOT_SHOWN = {
     "fulfillment_outstanding_orders": "the sum of three depths that are shown",
+    "fulfillment_scheduled_depth": "they wait by wish, and nothing is to be done",
+    "orders_postponed_total": "what a handler wishes is no fault; `status` tells of each order",
     "fulfillment_breaker_openings_total": "the panel shows when, and the runbook asks why",
     "process_virtual_memory_bytes": "address space; seldom of interest",
     "python_gc_objects_collected_total": "the pauses tell more",

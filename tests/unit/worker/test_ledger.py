@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.decide import RetryPolicy
-from fulfillment_worker.core.events import AttemptEnded, Event, OrderInvalid, OrdersReceived
+from fulfillment_worker.core.events import (
+    AttemptEnded,
+    Event,
+    OrderExpired,
+    OrderInvalid,
+    OrderPostponed,
+    OrdersReceived,
+)
 from fulfillment_worker.core.exchange import MOST_BYTES, Claimed, Holdings, Reply, Verdict
 from fulfillment_worker.core.outcome import (
     INTERRUPTED,
@@ -15,6 +22,7 @@ from fulfillment_worker.core.outcome import (
     DeadReason,
     Fulfilled,
     Result,
+    Scheduled,
 )
 from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.ledger import Ledger, OrderRules
@@ -129,3 +137,50 @@ def test_oversized_orders_are_received_and_invalid() -> None:
         "too large: 5000 bytes, at most 1000 are allowed",
     ]
     assert len(ledger) == 0
+
+
+TIMED = OrderRules(
+    id_field="order_id",
+    max_bytes=1000,
+    retry=RetryPolicy(3, 1, 2),
+    max_age=60.0,
+    not_before_field="from",
+    expires_field="to",
+)
+NOW = 1_800_000_000_000
+
+
+def outcome_of(raw: bytes, first_seen: int = NOW) -> tuple[object, list[Event]]:
+    """What becomes of an order as it is claimed at NOW (None where it asks to begin)."""
+    told: list[Event] = []
+    ledger = new_ledger(told.append, TIMED)
+    claimed = Claimed(1, raw, 0, 0, first_seen, False)
+    ledger.note(ledger.compose(claim=1), Reply(now=NOW, claimed=[claimed]))
+    ledger.catch_up()
+    trip = ledger.compose(claim=0)
+    ledger.note(trip, Reply(now=NOW, verdicts=[Verdict.GO] * len(trip.begins)))
+    ledger.catch_up()
+    return next(iter(trip.outcomes), None), told
+
+
+def test_order_that_may_not_start_yet_is_scheduled() -> None:
+    outcome, told = outcome_of(b'{"order_id": "A", "from": 1800000060}')
+    assert outcome == Scheduled(1, "A", 1, NOW + 60_000)
+    (event,) = [event for event in told if isinstance(event, OrderPostponed)]
+    assert (event.order_id, event.seconds, event.duration) == ("A", 60.0, None)
+    assert outcome_of(b'{"order_id": "A", "from": 1800000000, "to": "soon"}')[0] is None
+
+
+def test_order_that_expired_is_a_dead_letter() -> None:
+    outcome, told = outcome_of(b'{"order_id": "A", "to": 1800000000}')
+    assert isinstance(outcome, Dead)
+    assert (outcome.reason, outcome.order_id) == (DeadReason.EXPIRED, "A")
+    (event,) = [event for event in told if isinstance(event, OrderExpired)]
+    assert event.why == "it expired, by its field 'to'"
+
+
+def test_order_first_seen_too_long_ago_is_a_dead_letter() -> None:
+    outcome, _ = outcome_of(b'{"order_id": "A"}', NOW - 60_000)
+    assert isinstance(outcome, Dead)
+    assert outcome.error == "it was first seen 60 s ago: at most 60 s are allowed"
+    assert outcome_of(b'{"order_id": "A"}', NOW - 59_999)[0] is None

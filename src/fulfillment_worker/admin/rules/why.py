@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+_POSTPONED = ("postponed", "scheduled")
+
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What holds up the orders of a queue. Times are Unix ms of Redis's clock.
@@ -30,11 +32,13 @@ def why_it_waits(
     started_at: int | None = None,
     next_attempt_at: int | None = None,
     attempt: int | None = None,
+    reason: str | None = None,
 ) -> str:
     """One sentence without a full stop; "" for an order that has ended.
 
     status: as `fulfillment-worker status` tells it. position: among the waiting ones, 1 is next.
     started_at, next_attempt_at: Unix ms. attempt: the one under way, or the last.
+    reason: for which it was postponed.
     """
     if status == "processing":
         seconds = "" if started_at is None else f" for {_span(queue.now - started_at)}"
@@ -42,11 +46,22 @@ def why_it_waits(
         return f"{number}runs{seconds}"
     if status == "claimed":
         return "a worker holds it, and starts it when it has a free slot"
+    if status in _POSTPONED:
+        return _postponed(queue, next_attempt_at, reason)
     if status not in ("waiting", "retrying"):
         return ""
     turn = _turn(status, queue, position, next_attempt_at)
     held_up = _held_up(queue)
     return f"{turn}, and {held_up}" if held_up else turn
+
+
+def _postponed(queue: Standing, next_attempt_at: int | None, reason: str | None) -> str:
+    why = f" ({reason})" if reason else ""
+    if next_attempt_at is not None and next_attempt_at > queue.now:
+        return f"it comes back in {_span(next_attempt_at - queue.now)}{why}"
+    held_up = _held_up(queue)
+    due = f"it is due{why}"
+    return f"{due}, and {held_up}" if held_up else due
 
 
 def _turn(status: str, queue: Standing, position: int | None, next_attempt_at: int | None) -> str:

@@ -119,7 +119,7 @@ _DEAD_BY_REASON = Panel(
     shows="Orders put aside since the point before.",
     do="`invalid`: a producer sends what is no order. `rejected`: the handler refused. "
     "`attempts_exhausted`: it failed each time. `orphaned`: it outlived several workers, and may "
-    "have killed them.",
+    "have killed them. `expired`: it was too old to be tried.",
     queries=(
         Query(
             "sum by (reason) (increase(orders_dead_lettered_total{worker}[$__rate_interval]))",

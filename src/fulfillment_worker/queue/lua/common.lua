@@ -7,7 +7,9 @@
 --         8 dead    9 books   10 arrivals  11 ids
 --         12 in_flight of the calling worker
 -- ARGV    1 policy, MessagePack: order_prefix, in_flight_prefix, id_field, lease, status_ttl,
---           max_orphanings, events_ttl (times in ms), wake (the name of a channel)
+--           max_orphanings, events_ttl, max_age (times in ms; max_age 0 for none), not_before_field
+--           and expires_field ('' for none), wake (the name of a channel), and the names of the keys
+--           scheduled and set_aside
 --         2 the calling worker
 --         The functions say what follows.
 

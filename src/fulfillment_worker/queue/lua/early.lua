@@ -1,7 +1,7 @@
 -- Beginning an order in the trip that claims it, which saves a way to Redis and back.
 --
 -- Only what Redis and the worker can't read in two ways is begun like that: small, in printable
--- ASCII without escapes, without a status yet. Everything else asks to begin.
+-- ASCII without escapes, without a status yet, without a time of its own. Everything else asks to begin.
 
 local MOST_PLAIN = 8192
 local YEAR_2000, YEAR_10000 = 946684800, 253402300800
@@ -42,6 +42,11 @@ local function told_time(body)
   return to_ms(year, month, day, hour, minute, second)
 end
 
+-- Whether the order may have this field, which only the worker reads. field: '' for none.
+local function may_name(raw, field)
+  return field ~= '' and string.find(raw, '"' .. field .. '"', 1, true) ~= nil
+end
+
 -- Whether the id in the body is this text beyond doubt: Lua rounds whole numbers from 2^53 on, and
 -- -0 is 0 to the worker.
 local function is_exact(id, order_id)
@@ -50,7 +55,8 @@ end
 
 -- Begins an order that was never claimed before. Returns its id, or '' where it must ask.
 local function begin_unread(raw, delivery)
-  if not is_plain(raw) then return '' end
+  if not is_plain(raw) or may_name(raw, policy.not_before_field) or may_name(raw, policy.expires_field)
+  then return '' end
   local order_id, body = read_order_id(raw)
   local queued_at = order_id ~= '' and #order_id <= 128 and told_time(body)
   if not queued_at or not is_exact(body[policy.id_field], order_id) then return '' end

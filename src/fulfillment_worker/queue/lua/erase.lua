@@ -4,7 +4,7 @@
 --
 -- ARGV     3 the order's id  4 who does it  5 why, '' for no reason
 --          6 what was found, MessagePack: waiting (entries of the public list and of `woken`),
---            waits (entries of retries and suspects), letters (their numbers), events, acts (ids of
+--            waits (entries of retries, suspects and those set aside), letters (their numbers), events, acts (ids of
 --            entries of the streams)
 -- returns  {1 where a worker holds the order: nothing was done; how many entries and letters went,
 --          how many events, how many acts}
@@ -23,8 +23,13 @@ define('erase', function(ARGV)
     gone = gone + call('LREM', PUBLIC, 0, raw) + call('LREM', WOKEN, 0, raw)
   end
   for _, packed in ipairs(found.waits) do
+    local copy = string.match(packed, '^%d+')
     local removed = call('ZREM', RETRY, packed) + call('LREM', SUSPECTS, 0, packed)
-    if removed > 0 then call('HDEL', IDS, string.match(packed, '^%d+')) end
+    if call('HGET', policy.set_aside, copy) == packed then
+      call('ZREM', policy.scheduled, copy)
+      removed = removed + call('HDEL', policy.set_aside, copy)
+    end
+    if removed > 0 then call('HDEL', IDS, copy) end
     received = received + removed
   end
   for _, number in ipairs(found.letters) do received = received + call('HDEL', DEAD, number) end

@@ -68,6 +68,7 @@ define('exchange', function(ARGV)
     end
   end
 
+  local back_at = bring_back()
   local retry_due, next_due = next_retry(books[9])
   local suspect, empty = trip.suspects > 0, false
   local room = paused and 0 or trip.claim
@@ -95,10 +96,11 @@ define('exchange', function(ARGV)
     local looked, noted_head = unpack(call('HMGET', BOOKS, 'looked', 'head'))
     if math.abs(NOW - (looked or 0)) >= LOOK_EVERY then find_lost_leases(leases) end
     local in_flight = sum_in_flight(leases, own)
-    local waiting, retrying, dead, since, head = survey(received, nothing_waits, in_flight, noted_head)
+    local waiting, retrying, scheduled, dead, since, head =
+      survey(received, nothing_waits, in_flight, noted_head)
     if retry_due then since = math.min(since, next_due) end
     surveyed = {
-      waiting, in_flight, retrying, dead, since,
+      waiting, in_flight, retrying, scheduled, dead, since,
       received, book(2) + booked.fulfilled, book(3) + booked.duplicates, book(4), head,
     }
     if call('ZADD', WORKERS, now, WORKER) == 1 then
@@ -122,6 +124,7 @@ define('exchange', function(ARGV)
   close_books()
 
   -- The soonest moment at which there is something to do that no new order tells of.
+  if back_at and (not next_due or back_at < next_due) then next_due = back_at end
   for i = 1, #leases, 2 do
     local lease = math.max(tonumber(leases[i + 1]), judges_at)
     if leases[i] ~= WORKER and (not next_due or lease < next_due) then next_due = lease + 1 end

@@ -1,9 +1,10 @@
 -- How a queue stands, as of one instant. A transaction would tell that as well, but a Redis that is
 -- full refuses all of it.
 --
--- KEYS     1 public  2 woken  3 retry  4 suspects  5 dead  6 books  7 leases  8 workers
+-- KEYS     1 public  2 woken  3 retry  4 suspects  5 dead  6 books  7 leases  8 workers  9 scheduled
 -- returns  {the time, the sizes of the first five, the bytes of the order at the head, for its age
---          (nil where none waits, '' for a large one), books, leases, workers with their times}
+--          (nil where none waits, '' for a large one), books, leases, workers with their times,
+--          the number of scheduled ones}
 
 define_reading('overview', function(KEYS)
   call = redis.call
@@ -16,5 +17,6 @@ define_reading('overview', function(KEYS)
     call('HGETALL', KEYS[6]),
     call('ZRANGE', KEYS[7], 0, -1),
     call('ZRANGE', KEYS[8], 0, -1, 'WITHSCORES'),
+    call('ZCARD', KEYS[9]),
   }
 end)
