@@ -53,8 +53,8 @@ _PLANTED = (
     _planted(
         "what a lost trip has claimed is not taken up",
         _LEDGER,
-        "        for claimed in holdings.unknown:\n            self._hold(claimed)",
-        "        for claimed in ():\n            self._hold(claimed)",
+        "        for claimed in holdings.unknown:\n            self._hold(claimed, holdings.now)",
+        "        for claimed in ():\n            self._hold(claimed, holdings.now)",
     ),
     _planted(
         "deliveries of two trips get the same numbers",

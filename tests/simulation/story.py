@@ -39,5 +39,5 @@ def told(line: str) -> str:
     """The line of a history, as a sentence."""
     event: dict[str, Any] = json.loads(line)
     form = _LINES.get(event["event"], "{event}")
-    said = {"worker": "somebody"} | event
+    said = {"worker": "somebody", "attempt": "?"} | event
     return f"{event['t']:12.6f}  {form.format_map(said)}"

@@ -12,7 +12,7 @@ from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.events import Event
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from fulfillment_worker.queue.shared_client import FEW, SharedConnections
-from fulfillment_worker.worker.ledger import OrderRules
+from fulfillment_worker.worker.intake import OrderRules
 from fulfillment_worker.worker.worker import Worker
 
 

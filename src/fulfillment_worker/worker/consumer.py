@@ -24,7 +24,8 @@ from fulfillment_worker.core.prefetch import Prefetch
 from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.executor import Executor
 from fulfillment_worker.worker.gate import Gate
-from fulfillment_worker.worker.ledger import Emit, Ledger, OrderRules
+from fulfillment_worker.worker.intake import OrderRules
+from fulfillment_worker.worker.ledger import Emit, Ledger
 from fulfillment_worker.worker.outage import Outage
 from fulfillment_worker.worker.outbox import Outbox
 from fulfillment_worker.worker.wakeups import Wakeups

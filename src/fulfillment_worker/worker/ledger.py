@@ -10,11 +10,8 @@ import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from fulfillment_worker.core.capacity import Capacity
-from fulfillment_worker.core.decide import RetryPolicy, decide
-from fulfillment_worker.core.decode import Decoded, Undecodable, decode
+from fulfillment_worker.core.decide import decide
 from fulfillment_worker.core.events import (
     Event,
     LeaseLost,
@@ -33,37 +30,19 @@ from fulfillment_worker.core.exchange import (
     Trip,
     Verdict,
 )
-from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import (
     SUCCEEDED,
-    Dead,
-    DeadReason,
     Fulfilled,
     Outcome,
     Requeued,
     Result,
-    Scheduled,
 )
 from fulfillment_worker.worker import report
 from fulfillment_worker.worker.delivery import ENDED, GONE, READY, Delivery, Owner, ask, first_of
+from fulfillment_worker.worker.intake import OrderRules, take_in
 from fulfillment_worker.worker.names import worker_name
 
 Emit = Callable[[Event], None]
-
-
-class OrderRules(msgspec.Struct, frozen=True, kw_only=True):
-    """How entries are read and failures are retried. max_bytes: of one entry.
-
-    max_age: seconds since an order was first seen, after which it is not tried. not_before_field,
-    expires_field: see core/decode.py. None where there is none.
-    """
-
-    id_field: str
-    max_bytes: int
-    retry: RetryPolicy
-    max_age: float | None = None
-    not_before_field: str | None = None
-    expires_field: str | None = None
 
 
 class Ledger:
@@ -346,59 +325,15 @@ class Ledger:
         """now: Redis time in ms."""
         delivery = Delivery(claimed, self._owner)
         self._held[claimed.delivery] = delivery
-        read, known = self._read(claimed.raw), claimed.order_id or claimed.begun
         self._any_known = self._any_known or bool(claimed.order_id)
-        if isinstance(read, Undecodable):
-            dead = Dead(claimed.delivery, known, claimed.failures, read.why, DeadReason.INVALID)
-            self._give_up(delivery, dead)
-            return delivery
-        delivery.order = Order(
-            id=known or read.id,
-            attempt=delivery.attempt,
-            body=read.body,
-            raw=claimed.raw,
-            queue=self.queue,
-            enqueued_unix=read.enqueued_unix,
-            traceparent=read.traceparent,
-            tracestate=read.tracestate,
-        )
-        if claimed.begun:
+        delivery.order, outcome = take_in(claimed, self._rules, self.queue, now)
+        if outcome:
+            self._give_up(delivery, outcome)
+        elif claimed.begun:
             delivery.stage = READY
-        elif (at := self._not_yet(read, now)) is not None:
-            self._give_up(delivery, Scheduled(delivery.id, delivery.order.id, delivery.attempt, at))
-        elif why := self._too_late(claimed, read, now):
-            order_id, reason = delivery.order.id, DeadReason.EXPIRED
-            self._give_up(delivery, Dead(delivery.id, order_id, claimed.failures, why, reason))
         else:
             self._asking.append(delivery)
         return delivery
-
-    def _read(self, raw: bytes) -> Decoded | Undecodable:
-        rules = self._rules
-        return decode(
-            raw,
-            id_field=rules.id_field,
-            max_bytes=rules.max_bytes,
-            not_before_field=rules.not_before_field,
-            expires_field=rules.expires_field,
-        )
-
-    @staticmethod
-    def _not_yet(read: Decoded, now: int) -> int | None:
-        """The time before which the order must not start, if that is to come. Times in ms."""
-        if read.not_before is None:
-            return None
-        at = round(read.not_before * 1000)
-        return at if at > now else None
-
-    def _too_late(self, claimed: Claimed, read: Decoded, now: int) -> str:
-        """Why the order must not start any more; "" where it may. now: ms."""
-        if read.expires is not None and read.expires * 1000 <= now:
-            return f"it expired, by its field {self._rules.expires_field!r}"
-        max_age, age = self._rules.max_age, (now - claimed.first_seen) / 1000
-        if max_age is not None and age >= max_age:
-            return f"it was first seen {age:.0f} s ago: at most {max_age:g} s are allowed"
-        return ""
 
     def _give_up(self, delivery: Delivery, outcome: Outcome) -> None:
         """It ends without an attempt."""

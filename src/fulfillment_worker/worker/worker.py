@@ -12,7 +12,8 @@ from fulfillment_worker.core.exchange import Queue
 from fulfillment_worker.worker.consumer import Consumer, Shared
 from fulfillment_worker.worker.executor import Executor
 from fulfillment_worker.worker.gate import Gate
-from fulfillment_worker.worker.ledger import Emit, OrderRules
+from fulfillment_worker.worker.intake import OrderRules
+from fulfillment_worker.worker.ledger import Emit
 
 
 class Worker:

@@ -21,7 +21,7 @@ from fulfillment_worker.handlers.function import AsyncFunction
 from fulfillment_worker.observability.event_log import EventLog
 from fulfillment_worker.observability.hooks import Observers
 from fulfillment_worker.observability.metrics import Metrics
-from fulfillment_worker.worker.ledger import OrderRules
+from fulfillment_worker.worker.intake import OrderRules
 from fulfillment_worker.worker.worker import Worker
 from tests.support.memory_queue import MemoryQueue, Store
 from tests.unit.observability.support import new_metrics, openmetrics, series, value

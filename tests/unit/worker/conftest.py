@@ -12,7 +12,7 @@ from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.events import Event, OrdersFulfilled
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.handlers.function import AsyncFunction
-from fulfillment_worker.worker.ledger import OrderRules
+from fulfillment_worker.worker.intake import OrderRules
 from fulfillment_worker.worker.worker import Worker
 from tests.support.eventually import PATIENCE
 from tests.support.memory_queue import MemoryQueue, Store

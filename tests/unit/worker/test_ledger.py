@@ -25,7 +25,8 @@ from fulfillment_worker.core.outcome import (
     Scheduled,
 )
 from fulfillment_worker.worker.delivery import Delivery
-from fulfillment_worker.worker.ledger import Ledger, OrderRules
+from fulfillment_worker.worker.intake import OrderRules
+from fulfillment_worker.worker.ledger import Ledger
 
 RULES = OrderRules(id_field="order_id", max_bytes=1000, retry=RetryPolicy(3, 0.001, 0.002))
 

@@ -33,7 +33,7 @@ from fulfillment_worker.core.exchange import (
     Wakeup,
 )
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
-from fulfillment_worker.worker.ledger import OrderRules
+from fulfillment_worker.worker.intake import OrderRules
 from tests.support.eventually import PATIENCE
 from tests.support.memory_queue import MemoryQueue, Store
 from tests.unit.worker.conftest import Shop
