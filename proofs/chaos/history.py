@@ -195,7 +195,12 @@ def _time(told: Told, calls: list[Call]) -> float:
     """When it was told: after the end of the call that it is the outcome of."""
     if told.status == _BEGUN:
         return told.at
-    ends = [call.end for call in calls if call.attempt == told.attempt and call.end]
+    # What died is told as dead at its end, and its order is given back after that.
+    ends = [
+        call.end + (_TICK if call.how == "died" else 0)
+        for call in calls
+        if call.attempt == told.attempt and call.end
+    ]
     return max((end for end in ends if told.at < end <= told.at + SLACK), default=told.at)
 
 

@@ -70,6 +70,20 @@ def test_history_names_who_began_and_who_fulfilled_an_order(
     assert not broken(lines)
 
 
+def test_history_gives_back_the_order_of_a_dead_process_after_its_death(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Redis tells whole milliseconds, so a supervisor seems to have been quicker than death."""
+    events = [told("processing", 2.0), told("retrying", 2.5)]
+    events += [told("processing", 3.0), told("fulfilled", 3.5)]
+    died = call(A, 2.0004, 2.5007)
+    died.how = "died"
+    lines = make(monkeypatch, events, [died, call(B, 3.0004, 3.5007)], owner=B)
+    given_back = [line["t"] for line in lines if line.get("status") == "retrying"]
+    assert not broken(lines)
+    assert given_back == [pytest.approx(2.5007 + 1e-6, abs=1e-9)]
+
+
 def test_history_shows_an_order_that_was_fulfilled_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     events = [told("processing", 2.0), told("fulfilled", 2.5)]
     events += [told("processing", 4.0), told("fulfilled", 4.5)]
