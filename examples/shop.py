@@ -10,7 +10,7 @@ step that was done before does nothing.
 import asyncio
 from collections import Counter
 
-from fulfillment_worker import Order, Reject, Retry
+from fulfillment_worker import Order, Postpone, Reject, Retry
 
 stock = Counter({"TEA-EARL-GREY": 1000, "TEA-SENCHA": 1000, "MUG-BLUE": 500})
 reserved: dict[str, Counter[str]] = {}
@@ -38,7 +38,7 @@ async def reserve(key: str, wanted: Counter[str]) -> None:
     if unknown := wanted.keys() - stock.keys():
         raise Reject(f"no such SKU: {', '.join(sorted(unknown))}")
     if not wanted <= stock:
-        raise Retry("out of stock", after=3600)
+        raise Postpone("out of stock", after=3600)
     stock.subtract(wanted)
     reserved[key] = wanted
 

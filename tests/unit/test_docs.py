@@ -20,7 +20,7 @@ from fulfillment_worker.cli.main import COMMANDS, main
 from fulfillment_worker.config.settings import SPECS
 from fulfillment_worker.core.decode import Decoded, decode
 from fulfillment_worker.core.exchange import Reply, Trip, Verdict
-from fulfillment_worker.core.outcome import SUCCEEDED, Failed, FailureReason, Rejected, Result
+from fulfillment_worker.core.outcome import SUCCEEDED, Deferred, Rejected, Result
 from fulfillment_worker.handlers import Handler, load
 from fulfillment_worker.monitoring.rules import rules
 from fulfillment_worker.monitoring.target import Target
@@ -459,9 +459,7 @@ async def test_the_handler_of_the_readme_does_what_it_says(
     assert isinstance(rejected, Rejected)
     assert rejected.error == "there is nothing to ship"
     closed = await result_of(make_order(items=["MUG-BLUE"], depot="closed"))
-    assert isinstance(closed, Failed)
-    assert closed.error.startswith("the depot is closed")
-    assert (closed.reason, closed.after) == (FailureReason.DEPENDENCY, 1800)
+    assert closed == Deferred("the depot is closed", 1800.0)
     assert await result_of(make_order(items=["MUG-BLUE"])) is SUCCEEDED
     assert "orders:A-1001" in capsys.readouterr().out
     code = [line for line in block.code.splitlines() if line]
