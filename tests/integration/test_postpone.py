@@ -70,7 +70,9 @@ def test_postponed_order_comes_back_and_is_no_failure(
         ("processing", 1),
         ("fulfilled", 1),
     ]
-    assert order_hash(redis_server, "A-7")["postponed"] == "1"
+    told = order_hash(redis_server, "A-7")
+    assert told["postponed"] == "1"
+    assert "reason" not in told
     assert books(redis_server).unaccounted == 0
 
 
@@ -132,3 +134,29 @@ def test_order_starts_not_before_its_time_and_not_after_it_expired(
     )
     assert sorted(calls.ids()) == ["plain", "soon"]
     assert books(redis_server).unaccounted == 0
+
+
+def test_expired_copy_leaves_a_fulfilled_order_fulfilled(
+    redis_server: RedisServer, run_worker: Start
+) -> None:
+    source = "async def fulfil(order):\n    pass\n"
+    worker = run_worker(redis_server.url, source, "--expires-field", "valid_to")
+    place(redis_server, [{"order_id": "A", "valid_to": time.time() + 3600}])
+    wait_for_status(redis_server, "A", "fulfilled")
+    place(redis_server, [{"order_id": "A", "valid_to": time.time() - 1}])
+    eventually(lambda: worker.scrape()["orders_duplicate_total"] == 1, what="the copy is counted")
+    assert order_hash(redis_server, "A")["status"] == "fulfilled"
+    assert dead_letters(redis_server) == []
+    assert books(redis_server).unaccounted == 0
+
+
+def test_expired_letter_that_is_retried_gets_its_whole_age_again(
+    redis_7: RedisServer, run_worker: Start, calls: Calls
+) -> None:
+    worker = run_worker(redis_7.url, POSTPONES, "--max-age", "2s", env=calls.env)
+    place(redis_7, [{"order_id": "A", "in_stock": [1, 0], "after": 3600}])
+    eventually(lambda: dead_letters(redis_7), what="the order expires")
+    assert order_hash(redis_7, "A").get("history") is None
+    ask("dead", "retry", "A", "--redis-url", redis_7.url)
+    eventually(lambda: calls.count() == 2, what="it is tried again")
+    assert worker.get("/readyz")[0] == 200

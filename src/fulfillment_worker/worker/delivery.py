@@ -46,7 +46,8 @@ class Delivery:
     id: unique in one worker under one name. attempt: 1 for the first; crashes and shutdowns don't
     count. order: as its handler gets it; None where the entry is no order. started: monotonic
     seconds, 0.0 before. task: in which the handler runs. cut_short: how the attempt ends if it was
-    told to stop. result, outcome: once it has ended.
+    told to stop. too_late: why it must not start, "" where it may. result, outcome: once it has
+    ended.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Delivery:
         "stage",
         "started",
         "task",
+        "too_late",
     )
 
     def __init__(self, claimed: Claimed, owner: Owner) -> None:
@@ -72,6 +74,7 @@ class Delivery:
         self.order: Order | None = None
         self.started = 0.0
         self.task: Task[None] | None = None
+        self.too_late = ""
         self.cut_short: Result | None = None
         self.result: Result | None = None
         self.outcome: Outcome | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from fulfillment_worker.core.decide import RetryPolicy
@@ -27,13 +29,20 @@ class OrderRules(msgspec.Struct, frozen=True, kw_only=True):
     expires_field: str | None = None
 
 
-def take_in(
-    claimed: Claimed, rules: OrderRules, queue: str, now: int
-) -> tuple[Order | None, Outcome | None]:
-    """The order (None where the entry is none), and what becomes of it without an attempt.
+class Intake(NamedTuple):
+    """order: None where the entry is none. outcome: what becomes of it without asking, if anything.
 
-    The latter is None where it may start. now: Redis time in ms.
+    too_late: why it must not start, "" where it may. That counts once it may begin, since it may be
+    a copy of an order that was fulfilled.
     """
+
+    order: Order | None
+    outcome: Outcome | None = None
+    too_late: str = ""
+
+
+def take_in(claimed: Claimed, rules: OrderRules, queue: str, now: int) -> Intake:
+    """What a claimed entry is. now: Redis time in ms."""
     read = decode(
         claimed.raw,
         id_field=rules.id_field,
@@ -44,7 +53,7 @@ def take_in(
     known = claimed.order_id or claimed.begun
     if isinstance(read, Undecodable):
         invalid = DeadReason.INVALID
-        return None, Dead(claimed.delivery, known, claimed.failures, read.why, invalid)
+        return Intake(None, Dead(claimed.delivery, known, claimed.failures, read.why, invalid))
     order = Order(
         id=known or read.id,
         attempt=claimed.failures + 1,
@@ -56,10 +65,10 @@ def take_in(
         tracestate=read.tracestate,
     )
     if claimed.begun:
-        return order, None
+        return Intake(order)
     at = not_yet(read, now)
     if at is not None:
-        return order, Scheduled(claimed.delivery, order.id, order.attempt, at)
+        return Intake(order, Scheduled(claimed.delivery, order.id, order.attempt, at))
     why = too_late(
         read,
         now,
@@ -67,6 +76,4 @@ def take_in(
         max_age=rules.max_age,
         expires_field=rules.expires_field,
     )
-    expired = DeadReason.EXPIRED
-    dead = Dead(claimed.delivery, order.id, claimed.failures, why, expired) if why else None
-    return order, dead
+    return Intake(order, too_late=why)

@@ -32,6 +32,8 @@ from fulfillment_worker.core.exchange import (
 )
 from fulfillment_worker.core.outcome import (
     SUCCEEDED,
+    Dead,
+    DeadReason,
     Fulfilled,
     Outcome,
     Requeued,
@@ -306,15 +308,14 @@ class Ledger:
 
     def _hear(self, asked: list[Delivery], verdicts: list[Verdict]) -> list[Delivery]:
         """Those that may start; the others are gone."""
-        if verdicts.count(Verdict.GO) == len(asked):
-            for delivery in asked:
-                delivery.stage = READY
-            return asked
         cleared = []
         for delivery, verdict in zip(asked, verdicts, strict=True):
             if verdict is Verdict.GO:
-                delivery.stage = READY
-                cleared.append(delivery)
+                if not delivery.too_late:
+                    delivery.stage = READY
+                    cleared.append(delivery)
+                else:
+                    self._expire(delivery)
                 continue
             self._forget((delivery,))
             if verdict is Verdict.DUPLICATE and delivery.order:
@@ -326,14 +327,21 @@ class Ledger:
         delivery = Delivery(claimed, self._owner)
         self._held[claimed.delivery] = delivery
         self._any_known = self._any_known or bool(claimed.order_id)
-        delivery.order, outcome = take_in(claimed, self._rules, self.queue, now)
-        if outcome:
-            self._give_up(delivery, outcome)
+        taken = take_in(claimed, self._rules, self.queue, now)
+        delivery.order, delivery.too_late = taken.order, taken.too_late
+        if taken.outcome:
+            self._give_up(delivery, taken.outcome)
         elif claimed.begun:
             delivery.stage = READY
         else:
             self._asking.append(delivery)
         return delivery
+
+    def _expire(self, delivery: Delivery) -> None:
+        assert delivery.order is not None
+        failures, why = delivery.claimed.failures, delivery.too_late
+        dead = Dead(delivery.id, delivery.order.id, failures, why, DeadReason.EXPIRED)
+        self._give_up(delivery, dead)
 
     def _give_up(self, delivery: Delivery, outcome: Outcome) -> None:
         """It ends without an attempt."""

@@ -9,6 +9,7 @@ from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.events import (
     AttemptEnded,
     Event,
+    OrderDuplicated,
     OrderExpired,
     OrderInvalid,
     OrderPostponed,
@@ -152,14 +153,18 @@ NOW = 1_800_000_000_000
 
 
 def outcome_of(raw: bytes, first_seen: int = NOW) -> tuple[object, list[Event]]:
-    """What becomes of an order as it is claimed at NOW (None where it asks to begin)."""
+    """What becomes of an order that is claimed at NOW, and may begin (None where it starts)."""
     told: list[Event] = []
     ledger = new_ledger(told.append, TIMED)
     claimed = Claimed(1, raw, 0, 0, first_seen, False)
     ledger.note(ledger.compose(claim=1), Reply(now=NOW, claimed=[claimed]))
     ledger.catch_up()
     trip = ledger.compose(claim=0)
-    ledger.note(trip, Reply(now=NOW, verdicts=[Verdict.GO] * len(trip.begins)))
+    if trip.begins:
+        ledger.note(trip, Reply(now=NOW, verdicts=[Verdict.GO]))
+        ledger.catch_up()
+        trip = ledger.compose(claim=0)
+    ledger.note(trip, Reply(now=NOW))
     ledger.catch_up()
     return next(iter(trip.outcomes), None), told
 
@@ -185,3 +190,15 @@ def test_order_first_seen_too_long_ago_is_a_dead_letter() -> None:
     assert isinstance(outcome, Dead)
     assert outcome.error == "it was first seen 60 s ago: at most 60 s are allowed"
     assert outcome_of(b'{"order_id": "A"}', NOW - 59_999)[0] is None
+
+
+def test_expired_copy_of_a_fulfilled_order_is_a_duplicate() -> None:
+    told: list[Event] = []
+    ledger = new_ledger(told.append, TIMED)
+    claimed = Claimed(1, b'{"order_id": "A", "to": 1800000000}', 0, 0, NOW, False)
+    ledger.note(ledger.compose(claim=1), Reply(now=NOW, claimed=[claimed]))
+    ledger.catch_up()
+    ledger.note(ledger.compose(claim=0), Reply(now=NOW, verdicts=[Verdict.DUPLICATE]))
+    ledger.catch_up()
+    assert [event for event in told if isinstance(event, OrderDuplicated)]
+    assert not ledger.has_news

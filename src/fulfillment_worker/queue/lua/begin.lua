@@ -32,7 +32,7 @@ local function held_back(key, status, delivery)
     end
   end
   -- Of an earlier attempt; a dead order's hash would expire in the middle of this one.
-  call('HDEL', key, 'error', 'traceback', 'next_attempt_at', 'finished_at')
+  call('HDEL', key, 'error', 'traceback', 'reason', 'next_attempt_at', 'finished_at')
   call('PERSIST', key)
 end
 

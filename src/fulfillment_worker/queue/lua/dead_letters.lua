@@ -38,6 +38,8 @@ local function revive(number, letter)
     copy = letter.copy or UNTOLD_COPIES + tonumber(number), failures = 0, orphanings = 0,
     first_seen = letter.first_seen or NOW, raw = letter.raw,
   }
+  -- Else it would be as old as before.
+  if letter.reason == 'expired' then entry.first_seen = NOW end
   if type(letter.order_id) == 'string' then keep_id(entry, letter.order_id) end
   call('ZADD', RETRY, due_at(NOW), pack_entry(entry))
   mark_retrying(letter.order_id, letter.failures or 0)

@@ -82,7 +82,8 @@ function outcome.dead(delivery, order_id, attempt, err, reason, traceback)
   entry.failures = attempt
   bury(entry, order_id, reason, err, WORKER)
   if order_id ~= '' then
-    remember_failure(policy.order_prefix .. order_id, attempt, err)
+    -- What expired has not failed.
+    if reason ~= 'expired' then remember_failure(policy.order_prefix .. order_id, attempt, err) end
     mark_dead(order_id, err, traceback)
   end
   call('HDEL', IN_FLIGHT, delivery)
