@@ -66,7 +66,8 @@ def test_events_are_lines_of_json(redis_server: RedisServer, run_worker: Start) 
     assert (begun["status"], ended["status"]) == ("processing", "fulfilled")
     assert (dead["status"], dead["reason"]) == ("dead", "invalid")
     assert begun["at"] <= ended["at"]
-    assert int(ended["id"].split("-")[0]) == ended["at"]
+    # Redis 7.0 takes the time of the entry anew, and a millisecond may have passed.
+    assert int(ended["id"].split("-")[0]) >= ended["at"]
 
 
 def test_events_of_many_pages_come_in_order(redis_server: RedisServer) -> None:
