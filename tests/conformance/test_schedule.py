@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from fulfillment_worker.core.exchange import Queue, Verdict
-from fulfillment_worker.core.outcome import Fulfilled, Postponed, Retried, Scheduled
+from fulfillment_worker.core.outcome import (
+    Dead,
+    DeadReason,
+    Fulfilled,
+    Postponed,
+    Retried,
+    Scheduled,
+)
 from tests.conformance.conftest import Bench
 from tests.conformance.test_queue import Hand, hand, order
 
@@ -131,3 +138,42 @@ async def test_orders_postponed_by_a_worker_that_dies_are_nobodys_orphans(
     released = await queue.release("w1")
     assert released.recovered == 0
     assert (await other.survey()).scheduled == 1
+
+
+async def test_dead_copy_that_has_not_begun_leaves_a_fulfilled_order_fulfilled(
+    bench: Bench, hand: Hand
+) -> None:
+    """It was postponed, and by the time it comes back its bytes are too many, say."""
+    bench.push(order("A"))
+    first = await hand.take("A")
+    await hand.say(outcomes=[Postponed(first.delivery, "A", 1, "", HOUR, 0)])
+    bench.push(order("A"))
+    copy = await hand.take("A")
+    await hand.say(outcomes=[Fulfilled(copy.delivery, "A", 1)])
+    await bench.pass_time(HOUR + 10)
+    (again,) = await hand.claim()
+    assert again.order_id == "A"
+    dead = Dead(again.delivery, "A", 0, "too large", DeadReason.INVALID)
+    await hand.say(outcomes=[dead])
+    assert bench.status("A") == "fulfilled"
+    assert bench.dead() == [("invalid", order("A"))]
+    assert (await hand.survey()).dead == 1
+
+
+async def test_many_orders_of_one_time_come_back_over_several_exchanges(
+    bench: Bench, hand: Hand
+) -> None:
+    bench.push(*(order(number) for number in range(1200)))
+    claimed = await hand.claim(1200)
+    claimed += await hand.claim(1200)
+    at = claimed[0].first_seen + HOUR
+    assert len(claimed) == 1200
+    await hand.say(
+        outcomes=[Scheduled(each.delivery, each.raw[14:-2].decode(), 1, at) for each in claimed]
+    )
+    await bench.pass_time(HOUR + 10)
+    back = 0
+    for _ in range(6):
+        back += len(await hand.claim(1200))
+    assert back == 1200
+    assert (await hand.survey()).scheduled == 0

@@ -190,25 +190,10 @@ OTHER_MUTANTS: dict[str, tuple[str, str, str]] = {
         "  if book(1) >= number then return {2, NOW} end\n",
         "",
     ),
-    "a scheduled order that stays beside itself": (
-        "schedule",
-        "    call('HDEL', policy.set_aside, copy)\n",
-        "",
-    ),
-    "a scheduled order that is forgotten": (
-        "schedule",
-        "      call('ZADD', RETRY, due_at(due), packed)\n",
-        "",
-    ),
     "a postponed order that stays in flight": (
         "schedule",
         "  emit(order_id, 'postponed', attempt, why)\n  call('HDEL', IN_FLIGHT, delivery)\n",
         "  emit(order_id, 'postponed', attempt, why)\n",
-    ),
-    "a scheduled copy that takes the status of the one at work": (
-        "schedule",
-        "  if not is_of_another(key, delivery) then\n",
-        "  if true then\n",
     ),
     "a greeting that is skipped": ("greet", "if not life then return 0 end\n", "do return 0 end\n"),
     "a life that is not kept": ("greet", "call('HSET', BOOKS, 'life', life)\n", ""),

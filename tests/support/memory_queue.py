@@ -336,7 +336,7 @@ class _Exchange:
         store.leases[trip.worker] = store.now + store.lease
         return Reply(now=store.now, claimed=claimed, first_claims=1, backlog=bool(store.public))
 
-    def apply(self, outcome: Outcome) -> None:
+    def apply(self, outcome: Outcome) -> None:  # noqa: C901 - one flat case per outcome
         entry = self.held.pop(outcome.delivery)
         order_id = outcome.order_id or self.store.begun_by(self.trip.worker, outcome.delivery)
         order = self.store.orders.get(order_id, {})
@@ -366,7 +366,8 @@ class _Exchange:
                     told["status"] = "scheduled"
             case Dead(reason=reason):
                 self.store.dead.append((str(reason), entry.raw))
-                order["status"] = "dead"
+                if order.get("status") != "fulfilled":
+                    order["status"] = "dead"
 
     def set_aside(self, due: int, entry: Entry) -> None:
         if self.store.max_age:

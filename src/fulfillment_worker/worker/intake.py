@@ -66,9 +66,6 @@ def take_in(claimed: Claimed, rules: OrderRules, queue: str, now: int) -> Intake
     )
     if claimed.begun:
         return Intake(order)
-    at = not_yet(read, now)
-    if at is not None:
-        return Intake(order, Scheduled(claimed.delivery, order.id, order.attempt, at))
     why = too_late(
         read,
         now,
@@ -76,4 +73,8 @@ def take_in(claimed: Claimed, rules: OrderRules, queue: str, now: int) -> Intake
         max_age=rules.max_age,
         expires_field=rules.expires_field,
     )
+    # One that waited for its time until it was too old must not wait on.
+    at = None if why else not_yet(read, now)
+    if at is not None:
+        return Intake(order, Scheduled(claimed.delivery, order.id, order.attempt, at))
     return Intake(order, too_late=why)

@@ -202,3 +202,9 @@ def test_expired_copy_of_a_fulfilled_order_is_a_duplicate() -> None:
     ledger.catch_up()
     assert [event for event in told if isinstance(event, OrderDuplicated)]
     assert not ledger.has_news
+
+
+def test_order_that_waits_for_its_time_until_it_is_too_old_is_a_dead_letter() -> None:
+    outcome, _ = outcome_of(b'{"order_id": "A", "from": 1900000000}', NOW - 60_000)
+    assert isinstance(outcome, Dead)
+    assert outcome.reason is DeadReason.EXPIRED

@@ -16,6 +16,13 @@ local function held_elsewhere(delivery, holder, held)
   return call('HEXISTS', policy.in_flight_prefix .. holder, held) == 1
 end
 
+-- Whether the status is another copy's, which was fulfilled or is at work.
+local function is_of_another(key, delivery)
+  local was = call('HMGET', key, 'status', 'worker', 'delivery')
+  if was[1] == 'processing' then return held_elsewhere(whole(delivery), was[2], was[3]) end
+  return was[1] == 'fulfilled'
+end
+
 -- The verdict on an order that has a status: nil where nothing keeps it from starting.
 local function held_back(key, status, delivery)
   if status == 'fulfilled' then

@@ -80,8 +80,10 @@ function outcome.dead(delivery, order_id, attempt, err, reason, traceback)
   local entry = entry_of(delivery)
   if not entry then return end
   entry.failures = attempt
-  bury(entry, order_id, reason, err, WORKER)
-  if order_id ~= '' then
+  -- A copy that has not begun, and can't be read any more, say.
+  local others = order_id ~= '' and is_of_another(policy.order_prefix .. order_id, delivery)
+  bury(entry, order_id, reason, err, WORKER, others)
+  if order_id ~= '' and not others then
     -- What expired has not failed.
     if reason ~= 'expired' then remember_failure(policy.order_prefix .. order_id, attempt, err) end
     mark_dead(order_id, err, traceback)

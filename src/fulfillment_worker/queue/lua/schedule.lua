@@ -5,6 +5,8 @@
 -- come, an exchange moves the order to RETRY, and it is as any other that is due. A step of Redis's
 -- clock doesn't move these times: they were meant as such.
 
+local MOST_BROUGHT_BACK = 500 -- in one exchange, so that Redis is never busy for long
+
 -- Takes an entry out of flight until `due`. It expires before that where it may not get so old.
 local function set_aside(entry, due)
   if policy.max_age > 0 then due = math.min(due, entry.first_seen + policy.max_age) end
@@ -15,11 +17,12 @@ end
 
 -- Moves those whose time has come; returns when the next one comes back, nil for none.
 local function bring_back()
-  local bytes_moved = 0
+  local many, bytes_moved = 0, 0
   while true do
     local next_one = call('ZRANGE', policy.scheduled, 0, 0, 'WITHSCORES')
     local copy, due = next_one[1], tonumber(next_one[2])
-    if not due or due > NOW or bytes_moved >= MOST_BYTES then return due end
+    if not due or due > NOW or many >= MOST_BROUGHT_BACK or bytes_moved >= MOST_BYTES then return due end
+    many = many + 1
     local packed = call('HGET', policy.set_aside, copy)
     if packed then
       call('ZADD', RETRY, due_at(due), packed)
@@ -43,13 +46,6 @@ function outcome.postponed(delivery, order_id, attempt, why, delay, at)
   call('HDEL', IN_FLIGHT, delivery)
 end
 
--- Whether the status is another copy's, which was fulfilled or is at work.
-local function is_of_another(key, delivery)
-  local was = call('HMGET', key, 'status', 'worker', 'delivery')
-  if was[1] == 'processing' then return held_elsewhere(whole(delivery), was[2], was[3]) end
-  return was[1] == 'fulfilled'
-end
-
 -- An order that has not begun, as far as its worker knows, and may not yet.
 function outcome.scheduled(delivery, order_id, attempt, at)
   local entry = entry_of(delivery)
@@ -61,6 +57,7 @@ function outcome.scheduled(delivery, order_id, attempt, at)
       'next_attempt_at', due)
     call('HDEL', key, 'error', 'traceback', 'finished_at')
     call('PERSIST', key)
+    keep_id(entry, order_id)
     emit(order_id, 'scheduled', attempt)
   end
   call('HDEL', IN_FLIGHT, delivery)
