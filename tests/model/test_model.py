@@ -190,11 +190,6 @@ OTHER_MUTANTS: dict[str, tuple[str, str, str]] = {
         "  if book(1) >= number then return {2, NOW} end\n",
         "",
     ),
-    "a postponed order that stays in flight": (
-        "schedule",
-        "  emit(order_id, 'postponed', attempt, why)\n  call('HDEL', IN_FLIGHT, delivery)\n",
-        "  emit(order_id, 'postponed', attempt, why)\n",
-    ),
     "a greeting that is skipped": ("greet", "if not life then return 0 end\n", "do return 0 end\n"),
     "a life that is not kept": ("greet", "call('HSET', BOOKS, 'life', life)\n", ""),
     "a greeting that gives no time": ("greet", "whole(NOW + lease_of(worker))", "whole(NOW - 1)"),
