@@ -6,7 +6,6 @@ a survey notes arrivals once a second at most, so an age may be a survey's inter
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -16,6 +15,7 @@ from fulfillment_worker.core.outcome import Fulfilled, Requeued, Retried
 from fulfillment_worker.queue import keys
 from tests.conformance.conftest import RedisBench
 from tests.conformance.test_queue import Hand, order
+from tests.support.eventually import aeventually
 from tests.support.redis_server import VERSIONS, RedisServer
 
 # Longer than the second between two notes of what had arrived.
@@ -36,7 +36,8 @@ class Shop(RedisBench):
 
     async def pass_time(self, ms: int) -> None:
         """It does: what is told is by the server's clock."""
-        await asyncio.sleep((ms + 5) / 1000)
+        until = self.now + ms
+        await aeventually(lambda: self.now > until, what=f"{ms} ms on the server's clock")
 
     def end_leases(self) -> None:
         for worker in self.client.zrange(keys.leases("orders"), 0, -1):
