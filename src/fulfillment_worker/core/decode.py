@@ -32,15 +32,13 @@ NotJson = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class Decoded(msgspec.Struct, frozen=True):
-    """The parts of an order that its bytes tell. Times are in Unix seconds, None where not told."""
+    """The parts of an order that its bytes tell. enqueued_unix: Unix seconds."""
 
     id: str
     body: dict[str, Any]
     enqueued_unix: float | None
     traceparent: str | None
     tracestate: str | None
-    not_before: float | None = None
-    expires: float | None = None
 
 
 class Undecodable(msgspec.Struct, frozen=True):
@@ -49,18 +47,8 @@ class Undecodable(msgspec.Struct, frozen=True):
     why: str
 
 
-def decode(
-    raw: bytes,
-    *,
-    id_field: str,
-    max_bytes: int,
-    not_before_field: str | None = None,
-    expires_field: str | None = None,
-) -> Decoded | Undecodable:
-    """Read one entry of the list. Never raises, whatever the bytes.
-
-    not_before_field, expires_field: the fields with times of the order's own, None for none.
-    """
+def decode(raw: bytes, *, id_field: str, max_bytes: int) -> Decoded | Undecodable:
+    """Read one entry of the list. Never raises, whatever the bytes."""
     if len(raw) > max_bytes:
         return Undecodable(too_large(len(raw), max_bytes))
     try:
@@ -81,15 +69,7 @@ def decode(
         traceparent, tracestate = _trace_context(body)
     else:
         traceparent = tracestate = None
-    return Decoded(
-        str(order_id),
-        body,
-        enqueued_unix(body),
-        traceparent,
-        tracestate,
-        _unix_seconds(body.get(not_before_field)) if not_before_field else None,
-        _unix_seconds(body.get(expires_field)) if expires_field else None,
-    )
+    return Decoded(str(order_id), body, enqueued_unix(body), traceparent, tracestate)
 
 
 def too_large(size: int, max_bytes: int) -> str:
@@ -205,13 +185,14 @@ def enqueued_unix(body: dict[str, Any]) -> float | None:
     """
     for field in ("enqueued_at", "created_at"):
         if field in body:
-            seconds = _unix_seconds(body[field])
+            seconds = unix_seconds(body[field])
             if seconds is not None:
                 return seconds
     return None
 
 
-def _unix_seconds(value: object) -> float | None:
+def unix_seconds(value: object) -> float | None:
+    """A time as orders tell it, see `enqueued_unix`; None where it is not usable."""
     if isinstance(value, str):
         try:
             value = msgspec.convert(value, _RFC3339).timestamp()

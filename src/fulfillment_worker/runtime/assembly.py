@@ -10,6 +10,7 @@ from fulfillment_worker.core.attempt import Handle
 from fulfillment_worker.core.breaker import BreakerRules
 from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.events import Event
+from fulfillment_worker.core.timing import TimeRules
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from fulfillment_worker.queue.shared_client import FEW, SharedConnections
 from fulfillment_worker.worker.intake import OrderRules
@@ -26,9 +27,7 @@ def make_worker(
     rules = OrderRules(
         id_field=settings.id_field,
         max_bytes=settings.max_order_bytes,
-        max_age=settings.max_age,
-        not_before_field=settings.not_before_field,
-        expires_field=settings.expires_field,
+        times=_times(settings),
         retry=RetryPolicy(settings.max_attempts, settings.retry_base, settings.retry_cap),
     )
     return Worker(
@@ -41,6 +40,15 @@ def make_worker(
         emit=tell,
         breaker=BreakerRules() if settings.breaker == "on" else None,
     )
+
+
+def _times(settings: Settings) -> TimeRules | None:
+    times = TimeRules(
+        max_age=settings.max_age,
+        not_before_field=settings.not_before_field,
+        expires_field=settings.expires_field,
+    )
+    return None if times == TimeRules() else times
 
 
 def make_queues(

@@ -41,7 +41,7 @@ from fulfillment_worker.core.outcome import (
 )
 from fulfillment_worker.worker import report
 from fulfillment_worker.worker.delivery import ENDED, GONE, READY, Delivery, Owner, ask, first_of
-from fulfillment_worker.worker.intake import OrderRules, take_in
+from fulfillment_worker.worker.intake import OrderRules, check_times, take_in
 from fulfillment_worker.worker.names import worker_name
 
 Emit = Callable[[Event], None]
@@ -308,6 +308,10 @@ class Ledger:
 
     def _hear(self, asked: list[Delivery], verdicts: list[Verdict]) -> list[Delivery]:
         """Those that may start; the others are gone."""
+        if self._rules.times is None and verdicts.count(Verdict.GO) == len(asked):
+            for delivery in asked:
+                delivery.stage = READY
+            return asked
         cleared = []
         for delivery, verdict in zip(asked, verdicts, strict=True):
             if verdict is Verdict.GO:
@@ -327,12 +331,15 @@ class Ledger:
         delivery = Delivery(claimed, self._owner)
         self._held[claimed.delivery] = delivery
         self._any_known = self._any_known or bool(claimed.order_id)
-        taken = take_in(claimed, self._rules, self.queue, now)
-        delivery.order, delivery.too_late = taken.order, taken.too_late
-        if taken.outcome:
-            self._give_up(delivery, taken.outcome)
-        elif claimed.begun:
+        taken, times = take_in(claimed, self._rules, self.queue), self._rules.times
+        if isinstance(taken, Dead):
+            self._give_up(delivery, taken)
+            return delivery
+        delivery.order = taken
+        if claimed.begun:
             delivery.stage = READY
+        elif times and (scheduled := check_times(delivery, taken, times, now)):
+            self._give_up(delivery, scheduled)
         else:
             self._asking.append(delivery)
         return delivery

@@ -9,8 +9,8 @@ import pytest
 
 from fulfillment_worker import Postpone, Reject, Retry
 from fulfillment_worker.core.decide import RetryPolicy, decide
-from fulfillment_worker.core.decode import Decoded, decode
 from fulfillment_worker.core.outcome import Deferred, Failed, Postponed, Rejected
+from fulfillment_worker.core.timing import TimeRules, not_yet, too_late
 from fulfillment_worker.handlers.result import meaning
 
 NOON = datetime(2027, 1, 1, 12, tzinfo=UTC)
@@ -63,17 +63,19 @@ def test_postponed_order_uses_no_attempt() -> None:
 
 
 @pytest.mark.parametrize("told", ["2027-01-01T12:00:00Z", "2027-01-01T13:00:00+01:00"])
-def test_not_before_and_expires_are_read_from_the_named_fields(told: str) -> None:
-    raw = b'{"order_id": "A", "ship_on": "%s", "valid_to": 1e400}' % told.encode()
-    read = decode(
-        raw,
-        id_field="order_id",
-        max_bytes=999,
-        not_before_field="ship_on",
-        expires_field="valid_to",
-    )
-    assert isinstance(read, Decoded)
-    assert (read.not_before, read.expires) == (NOON.timestamp(), None)
-    plain = decode(raw, id_field="order_id", max_bytes=999)
-    assert isinstance(plain, Decoded)
-    assert (plain.not_before, plain.expires) == (None, None)
+def test_times_of_an_order_are_read_from_the_named_fields(told: str) -> None:
+    body = {"ship_on": told, "valid_to": told}
+    noon = round(NOON.timestamp() * 1000)
+    rules = TimeRules(not_before_field="ship_on", expires_field="valid_to")
+    assert not_yet(body, rules, noon - 1) == noon
+    assert not_yet(body, rules, noon) is None
+    assert too_late(body, rules, noon - 1, noon - 1) == ""
+    assert too_late(body, rules, noon, noon) == "it expired, by its field 'valid_to'"
+
+
+@pytest.mark.parametrize("told", ["soon", 1e400, -5, None, True, [], {}, "2027-01-01T12:00:00"])
+def test_a_time_that_is_not_usable_is_ignored(told: object) -> None:
+    rules = TimeRules(not_before_field="ship_on", expires_field="ship_on")
+    assert not_yet({"ship_on": told}, rules, 0) is None
+    assert too_late({"ship_on": told}, rules, 2**60, 2**60) == ""
+    assert not_yet({}, rules, 0) is None

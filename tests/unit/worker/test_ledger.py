@@ -25,6 +25,7 @@ from fulfillment_worker.core.outcome import (
     Result,
     Scheduled,
 )
+from fulfillment_worker.core.timing import TimeRules
 from fulfillment_worker.worker.delivery import Delivery
 from fulfillment_worker.worker.intake import OrderRules
 from fulfillment_worker.worker.ledger import Ledger
@@ -145,9 +146,7 @@ TIMED = OrderRules(
     id_field="order_id",
     max_bytes=1000,
     retry=RetryPolicy(3, 1, 2),
-    max_age=60.0,
-    not_before_field="from",
-    expires_field="to",
+    times=TimeRules(max_age=60.0, not_before_field="from", expires_field="to"),
 )
 NOW = 1_800_000_000_000
 
