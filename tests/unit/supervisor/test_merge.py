@@ -117,6 +117,35 @@ def test_no_counter_ever_falls(steps: list[tuple[int, str, int]]) -> None:
         before = after
 
 
+CPU_SECONDS = "process_cpu_seconds_total"
+
+
+def spent(seconds: float) -> Snapshot:
+    return Snapshot({"process_cpu_seconds": {key(CPU_SECONDS): seconds}})
+
+
+@given(
+    st.lists(st.floats(0, 1e6), min_size=1, max_size=8).flatmap(
+        lambda each: st.tuples(st.just(each), st.permutations(each))
+    )
+)
+def test_no_sum_of_seconds_falls_in_whatever_order_processes_end(
+    seconds: tuple[list[float], list[float]],
+) -> None:
+    started, ended = seconds
+    of_seat = key(CPU_SECONDS, process="0")
+    running = tuple(spent(each) for each in started)
+    seat = Seat(running=running)
+    before = merge(Snapshot(), {"0": seat}, NOW).series("process_cpu_seconds")[of_seat]
+    assert before == pytest.approx(sum(started), abs=1e-5)
+    for each in ended:
+        left = list(seat.running)
+        left.remove(spent(each))
+        seat = Seat(retire(seat.gone, spent(each)), tuple(left))
+        after = merge(Snapshot(), {"0": seat}, NOW).series("process_cpu_seconds")[of_seat]
+        assert after == before
+
+
 def test_exemplars_survive_their_process() -> None:
     metrics = new_metrics()
     metrics.observe(attempt(trace_id="a" * 32))
