@@ -79,6 +79,7 @@ bench: setup system-packages ## How fast, how soon and how cheap, within 3 minut
 bench-peers: setup system-packages ## The same against other workers over Redis, within 30 minutes
 	@$(bin)/python -m benchmarks.peers.install
 	@$(bin)/python -m benchmarks.peers.compare
+	@$(bin)/python -m benchmarks.peers.latency
 
 bench-more: setup system-packages ## Processes, memory, scrapes, thousands at once, many queues, dead letters, idle fleets, backlogs, recovery, watching, a hostile crowd, a durable Redis, large orders, a Redis far away
 	@for name in processes memory scrape many queues letters idle backlog recovery watching crowd durable large far; do \

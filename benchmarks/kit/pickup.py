@@ -10,7 +10,7 @@ from typing import NamedTuple
 from benchmarks.kit.ground import Ground, ground
 from benchmarks.kit.machine import resident
 from benchmarks.kit.progress import marks
-from benchmarks.kit.subject import Subject, Work
+from benchmarks.kit.subject import Subject, Work, place_singly
 
 _WARM_UP = 5
 _WARM_UP_TOGETHER = 10
@@ -28,7 +28,7 @@ def pickup(subject: Subject, ground: Ground, many: int) -> PickedUp:
     """From just before the producer enqueues an order to the handler's first line."""
     work = Work("note", many + _WARM_UP)
     with subject.start(ground, work) as worker:
-        placed = subject.place_singly(ground, work)
+        placed = place_singly(subject, ground, work)
         idle = resident(worker.pid) / 2**20
         started = [mark.at for mark in marks(ground)]
     waits = [end - begin for begin, end in zip(placed, started, strict=True)]
@@ -47,7 +47,7 @@ def side_by_side(subjects: Sequence[Subject], many: int) -> dict[str, PickedUp]:
         pairs = list(zip(subjects, grounds, strict=True))
         workers = [stack.enter_context(each.start(here, work)) for each, here in pairs]
         with ThreadPoolExecutor(len(pairs)) as producers:
-            placed = list(producers.map(lambda pair: pair[0].place_singly(pair[1], work), pairs))
+            placed = list(producers.map(lambda pair: place_singly(pair[0], pair[1], work), pairs))
         idle = [resident(worker.pid) / 2**20 for worker in workers]
         started = [[mark.at for mark in marks(here)] for here in grounds]
     waits = [

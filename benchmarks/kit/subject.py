@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from benchmarks.kit import orders
 from benchmarks.kit.ground import Ground
@@ -18,7 +18,7 @@ from tests.support.worker import RunningWorker
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 _MARKS_A_RUN = 50
-_TELLING_EACH = ("note", "stick")
+_TELLING_EACH = ("note", "stick", "arrived", "arrived_wait")
 _PRODUCER_PATIENCE = 300.0
 
 
@@ -55,6 +55,13 @@ class Work:
         }
 
 
+class Producer(NamedTuple):
+    """How a producer is started. env: what it has besides what every program has."""
+
+    command: Sequence[str]
+    env: Mapping[str, str]
+
+
 class Subject(Protocol):
     """name, settings, guarantee: for the table."""
 
@@ -68,11 +75,8 @@ class Subject(Protocol):
     def fill(self, ground: Ground, work: Work) -> None:
         """Enqueue all orders of the run."""
 
-    def place_singly(self, ground: Ground, work: Work) -> list[float]:
-        """Enqueue one after another, each when the one before has been started.
-
-        Returns when each was about to be enqueued (monotonic seconds).
-        """
+    def producer(self, ground: Ground, work: Work, mode: str) -> Producer:
+        """A program that enqueues orders as `mode` says: see programs/produce.py."""
 
     def start(self, ground: Ground, work: Work) -> RunningProcess:
         """A worker on its core."""
@@ -89,10 +93,10 @@ class _OnTheList:
         """See Subject."""
         orders.fill(ground.client, work.many)
 
-    def place_singly(self, ground: Ground, work: Work) -> list[float]:
+    def producer(self, ground: Ground, work: Work, mode: str) -> Producer:
         """See Subject."""
-        command = (sys.executable, str(PROGRAMS / "produce.py"), "plain", "singly")
-        return produced(command, work.env(ground))
+        command = (sys.executable, str(PROGRAMS / "produce.py"), "plain", mode)
+        return Producer(command, work.env(ground))
 
 
 @dataclass(frozen=True)
@@ -151,8 +155,17 @@ class Naive(_OnTheList):
         return marked(ground)
 
 
-def produced(command: Sequence[str], env: Mapping[str, str]) -> list[float]:
+def place_singly(subject: Subject, ground: Ground, work: Work) -> list[float]:
+    """Enqueue one after another, each when the one before has been started.
+
+    Returns when each was about to be enqueued (monotonic seconds).
+    """
+    return produced(subject.producer(ground, work, "singly"))
+
+
+def produced(producer: Producer) -> list[float]:
     """Run a producer to its end; what it printed are times in nanoseconds."""
+    command, env = producer
     done = subprocess.run(
         command,
         env=environment(env),

@@ -13,7 +13,7 @@ from tempfile import gettempdir
 from benchmarks.kit.ground import Ground
 from benchmarks.kit.machine import WORKER_CORE, on_core
 from benchmarks.kit.progress import Progress, marked
-from benchmarks.kit.subject import PROGRAMS, Work, produced
+from benchmarks.kit.subject import PROGRAMS, Producer, Work, produced
 from benchmarks.peers.install import (
     LOCKS,
     day_of_sid,
@@ -71,16 +71,16 @@ class Peer:
         raise NotImplementedError
 
     def producer_command(self, mode: str) -> list[str]:
-        """How its producer is started; mode: bulk or singly."""
+        """How its producer is started; mode: as in programs/produce.py."""
         raise NotImplementedError
 
     def fill(self, ground: Ground, work: Work) -> None:
         """See Subject."""
-        produced(self.producer_command("bulk"), self._env(ground, work))
+        produced(self.producer(ground, work, "bulk"))
 
-    def place_singly(self, ground: Ground, work: Work) -> list[float]:
+    def producer(self, ground: Ground, work: Work, mode: str) -> Producer:
         """See Subject."""
-        return produced(self.producer_command("singly"), self._env(ground, work))
+        return Producer(self.producer_command(mode), self._env(ground, work))
 
     def start(self, ground: Ground, work: Work) -> RunningProcess:
         """See Subject."""

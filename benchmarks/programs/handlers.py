@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from marks import first_to_get_here, mark, tell
+from marks import arrive, first_to_get_here, mark, tell
 
 from fulfillment_worker import Order, Reject, Retry
 
@@ -32,6 +32,17 @@ def compute(order: Order) -> None:
 async def note(order: Order) -> None:
     """Tell when each order is started."""
     mark()
+
+
+async def arrived(order: Order) -> None:
+    """Tell when this order is started."""
+    arrive(order.id)
+
+
+async def arrived_wait(order: Order) -> None:
+    """The same, and 10 ms of waiting."""
+    arrive(order.id)
+    await asyncio.sleep(0.01)
 
 
 async def stick(order: Order) -> None:

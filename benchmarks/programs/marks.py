@@ -13,6 +13,7 @@ from pathlib import Path
 _EVERY = int(os.environ["BENCH_EVERY"])
 _file = os.open(os.environ["BENCH_MARKS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 _numbers = itertools.count(1)
+_arrived: list[tuple[int, int]] = []
 
 
 def mark() -> None:
@@ -20,6 +21,14 @@ def mark() -> None:
     number = next(_numbers)
     if number % _EVERY == 0:
         os.write(_file, b"%d %d\n" % (number, time.monotonic_ns()))
+
+
+def arrive(order_id: str) -> None:
+    """This order is at its handler: told at once of the first one, of all others at the end."""
+    now = time.monotonic_ns()
+    _arrived.append((int(order_id.removeprefix("A-")), now))
+    if len(_arrived) in (1, int(os.environ["BENCH_MANY"])):
+        tell(b"".join(b"%d %d\n" % each for each in _arrived))
 
 
 def tell(line: bytes) -> None:

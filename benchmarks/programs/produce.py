@@ -1,6 +1,6 @@
-"""Enqueues orders with a peer's own client, all at once or one after another.
+"""Enqueues orders with a peer's own client: all at once, one after another, or as it is told.
 
-    produce.py MODULE bulk|singly
+    produce.py MODULE bulk|singly|paced
 
 MODULE has `enqueue(orders)`, a function or a coroutine function. Needs nothing but the standard
 library and what MODULE imports.
@@ -43,6 +43,21 @@ async def singly(enqueue: Enqueue) -> None:
         print(placed)
 
 
+async def paced(enqueue: Enqueue) -> None:
+    """Those whose numbers come as lines of standard input, at once; none waits for another."""
+    reader = asyncio.StreamReader(limit=2**24)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    under_way: set[asyncio.Future[None]] = set()
+    rest = b""
+    while chunk := await reader.read(2**16):
+        *lines, rest = (rest + chunk).split(b"\n")
+        task = asyncio.ensure_future(enqueue([order(int(line)) for line in lines]))
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+    await asyncio.gather(*under_way)
+
+
 async def started(many: int) -> None:
     """Return when so many orders have been started."""
     ends = time.monotonic() + 30
@@ -67,7 +82,7 @@ async def main(module: str, mode: str) -> None:
         if inspect.isawaitable(result):
             await result
 
-    await {"bulk": bulk, "singly": singly}[mode](enqueue)
+    await {"bulk": bulk, "singly": singly, "paced": paced}[mode](enqueue)
 
 
 asyncio.run(main(*sys.argv[1:]))

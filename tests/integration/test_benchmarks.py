@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import ceiling, drain, durable, memory, pickup, scrape
 from benchmarks.kit import figures
+from benchmarks.kit.arrivals import arrivals, waits
 from benchmarks.kit.drain import drain as drain_once
 from benchmarks.kit.ground import ground
 from benchmarks.kit.subject import Ours, Work
@@ -84,3 +85,13 @@ def test_memory_and_scrapes_are_told(results: Path, capsys: pytest.CaptureFixtur
 def test_a_worker_that_ends_is_no_figure() -> None:
     with ground() as here, pytest.raises(RuntimeError, match="No such option"):
         drain_once(Ours(options=("--no-such-flag",)), here, Work("noop", 1000))
+
+
+def test_latency_of_orders_that_arrive_at_random_counts_from_when_each_is_due() -> None:
+    due = arrivals(rate=50, seconds=4, seed=1)
+    assert due == arrivals(rate=50, seconds=4, seed=1) == sorted(due)
+    assert 150 < len(due) < 250
+    with ground() as here:
+        found = waits(Ours(), here, Work("arrived", len(due) + 1), due)
+    assert len(found) == len(due) - int(0.1 * len(due))
+    assert all(wait > 0 for wait in found)

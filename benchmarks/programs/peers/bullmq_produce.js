@@ -1,6 +1,7 @@
-// Enqueues orders in BullMQ: `bulk`, or `singly` as in programs/produce.py.
+// Enqueues orders in BullMQ: `bulk`, `singly` or `paced` as in programs/produce.py.
 'use strict';
 const fs = require('fs');
+const readline = require('readline');
 const { need, env, connection, order, sleep } = require('./common.js');
 const { Queue } = need('bullmq');
 
@@ -25,6 +26,13 @@ async function singly() {
   }
 }
 
+async function paced() {
+  await queue.waitUntilReady();
+  const reader = readline.createInterface({ input: process.stdin });
+  reader.on('line', (line) => queue.add('order', order(Number(line))));
+  await new Promise((done) => reader.on('close', done));
+}
+
 async function started(wanted) {
   const ends = Date.now() + 30000;
   while (fs.readFileSync(env.BENCH_MARKS, 'latin1').split('\n').length - 1 < wanted) {
@@ -33,5 +41,5 @@ async function started(wanted) {
   }
 }
 
-const mode = { bulk, singly }[process.argv[2]];
+const mode = { bulk, singly, paced }[process.argv[2]];
 mode().then(() => queue.close());

@@ -1,11 +1,15 @@
 // A BullMQ worker.
 'use strict';
-const { need, env, connection, mark, firstToGetHere, sleep } = require('./common.js');
+const { need, env, connection, mark, arrive, firstToGetHere, sleep } = require('./common.js');
 const { Worker } = need('bullmq');
 
-async function fulfil() {
-  mark();
-  if (env.BENCH_KIND === 'wait') await sleep(10);
+const tellsEach = env.BENCH_KIND.startsWith('arrived');
+const waits = env.BENCH_KIND.endsWith('wait');
+
+async function fulfil(job) {
+  if (tellsEach) arrive(job.data.order_id);
+  else mark();
+  if (waits) await sleep(10);
   if (env.BENCH_KIND === 'stick' && firstToGetHere()) await sleep(3600000);
 }
 

@@ -16,6 +16,13 @@ function mark() {
   if (number % every === 0) fs.writeSync(file, `${number} ${process.hrtime.bigint()}\n`);
 }
 
+const arrived = [];
+
+function arrive(orderId) {
+  arrived.push(`${Number(orderId.slice(2))} ${process.hrtime.bigint()}\n`);
+  if (arrived.length === 1 || arrived.length === Number(env.BENCH_MANY)) fs.writeSync(file, arrived.join(''));
+}
+
 function firstToGetHere() {
   try {
     fs.closeSync(fs.openSync(env.BENCH_MARKS + '.first', 'wx'));
@@ -30,4 +37,4 @@ function order(number) {
 }
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-module.exports = { need, env, connection, mark, firstToGetHere, order, sleep };
+module.exports = { need, env, connection, mark, arrive, firstToGetHere, order, sleep };

@@ -15,7 +15,7 @@ broker = RedisStreamBroker(REDIS_URL, consumer_id="0")
 @broker.task
 async def fulfil(order: dict[str, Any]) -> None:
     """The handler."""
-    await async_work()
+    await async_work(order)
 
 
 async def enqueue(orders: list[dict[str, Any]]) -> None:

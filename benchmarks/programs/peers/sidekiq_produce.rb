@@ -1,4 +1,4 @@
-# Enqueues orders in Sidekiq: `bulk`, or `singly` as in programs/produce.py.
+# Enqueues orders in Sidekiq: `bulk`, `singly` or `paced` as in programs/produce.py.
 require "json"
 require_relative "sidekiq_worker"
 
@@ -22,6 +22,10 @@ def singly
   end
 end
 
+def paced
+  $stdin.each_line { |line| Fulfil.perform_async(order(line.to_i)) }
+end
+
 def started(many)
   ends = Marks.now + 30_000_000_000
   while File.read(Marks::PATH).count("\n") < many
@@ -30,4 +34,4 @@ def started(many)
   end
 end
 
-{ "bulk" => method(:bulk), "singly" => method(:singly) }.fetch(ARGV[0]).call
+{ "bulk" => method(:bulk), "singly" => method(:singly), "paced" => method(:paced) }.fetch(ARGV[0]).call

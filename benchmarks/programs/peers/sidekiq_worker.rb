@@ -12,12 +12,21 @@ module Marks
   PATH = ENV.fetch("BENCH_MARKS")
   FILE = File.open(PATH, "a", 0o600).tap { |file| file.sync = true }
   LOCK = Mutex.new
+  MANY = Integer(ENV.fetch("BENCH_MANY"))
   @number = 0
 
   def self.mark
     LOCK.synchronize do
       @number += 1
       FILE.write("#{@number} #{now}\n") if (@number % EVERY).zero?
+    end
+  end
+
+  def self.arrive(order_id)
+    LOCK.synchronize do
+      @arrived ||= []
+      @arrived << "#{order_id[2..].to_i} #{now}\n"
+      FILE.write(@arrived.join) if [1, MANY].include?(@arrived.size)
     end
   end
 
@@ -35,9 +44,9 @@ class Fulfil
   include Sidekiq::Worker
   KIND = ENV.fetch("BENCH_KIND")
 
-  def perform(_order)
-    Marks.mark
-    sleep 0.01 if KIND == "wait"
+  def perform(order)
+    KIND.start_with?("arrived") ? Marks.arrive(order["order_id"]) : Marks.mark
+    sleep 0.01 if KIND.end_with?("wait")
     sleep 3600 if KIND == "stick" && Marks.first_to_get_here?
   end
 end
