@@ -33,6 +33,7 @@ class Bench(Protocol):
     ) -> Queue: ...
     def push(self, *raws: bytes) -> None: ...
     def status(self, order_id: str) -> str | None: ...
+    def note(self, order_id: str) -> str | None: ...
     def leave_begun(self, order_id: str) -> None: ...
     def dead(self) -> list[tuple[str, bytes]]: ...
     def known_ids(self) -> list[str]: ...
@@ -63,6 +64,10 @@ class MemoryBench:
     def status(self, order_id: str) -> str | None:
         status = self.store.orders.get(order_id, {}).get("status")
         return None if status is None else str(status)
+
+    def note(self, order_id: str) -> str | None:
+        note = self.store.orders.get(order_id, {}).get("note")
+        return None if note is None else str(note)
 
     def leave_begun(self, order_id: str) -> None:
         self.store.orders[order_id] = {"status": "processing", "worker": "gone", "delivery": 1}
@@ -123,6 +128,10 @@ class RedisBench:
     def status(self, order_id: str) -> str | None:
         status = self.client.hget(keys.order("orders", order_id), "status")
         return None if status is None else str(status.decode())
+
+    def note(self, order_id: str) -> str | None:
+        note = self.client.hget(keys.order("orders", order_id), "note")
+        return None if note is None else str(note.decode())
 
     def leave_begun(self, order_id: str) -> None:
         """As a worker left it that gave the order back and didn't know that it had begun."""

@@ -341,9 +341,11 @@ class _Exchange:
         order_id = outcome.order_id or self.store.begun_by(self.trip.worker, outcome.delivery)
         order = self.store.orders.get(order_id, {})
         match outcome:
-            case Fulfilled():
+            case Fulfilled(note=note):
                 self.store.fulfilled += 1
                 order["status"] = "fulfilled"
+                if note:
+                    order["note"] = note
             case Retried(attempt=attempt, delay_ms=delay):
                 entry = replace(entry, failures=attempt, order_id=order_id)
                 self.wait_until(self.store.now + delay, entry)

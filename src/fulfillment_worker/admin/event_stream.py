@@ -13,6 +13,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from fulfillment_worker.admin.redis_client import answered
+from fulfillment_worker.admin.rules.notes import read_note
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.text import text_of
@@ -37,7 +38,9 @@ class EventId(NamedTuple):
 
 
 class StatusChange(msgspec.Struct, frozen=True):
-    """A change of status. fields: those of the entry, where `attempt` and `at` are numbers."""
+    """A change of status. fields: those of the entry; `attempt` and `at` are numbers, `note` is
+    an object.
+    """
 
     id: EventId
     queue: str
@@ -154,7 +157,9 @@ def _take_sorted(pages: dict[str, list[StatusChange]]) -> list[StatusChange]:
 def _change(queue: str, name: bytes, fields: dict[bytes, bytes]) -> StatusChange:
     told = {text_of(field): text_of(value) for field, value in fields.items()}
     numbers = {field: _whole(told[field]) for field in _NUMBERS if field in told}
-    return StatusChange(read_id(name.decode()), queue, told | numbers)
+    note = read_note(told["note"]) if "note" in told else None
+    objects = {"note": note} if note else {}
+    return StatusChange(read_id(name.decode()), queue, told | numbers | objects)
 
 
 def _whole(text: str) -> int | None:

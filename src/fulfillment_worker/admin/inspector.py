@@ -16,6 +16,7 @@ from fulfillment_worker.admin.presence import is_known
 from fulfillment_worker.admin.reader import Reader
 from fulfillment_worker.admin.redis_client import call
 from fulfillment_worker.admin.rules.causes import DeadLetter
+from fulfillment_worker.admin.rules.notes import read_note
 from fulfillment_worker.admin.rules.why import Standing
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.text import text_of
@@ -43,6 +44,7 @@ class OrderLocation(msgspec.Struct, frozen=True, kw_only=True):
     status: the contract's, or `waiting` (on the list) or `claimed` (a worker holds it, and has not
     begun). traceback: of the error, in lines. position: among the waiting ones; 1 is next.
     history: attempts that failed. reason: for which it was postponed last; postponed: how often.
+    note: what the handler returned.
     """
 
     order_id: str
@@ -60,6 +62,7 @@ class OrderLocation(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     postponed: int | None = None
     history: list[Failure] = []
+    note: dict[str, Any] | None = None
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
@@ -303,6 +306,7 @@ def _whereabouts(order_id: str, queue: str, record: dict[bytes, bytes]) -> Order
         reason=fields.get("reason") or None,
         postponed=_whole(fields.get("postponed")),
         history=list(failures(record.get(b"history", b""))),
+        note=read_note(fields.get("note", "")),
     )
 
 

@@ -72,7 +72,8 @@ def events(settings: Settings, after: EventId | None, follow: bool, _as_json: bo
     """Print the changes of status, one JSON object a line, the oldest first.
 
     Each has `id` (of the event), `queue`, `order_id`, `status`, `attempt` and `at` (Unix ms); one
-    that is dead has its `reason`. They are kept for as long as the workers' --events-ttl says.
+    that is dead has its `reason`, and one that is fulfilled its `note`, if its handler returned
+    one. They are kept for as long as the workers' --events-ttl says.
 
     \b
     Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -139,6 +140,8 @@ def _details(order: OrderLocation, now: int) -> Iterator[tuple[str, str]]:
         yield "worker", order.worker
     if order.postponed:
         yield "postponed", f"{order.postponed} {'time' if order.postponed == 1 else 'times'}"
+    if order.note:
+        yield "note", json.dumps(order.note, ensure_ascii=False)
     if order.error and order.status != "fulfilled":
         yield "error", order.error
     for failure in order.history:

@@ -46,8 +46,8 @@ def decide(
 ) -> Outcome:
     """The outcome of one attempt. jitter: uniform in [0, 1), drawn by the caller."""
     match result:
-        case Succeeded():
-            return Fulfilled(delivery, order_id, attempt)
+        case Succeeded(note=note):
+            return Fulfilled(delivery, order_id, attempt, note)
         case Failed(error=error, traceback=traceback) if attempt >= policy.max_attempts:
             reason = DeadReason.ATTEMPTS_EXHAUSTED
             return Dead(delivery, order_id, attempt, error, reason, traceback)

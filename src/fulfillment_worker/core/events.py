@@ -93,6 +93,14 @@ class OrderExpired(msgspec.Struct, frozen=True):
     why: str
 
 
+class NoteLost(msgspec.Struct, frozen=True):
+    """An order was fulfilled, and what its handler returned can't be its note."""
+
+    queue: str
+    order_id: str
+    why: str
+
+
 class OrderPostponed(msgspec.Struct, frozen=True, kw_only=True):
     """An order was put aside until a time, and Redis recorded it.
 
@@ -273,6 +281,7 @@ Event = (
     | AttemptEnded
     | OrderInvalid
     | OrderExpired
+    | NoteLost
     | OrderPostponed
     | OrdersRequeued
     | OrderDuplicated

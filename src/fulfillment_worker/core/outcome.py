@@ -33,7 +33,13 @@ class DeadReason(StrEnum):
 
 
 class Succeeded(msgspec.Struct, frozen=True):
-    """The handler returned."""
+    """The handler returned. Where it returned no note, this is SUCCEEDED.
+
+    note: JSON, "" for none. fault: why what it returned can't be the note, "" for none.
+    """
+
+    note: str = ""
+    fault: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -83,11 +89,12 @@ INTERRUPTED = Interrupted()
 
 
 class Fulfilled(msgspec.Struct, frozen=True, array_like=True, tag="fulfilled"):
-    """Acknowledged; never handled again."""
+    """Acknowledged; never handled again. note: what its handler returned, as JSON; "" for none."""
 
     delivery: int
     order_id: str
     attempt: int
+    note: str = ""
 
 
 class Retried(msgspec.Struct, frozen=True, array_like=True, tag="retried"):

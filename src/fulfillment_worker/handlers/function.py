@@ -9,6 +9,7 @@ from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import SUCCEEDED, Result
 from fulfillment_worker.handlers.daemon_threads import DaemonThreads
+from fulfillment_worker.handlers.note import success
 from fulfillment_worker.handlers.result import result_of
 from fulfillment_worker.system import forks
 
@@ -27,12 +28,12 @@ class AsyncFunction:
         try:
             returned = await self._function(order)
             if returned is not None:
-                await _finish(returned)
+                returned = await _finish(returned)
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it is one order's failure
             return result_of(error, attempt)
         if forks.forked:
             forks.leave(None)
-        return SUCCEEDED
+        return SUCCEEDED if returned is None else success(returned)
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -58,20 +59,20 @@ class PlainFunction:
                 if attempt.cut_short and inspect.iscoroutine(returned):
                     returned.close()  # it has not begun, and there is no time for it any more
                     return attempt.cut_short
-                await _finish(returned)
+                returned = await _finish(returned)
         except BaseException as error:  # noqa: BLE001 - a shortage of threads, a cancellation
             return result_of(error, attempt)
         if forks.forked:
             forks.leave(None)
-        return SUCCEEDED
+        return SUCCEEDED if returned is None else success(returned)
 
     async def close(self) -> None:
         """Let idle threads end; those that still run a function end after it."""
         await self._threads.close()
 
 
-async def _finish(returned: object) -> None:
-    """A handler that returned something unfinished has not done its work yet.
+async def _finish(returned: object) -> object:
+    """A handler that returned something unfinished has not done its work yet: what comes of it.
 
     A lambda or a decorator that calls an async function looks like a plain function from outside.
     """
@@ -79,3 +80,4 @@ async def _finish(returned: object) -> None:
         returned = await returned
     if inspect.isgenerator(returned) or inspect.isasyncgen(returned):
         raise TypeError("the handler returned a generator, so none of its code has run")
+    return returned

@@ -33,6 +33,7 @@ from fulfillment_worker.core.outcome import (
 from fulfillment_worker.core.text import one_line
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.http_shortage import lacks
+from fulfillment_worker.handlers.note import answered
 from fulfillment_worker.handlers.result import result_of
 from fulfillment_worker.handlers.retry_after import retry_after
 
@@ -98,8 +99,10 @@ class Endpoint:
         after = retry_after(response.headers)
         if status == _ACCEPTED and after is not None:
             return Deferred(self._answer(response, body), after)
-        if response.is_success or status == _ALREADY_DONE:
+        if status == _ALREADY_DONE:
             return SUCCEEDED
+        if response.is_success:
+            return answered(body, self._secrets) if _is_plain(response) else SUCCEEDED
         answer = self._answer(response, body)
         if response.is_server_error or status in _TRY_AGAIN:
             return Failed(FailureReason.DEPENDENCY, answer, after)
@@ -114,8 +117,8 @@ class Endpoint:
         return f"{answer}: {excerpt}" if excerpt else answer
 
     def _excerpt(self, response: httpx.Response, body: bytes) -> str:
-        if response.headers.get("content-encoding", "identity") != "identity":
-            return ""  # not asked for, and not worth the risk of unpacking
+        if not _is_plain(response):
+            return ""
         text = body.decode("utf-8", "replace")
         for secret in self._secrets:
             text = text.replace(secret, "***")
@@ -216,6 +219,11 @@ async def _body(response: httpx.Response, by: float) -> bytes:
     except (httpx.HTTPError, TimeoutError):
         pass
     return bytes(body[:_BODY_BYTES])
+
+
+def _is_plain(response: httpx.Response) -> bool:
+    """Else it was packed, which was not asked for, and isn't worth the risk of unpacking."""
+    return bool(response.headers.get("content-encoding", "identity") == "identity")
 
 
 def _said(error: httpx.HTTPError) -> str:

@@ -16,6 +16,7 @@ from fulfillment_worker.core.events import (
     CommandSent,
     Event,
     LeaseLost,
+    NoteLost,
     OrderDuplicated,
     OrderExpired,
     OrderInvalid,
@@ -59,7 +60,10 @@ _AFTER = {
 class EventLog:
     """Logs the events that it is told. May raise only what `logging` raises, which is nothing."""
 
-    def observe(self, event: Event) -> None:  # noqa: C901 - one flat case per event
+    def __init__(self) -> None:
+        self._notes_lost: set[str] = set()
+
+    def observe(self, event: Event) -> None:  # noqa: C901, PLR0912 - one flat case per event
         """Log an event, or leave it: commands and surveys are for metrics alone."""
         match event:
             case OrdersFulfilled():
@@ -70,6 +74,8 @@ class EventLog:
                 _failed(event)
             case OrderInvalid() | OrderExpired():
                 _never_attempted(event)
+            case NoteLost():
+                self._note_lost(event)
             case OrdersRecovered():
                 _recovered(event)
             case LeaseLost() | QueueLost() | QueueRegained() | QueueRolledBack():
@@ -84,6 +90,15 @@ class EventLog:
                 _life(event)
             case _ if is_logged(DEBUG):
                 _detail(event)
+
+    def _note_lost(self, event: NoteLost) -> None:
+        """Once for each queue: it is the handler's fault, and may be so for each order."""
+        if event.queue in self._notes_lost:
+            return
+        self._notes_lost.add(event.queue)
+        hint = "the order is fulfilled, without a note; this is not told again for other orders"
+        told = {"order_id": event.order_id, "queue": event.queue}
+        log(WARNING, "order_note_lost", **told, error=event.why, next=hint)
 
 
 def delivery_id(worker: str, delivery: int) -> str:

@@ -21,6 +21,7 @@ from fulfillment_worker.core.events import (
     Event,
     Gone,
     LeaseLost,
+    NoteLost,
     OrderDuplicated,
     OrderExpired,
     OrderInvalid,
@@ -262,8 +263,8 @@ class Metrics:
                 self.state("draining")
             case WorkerStopped():
                 self.state("stopped")
-            case CollectorLost() | CollectorRegained() | ShortageChanged():
-                pass  # the counts of spans tell; so do the slots and threads in use
+            case CollectorLost() | CollectorRegained() | ShortageChanged() | NoteLost():
+                pass  # other counts tell: of spans, of slots in use, of fulfilled orders
             case _:
                 assert_never(event)
 

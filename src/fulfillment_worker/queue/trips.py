@@ -63,7 +63,7 @@ def told(trip: Trip, heard: Heard, now: float) -> Told:
     fulfilled: list[str] = []
     others: list[Outcome] = []
     for outcome in trip.outcomes:
-        if type(outcome) is Fulfilled:
+        if type(outcome) is Fulfilled and not outcome.note:
             fulfilled += (str(outcome.delivery), outcome.order_id, str(outcome.attempt))
         else:
             others.append(outcome)

@@ -11,12 +11,12 @@ from opentelemetry.trace import Span, Status, StatusCode
 from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Order, Reject, Retry
 from fulfillment_worker.core.outcome import (
-    SUCCEEDED,
     Deferred,
     Failed,
     FailureReason,
     Rejected,
     Result,
+    Succeeded,
 )
 from fulfillment_worker.core.redaction import redact
 
@@ -76,7 +76,7 @@ class TracedAttempt:
         """The handler ended in this."""
         # Taken, since it refers to frames that refer to this.
         error, self._error = self._error, None
-        if result is SUCCEEDED:
+        if isinstance(result, Succeeded):
             self._end()
         elif isinstance(result, Failed | Rejected):
             self._failed(result, error)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from fulfillment_worker.core.exchange import Begin, Claimed
 from fulfillment_worker.core.order import Order
-from fulfillment_worker.core.outcome import SUCCEEDED, Outcome, Result
+from fulfillment_worker.core.outcome import SUCCEEDED, Outcome, Result, Succeeded
 
 
 class Stage(Enum):
@@ -84,6 +84,12 @@ class Delivery:
         """Whether its attempt has begun for Redis, and not ended."""
         return self.stage in _UNDERWAY
 
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that its end moves within the queue: the order's, or the note of a success."""
+        result = self.result
+        return len(result.note) if isinstance(result, Succeeded) else len(self.claimed.raw)
+
     def hand_on(self, order: Order) -> None:
         """See Attempt. From its trace context, events get their trace id."""
         self.order = order
@@ -96,11 +102,11 @@ _UNDERWAY = (READY, RUNNING, STOPPING)
 
 
 def first_of(ended: list[Delivery], most_bytes: int) -> list[Delivery]:
-    """As many as one trip may record: all but a success move the order's bytes within the queue."""
+    """As many as one trip may record, by the bytes that they move."""
     bytes_moved = 0
     for count, delivery in enumerate(ended, 1):
         if delivery.result is not SUCCEEDED:
-            bytes_moved += len(delivery.claimed.raw)
+            bytes_moved += delivery.moved_bytes
         if bytes_moved >= most_bytes:
             return ended[:count]
     return ended

@@ -10,10 +10,10 @@ from fulfillment_worker.core.attempt import Handle
 from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.outcome import (
     INTERRUPTED,
-    SUCCEEDED,
     Failed,
     FailureReason,
     Result,
+    Succeeded,
 )
 from fulfillment_worker.worker.delivery import GONE, READY, RUNNING, STOPPING, Delivery
 from fulfillment_worker.worker.task_pool import TaskPool
@@ -120,6 +120,6 @@ def _too_late(result: Result, cut_short: Result) -> Result:
     A success stands, unless the time was up. A time-out stands, where the handler tells more of it.
     """
     if cut_short is INTERRUPTED:
-        return result if result is SUCCEEDED else cut_short
+        return result if isinstance(result, Succeeded) else cut_short
     told = isinstance(result, Failed) and result.reason is FailureReason.TIMEOUT
     return result if told else cut_short

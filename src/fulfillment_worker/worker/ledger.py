@@ -271,6 +271,8 @@ class Ledger:
         else:
             retry, jitter = self._rules.retry, random.random()
             outcome = decide(delivery.id, order.id, order.attempt, result, retry, jitter)
+            if lost := report.note_lost(self.queue, order.id, result):
+                self._emit(lost)
         delivery.outcome = outcome
         return outcome
 
@@ -360,7 +362,7 @@ class Ledger:
         delivery.stage = ENDED
         self._ended.append(delivery)
         if delivery.result is not SUCCEEDED:
-            self._moving_bytes += len(delivery.claimed.raw)
+            self._moving_bytes += delivery.moved_bytes
         # By the time that the trip claims, it is in flight no more.
         if delivery.claimed.last_chance:
             self._suspects -= 1

@@ -9,6 +9,7 @@ from fulfillment_worker.core.decode import too_large
 from fulfillment_worker.core.events import (
     AttemptEnded,
     Event,
+    NoteLost,
     OrderExpired,
     OrderInvalid,
     OrderPostponed,
@@ -27,8 +28,10 @@ from fulfillment_worker.core.outcome import (
     Postponed,
     Rejected,
     Requeued,
+    Result,
     Retried,
     Scheduled,
+    Succeeded,
 )
 from fulfillment_worker.worker.delivery import Delivery
 
@@ -67,6 +70,12 @@ def fulfilled(
         if delivery.order and type(delivery.outcome) is Fulfilled
     ]
     return OrdersFulfilled(queue, worker, attempts) if attempts else None
+
+
+def note_lost(queue: str, order_id: str, result: Result) -> NoteLost | None:
+    """The handler returned what can't be the order's note."""
+    fault = result.fault if isinstance(result, Succeeded) else ""
+    return NoteLost(queue, order_id, fault) if fault else None
 
 
 def _success(

@@ -53,6 +53,7 @@ def test_a_record_is_told_in_full(cli: Run, fake: FakeRedis) -> None:
             "next_attempt_at": 1700,
             "reason": None,
             "postponed": None,
+            "note": None,
             "history": [
                 {"attempt": 1, "at": 2000, "error": "x"},
                 {"attempt": 2, "at": 3000, "error": "y"},

@@ -9,6 +9,7 @@ from fulfillment_worker.core.decide import RetryPolicy
 from fulfillment_worker.core.events import (
     AttemptEnded,
     Event,
+    NoteLost,
     OrderDuplicated,
     OrderExpired,
     OrderInvalid,
@@ -24,6 +25,7 @@ from fulfillment_worker.core.outcome import (
     Fulfilled,
     Result,
     Scheduled,
+    Succeeded,
 )
 from fulfillment_worker.core.timing import TimeRules
 from fulfillment_worker.worker.delivery import Delivery
@@ -126,6 +128,38 @@ def test_outcomes_that_move_large_orders_are_recorded_over_several_trips() -> No
         ledger.catch_up()
     assert carried == [2, 2, 1]
     assert len(ledger) == 0
+
+
+def test_notes_are_recorded_over_several_trips_where_they_are_many() -> None:
+    ledger = new_ledger(ignore)
+    claimed = [Claimed(n, b'{"order_id": "%d"}' % n, 0, 0, 0, False) for n in range(1, 6)]
+    ledger.note(ledger.compose(claim=5), Reply(now=0, claimed=claimed, first_claims=5))
+    ledger.catch_up()
+    ledger.note(ledger.compose(claim=0), Reply(now=0, verdicts=[Verdict.GO] * 5))
+    for delivery in ledger.catch_up():
+        ledger.end(delivery, Succeeded("x" * (MOST_BYTES // 2)))
+    carried = []
+    while ledger.has_news:
+        trip = ledger.compose(claim=0)
+        carried.append(len(trip.outcomes))
+        ledger.note(trip, Reply(now=0))
+        ledger.catch_up()
+    assert carried == [2, 2, 1]
+
+
+def test_note_that_can_not_be_kept_is_told_and_the_order_is_fulfilled() -> None:
+    told: list[Event] = []
+    ledger = new_ledger(told.append)
+    claimed = [Claimed(1, b'{"order_id": "A"}', 0, 0, 0, False)]
+    ledger.note(ledger.compose(claim=1), Reply(now=0, claimed=claimed, first_claims=1))
+    ledger.catch_up()
+    ledger.note(ledger.compose(claim=0), Reply(now=0, verdicts=[Verdict.GO]))
+    (delivery,) = ledger.catch_up()
+    ledger.end(delivery, Succeeded(fault="too large"))
+    assert ledger.compose(claim=0).outcomes == [Fulfilled(1, "A", 1)]
+    assert [each for each in told if isinstance(each, NoteLost)] == [
+        NoteLost("orders", "A", "too large")
+    ]
 
 
 def test_oversized_orders_are_received_and_invalid() -> None:

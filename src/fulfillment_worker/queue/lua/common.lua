@@ -79,13 +79,13 @@ local function define_reading(name, body)
   })
 end
 
--- reason: of a dead letter.
-local function emit(order_id, status, attempt, reason)
+-- text: the field `reason` of the event, or another one that is named.
+local function emit(order_id, status, attempt, text, field)
   local id
   local floor = may_trim and find_floor()
-  if reason then
+  if text then
     id = call('XADD', EVENTS, 'MINID', '~', floor or '0', '*',
-      'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now, 'reason', reason)
+      'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now, field or 'reason', text)
   elseif floor then
     id = call('XADD', EVENTS, 'MINID', '~', floor, '*',
       'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now)

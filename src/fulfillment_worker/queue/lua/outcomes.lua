@@ -66,6 +66,15 @@ function outcome.retried(delivery, order_id, attempt, err, delay, traceback)
   call('HDEL', IN_FLIGHT, delivery)
 end
 
+-- One that has a note: what its handler returned.
+function outcome.fulfilled(delivery, order_id, attempt, note)
+  local key = policy.order_prefix .. order_id
+  call('HSET', key, 'status', 'fulfilled', 'finished_at', now, 'note', note)
+  call('PEXPIRE', key, status_ttl)
+  emit(order_id, 'fulfilled', attempt, note, 'note')
+  booked.fulfilled = booked.fulfilled + call('HDEL', IN_FLIGHT, delivery)
+end
+
 -- A requeued order is due at once, and before those that came after it. order_id: '' where it has not
 -- begun, as far as its worker knows.
 function outcome.requeued(delivery, order_id, attempt)
