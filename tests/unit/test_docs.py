@@ -21,7 +21,7 @@ from fulfillment_worker.config.settings import SPECS
 from fulfillment_worker.core.decode import Decoded, decode
 from fulfillment_worker.core.exchange import Reply, Trip, Verdict
 from fulfillment_worker.core.outcome import SUCCEEDED, Deferred, Rejected, Result
-from fulfillment_worker.handlers import Handler, load
+from fulfillment_worker.handlers import LoadedHandler, load
 from fulfillment_worker.monitoring.rules import rules
 from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.observability import event_log
@@ -381,7 +381,7 @@ RUNNABLE = [
     for block in page.blocks
     if block.directive
 ]
-Load = Callable[[Block], Handler]
+Load = Callable[[Block], LoadedHandler]
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=[block.where for block in PYTHON])
@@ -409,7 +409,7 @@ def load_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load
     monkeypatch.setattr(sys, "path", list(sys.path))
     names = []
 
-    def load_it(block: Block) -> Handler:
+    def load_it(block: Block) -> LoadedHandler:
         name = block.directive.removeprefix("handler ")
         names.append(name)
         Path(f"{name}.py").write_text(block.code, encoding="utf-8")

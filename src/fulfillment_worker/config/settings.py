@@ -107,7 +107,8 @@ class Settings:
         "--handler",
         HandlerName(),
         None,
-        "what fulfils an order, needed by run: package.module:function, or a URL to post it to",
+        "what fulfils an order, needed by run: package.module:name of a function or a Handler, or "
+        "a URL to post it to",
     )
     concurrency: int = _setting(
         "--concurrency", Whole(1, 100_000), "50", "orders handled at once in one process"

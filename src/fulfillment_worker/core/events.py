@@ -249,6 +249,25 @@ class CollectorRegained(msgspec.Struct, frozen=True):
     away: float
 
 
+class ResourcesUnready(msgspec.Struct, frozen=True):
+    """The handler's resources could not be made. retry_in: seconds until they are tried again."""
+
+    why: str
+    retry_in: float
+
+
+class ResourcesMade(msgspec.Struct, frozen=True):
+    """The handler's resources were made, after attempts that failed. seconds: since the first."""
+
+    seconds: float
+
+
+class ResourcesNotClosed(msgspec.Struct, frozen=True):
+    """The handler's resources could not be closed, or not in time."""
+
+    why: str
+
+
 class WorkerStarted(msgspec.Struct, frozen=True, kw_only=True):
     """The worker starts to consume. redis: its URL, without secrets."""
 
@@ -298,6 +317,9 @@ Event = (
     | SpansExported
     | CollectorLost
     | CollectorRegained
+    | ResourcesUnready
+    | ResourcesMade
+    | ResourcesNotClosed
     | WorkerStarted
     | WorkerDraining
     | WorkerStopped

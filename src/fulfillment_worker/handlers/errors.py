@@ -15,3 +15,13 @@ class HandlerError(Exception):
 
     def __init__(self, reason: str) -> None:
         super().__init__(one_line(reason, _LONGEST))
+
+
+class ResourcesUnavailable(Exception):
+    """A handler's resources can't be made now, and may be later. The message is one line.
+
+    The shop's exception is the `__cause__`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(one_line(reason, _LONGEST))

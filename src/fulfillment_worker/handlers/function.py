@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fulfillment_worker.core.attempt import Attempt
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import SUCCEEDED, Result
-from fulfillment_worker.handlers.daemon_threads import DaemonThreads
+from fulfillment_worker.handlers.daemon_threads import DaemonThreads, Ended
 from fulfillment_worker.handlers.note import success
 from fulfillment_worker.handlers.result import result_of
+from fulfillment_worker.handlers.surrounded import (
+    Around,
+    is_async_manager,
+    surrounded_async,
+    surrounded_plain,
+)
 from fulfillment_worker.system import forks
 
 
@@ -19,12 +26,17 @@ class AsyncFunction:
 
     blocking = False
 
-    def __init__(self, function: Callable[[Order], Awaitable[object]], name: str) -> None:
-        self._function = function
+    def __init__(
+        self,
+        function: Callable[[Order], Awaitable[object]],
+        name: str,
+        around: Around | None = None,
+    ) -> None:
+        self._function = surrounded_async(function, around) if around else function
         self.name = name
 
     async def __call__(self, order: Order, attempt: Attempt) -> Result:
-        """See Handler."""
+        """See LoadedHandler."""
         try:
             returned = await self._function(order)
             if returned is not None:
@@ -35,6 +47,9 @@ class AsyncFunction:
             forks.leave(None)
         return SUCCEEDED if returned is None else success(returned)
 
+    async def open(self) -> None:
+        """Nothing is needed."""
+
     async def close(self) -> None:
         """Nothing is held."""
 
@@ -44,15 +59,21 @@ class PlainFunction:
 
     blocking = True
 
-    def __init__(self, function: Callable[[Order], object], name: str) -> None:
+    def __init__(
+        self, function: Callable[[Order], object], name: str, around: Around | None = None
+    ) -> None:
         self._threads = DaemonThreads()
         self._function = function
+        self._around = around
         self.name = name
 
     async def __call__(self, order: Order, attempt: Attempt) -> Result:
-        """See Handler."""
+        """See LoadedHandler."""
         try:
-            returned, raised = await self._threads.run(self._function, order)
+            if self._around is None:
+                returned, raised = await self._threads.run(self._function, order)
+            else:
+                returned, raised = await self._within(self._around(order), order)
             if raised is not None:
                 return result_of(raised, attempt)
             if returned is not None:
@@ -65,6 +86,20 @@ class PlainFunction:
         if forks.forked:
             forks.leave(None)
         return SUCCEEDED if returned is None else success(returned)
+
+    async def _within(self, manager: Any, order: Order) -> Ended[object]:
+        """As DaemonThreads.run, within this context manager."""
+        if not is_async_manager(manager):
+            return await self._threads.run(surrounded_plain(self._function, manager), order)
+        returned: object = None
+        async with manager:
+            returned, raised = await self._threads.run(self._function, order)
+            if raised is not None:
+                raise raised
+        return Ended(returned, None)
+
+    async def open(self) -> None:
+        """Nothing is needed."""
 
     async def close(self) -> None:
         """Let idle threads end; those that still run a function end after it."""

@@ -10,7 +10,7 @@ from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import Result
 
 
-class Handler(Protocol):
+class LoadedHandler(Protocol):
     """Runs the shop's code on one order at a time, many orders at once."""
 
     @property
@@ -34,6 +34,17 @@ class Handler(Protocol):
         """
         ...
 
+    async def open(self) -> None:
+        """Make ready what the code needs, before the first call.
+
+        Raises ResourcesUnavailable where that may be tried again, and HandlerError where it can
+        never work. Cancelled, it leaves nothing open.
+        """
+        ...
+
     async def close(self) -> None:
-        """Let go of threads and connections, without waiting for calls that run. Idempotent."""
+        """Let go of resources, threads and connections, without waiting for calls that run.
+
+        Idempotent. Raises what the shop's code raises when its resources are closed.
+        """
         ...

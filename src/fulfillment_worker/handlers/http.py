@@ -76,6 +76,9 @@ class Endpoint:
         except BaseException as error:  # noqa: BLE001 - a cancellation, or a fault of the client
             return result_of(error, attempt)
 
+    async def open(self) -> None:
+        """Nothing is needed: connections are made as orders come."""
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()

@@ -1,20 +1,23 @@
-"""From the handler setting to a Handler."""
+"""From the handler setting to a LoadedHandler."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fulfillment_worker.core.handler import Handler
 from fulfillment_worker.handlers.check import check, is_async
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
 from fulfillment_worker.handlers.resolve import resolve
+from fulfillment_worker.handlers.shop_handler import ShopHandler
 
 if TYPE_CHECKING:
-    from fulfillment_worker.handlers.handler import Handler
+    from fulfillment_worker.handlers.handler import LoadedHandler
 
 
-def load(spec: str, *, order_timeout: float, concurrency: int | None = None) -> Handler:
-    """The handler that `spec` names: `package.module:function`, or an http(s):// URL.
+def load(spec: str, *, order_timeout: float, concurrency: int | None = None) -> LoadedHandler:
+    """The handler that `spec` names: `package.module:name` of a function or a Handler, or an http(s)://
+    URL.
 
     Imports the module, with the working directory first on sys.path, and so runs its code.
 
@@ -26,11 +29,13 @@ def load(spec: str, *, order_timeout: float, concurrency: int | None = None) -> 
     if "://" in spec:
         return _endpoint(spec, order_timeout, concurrency)
     found = resolve(spec)
+    if isinstance(found, Handler):
+        return ShopHandler(found, spec)
     function = check(found, spec)
     return AsyncFunction(function, spec) if is_async(function) else PlainFunction(function, spec)
 
 
-def _endpoint(url: str, order_timeout: float, concurrency: int | None) -> Handler:
+def _endpoint(url: str, order_timeout: float, concurrency: int | None) -> LoadedHandler:
     try:
         # Here and not above: httpx is an optional dependency, and slow to import.
         from fulfillment_worker.handlers.http import endpoint  # noqa: PLC0415

@@ -29,6 +29,9 @@ from fulfillment_worker.core.events import (
     QueueLost,
     QueueRegained,
     QueueRolledBack,
+    ResourcesMade,
+    ResourcesNotClosed,
+    ResourcesUnready,
     ShortageChanged,
     WorkerDraining,
     WorkerStarted,
@@ -86,6 +89,8 @@ class EventLog:
                 _breaker(event)
             case ShortageChanged():
                 _shortage(event)
+            case ResourcesUnready() | ResourcesMade() | ResourcesNotClosed():
+                _resources(event)
             case WorkerStarted() | WorkerDraining() | WorkerStopped():
                 _life(event)
             case _ if is_logged(DEBUG):
@@ -229,6 +234,17 @@ def _collector(event: CollectorLost | CollectorRegained) -> None:
             log(WARNING, "traces_lost", error=event.why, next=hint)
         case CollectorRegained():
             log(INFO, "traces_regained", away=event.away, next="spans are sent again")
+
+
+def _resources(event: ResourcesUnready | ResourcesMade | ResourcesNotClosed) -> None:
+    match event:
+        case ResourcesUnready():
+            hint = "no order is claimed before they are there; it is tried again"
+            log(ERROR, "resources_failed", error=event.why, retry_in=event.retry_in, next=hint)
+        case ResourcesMade():
+            log(INFO, "resources_made", away=event.seconds, next="claiming")
+        case ResourcesNotClosed():
+            log(ERROR, "resources_not_closed", error=event.why, next="all orders are given back")
 
 
 def _life(event: WorkerStarted | WorkerDraining | WorkerStopped) -> None:

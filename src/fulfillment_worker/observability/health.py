@@ -12,6 +12,7 @@ from fulfillment_worker.core.events import (
     Event,
     QueueLost,
     QueueRegained,
+    ResourcesUnready,
     ShortageChanged,
     WorkerDraining,
     WorkerStarted,
@@ -44,6 +45,7 @@ class Health:
         self._stuck_after = stuck_after
         self._clock = clock
         self._state = WorkerState.STARTING
+        self._waits = ""
         self._turned: float | None = None
         self._problems: dict[str, str] = {}
         self._remark = ""
@@ -59,9 +61,10 @@ class Health:
         """When the loop last turned; None before its first turn, and once it need not any more."""
         return None if self._state is WorkerState.STOPPED else self._turned
 
-    def starting(self) -> None:
-        """The worker is not yet consuming."""
+    def starting(self, why: str = "") -> None:
+        """The worker is not yet consuming. why: what it waits for, in one line without secrets."""
         self._state = WorkerState.STARTING
+        self._waits = why
 
     def consuming(self) -> None:
         """The worker takes orders."""
@@ -110,7 +113,8 @@ class Health:
     def readyz(self) -> tuple[bool, str]:
         """Whether orders are being taken, and one line with the reason if not."""
         if self._state is not WorkerState.CONSUMING:
-            return False, self._state.value
+            waits = self._waits if self._state is WorkerState.STARTING else ""
+            return False, f"{self._state.value}: {waits}" if waits else self._state.value
         live, why = self.livez()
         if not live:
             return False, why
@@ -146,6 +150,8 @@ class HealthObserver:
                 self._health.remark("" if closed else _BREAKER_OPEN[event.cause])
             case ShortageChanged():
                 self._health.short(event.why if event.room == 0 else None)
+            case ResourcesUnready():
+                self._health.starting(f"the handler's resources can't be made: {event.why}")
             case WorkerStarted():
                 for queue in event.queues:
                     self._health.unready(queue, "Redis has not answered yet")

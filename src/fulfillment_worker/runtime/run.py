@@ -9,7 +9,7 @@ from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.embedded.reachable import reachable
 from fulfillment_worker.handlers.errors import HandlerError
-from fulfillment_worker.handlers.handler import Handler
+from fulfillment_worker.handlers.handler import LoadedHandler
 from fulfillment_worker.handlers.loader import load
 from fulfillment_worker.runtime.end import end_process
 from fulfillment_worker.runtime.exit_codes import FAILED, PORT_TAKEN, WRONG_USAGE
@@ -51,6 +51,8 @@ def run(settings: Settings) -> int:
         return refuse(str(error), PORT_TAKEN)
     except TracesUnavailable as error:
         return refuse(str(error), WRONG_USAGE)
+    except HandlerError as error:  # what its resources are shows only when they are there
+        return refuse(str(error), WRONG_USAGE)
     except (QueueUnavailable, Shortage) as error:
         return refuse(str(error), FAILED)
     if obstinate:
@@ -59,7 +61,7 @@ def run(settings: Settings) -> int:
     return code
 
 
-async def _consume(settings: Settings, handler: Handler, watch: Watch) -> int:
+async def _consume(settings: Settings, handler: LoadedHandler, watch: Watch) -> int:
     with StopSignals() as signals:
         async with reachable(settings.redis_url) as redis_url:
             ending = await live(settings, redis_url, handler, watch, signals)

@@ -7,7 +7,10 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 
-from fulfillment_worker.core.events import Event, WorkerDraining, WorkerStarted
+from fulfillment_worker.core.events import Event, ResourcesUnready, WorkerDraining, WorkerStarted
+
+_STARTS_WITHIN_USEC = 120_000_000
+"""Microseconds more that a start may take which waits for resources; said anew at each attempt."""
 
 
 class Systemd:
@@ -28,6 +31,8 @@ class Systemd:
         """See Observer."""
         if isinstance(event, WorkerStarted):
             self.ready()
+        elif isinstance(event, ResourcesUnready):
+            self._say(f"STATUS={event.why}\nEXTEND_TIMEOUT_USEC={_STARTS_WITHIN_USEC}")
         elif isinstance(event, WorkerDraining):
             self.stopping()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.redaction import redact
-from fulfillment_worker.handlers.handler import Handler
+from fulfillment_worker.handlers.handler import LoadedHandler
 from fulfillment_worker.observability.logs import LogHandler, log
 from fulfillment_worker.runtime.version import version
 from fulfillment_worker.runtime.watch import Watch
@@ -31,8 +31,8 @@ class TracesUnavailable(Exception):
 
 @contextmanager
 def traced(
-    settings: Settings, handler: Handler, watch: Watch, log_to: LogHandler
-) -> Iterator[Handler]:
+    settings: Settings, handler: LoadedHandler, watch: Watch, log_to: LogHandler
+) -> Iterator[LoadedHandler]:
     """The handler, with a span around each call where traces are on; sends the last at the end.
 
     Raises TracesUnavailable where the setting demands them, and they can't be had.

@@ -18,7 +18,7 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.handlers.errors import HandlerError
-from fulfillment_worker.handlers.handler import Handler
+from fulfillment_worker.handlers.handler import LoadedHandler
 from fulfillment_worker.handlers.loader import load
 from fulfillment_worker.runtime.end import end_process
 from fulfillment_worker.runtime.exit_codes import DONE, FAILED, WRONG_USAGE
@@ -58,7 +58,9 @@ def main(descriptor: int) -> int:
     return code
 
 
-def _live(seat: str, settings: Settings, handler: Handler, line: ChildsEnd) -> tuple[int, bool]:
+def _live(
+    seat: str, settings: Settings, handler: LoadedHandler, line: ChildsEnd
+) -> tuple[int, bool]:
     """As `run_loop`."""
     reporter = Reporter(line)
     # systemd hears from the supervisor alone.
@@ -74,7 +76,7 @@ def _live(seat: str, settings: Settings, handler: Handler, line: ChildsEnd) -> t
 
 
 def _work(
-    settings: Settings, handler: Handler, watch: Watch, reporter: Reporter, line: ChildsEnd
+    settings: Settings, handler: LoadedHandler, watch: Watch, reporter: Reporter, line: ChildsEnd
 ) -> tuple[int, bool]:
     """As `run_loop`; nothing is done where the supervisor changes its mind."""
     line.send(Loaded())
@@ -88,7 +90,7 @@ def _work(
 async def _consume(
     settings: Settings,
     redis_url: RedisUrl,
-    handler: Handler,
+    handler: LoadedHandler,
     watch: Watch,
     reporter: Reporter,
     line: ChildsEnd,
@@ -103,7 +105,7 @@ async def _consume(
     return ending.exit_code
 
 
-def _load(settings: Settings) -> Handler:
+def _load(settings: Settings) -> LoadedHandler:
     assert settings.handler is not None
     return load(
         settings.handler, order_timeout=settings.order_timeout, concurrency=settings.concurrency

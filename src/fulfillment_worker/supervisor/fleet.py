@@ -77,12 +77,22 @@ class Fleet:
             return None
 
     async def run(self, redis_url: RedisUrl, releaser: Releaser) -> None:
-        """Keep all seats taken. It goes on until it is cancelled."""
+        """Keep all seats taken. It goes on until it is cancelled.
+
+        Raises NotLoaded where a process finds, once its resources are there, that its handler can
+        never work.
+        """
         self._releaser = releaser
         self._look_for_silence()
-        async with asyncio.TaskGroup() as group:
-            for seat, first in self._first.items():
-                group.create_task(self._keep(seat, first, redis_url))
+        refused: NotLoaded | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                for seat, first in self._first.items():
+                    group.create_task(self._keep(seat, first, redis_url))
+        except* NotLoaded as group_of_them:
+            refused = NotLoaded(str(group_of_them.exceptions[0]))
+        if refused:
+            raise refused
 
     async def end(self, demanded: asyncio.Event) -> int:
         """Drain, or cut short what runs once that is demanded; returns the exit code."""
@@ -121,6 +131,8 @@ class Fleet:
                     # It did its share, so what ended others before it is over.
                     backoff, exhausted, child = Backoff(), child, None
                     continue
+            if child and child.begun and child.refusal is not None:
+                raise NotLoaded(child.refusal)
             pause = backoff.ended(child.lived if child else 0.0)
             if backoff.looping:
                 log(ERROR, "process_looping", process=seat, ends=backoff.ends, pause_seconds=pause)

@@ -44,12 +44,14 @@ class Child:
     """A worker process in the seat `seat`. Order of calls: `start`, `loaded`, `begin`, `ended`.
 
     on_report: called with the child after each report. report: the last one.
-    hung: set when it is to be killed for that.
+    hung: set when it is to be killed for that. refusal: why its handler can never work, if it said
+    so: when it was loaded, or when its resources were made.
     """
 
     def __init__(self, seat: str, on_report: Callable[[Child, Report], None]) -> None:
         self.seat = seat
         self.report: Report | None = None
+        self.refusal: str | None = None
         self.stopping = self.hung = False
         self.exhausted: asyncio.Event = asyncio.Event()
         self._on_report = on_report
@@ -163,8 +165,10 @@ class Child:
             case Loaded():
                 self._loaded.set_result(None)
             case Refused(why=why):
-                self._loaded.set_exception(NotLoaded(why))
-                self._loaded.exception()
+                self.refusal = why
+                if not self._loaded.done():
+                    self._loaded.set_exception(NotLoaded(why))
+                    self._loaded.exception()
 
     def _say(self, message: ToChild) -> None:
         if not self._writer.is_closing():

@@ -15,6 +15,7 @@ from fulfillment_worker.core.events import (
     LeaseLost,
     QueueLost,
     QueueRegained,
+    ResourcesUnready,
     WorkerDraining,
     WorkerStarted,
 )
@@ -27,7 +28,7 @@ from fulfillment_worker.system.threads import start_thread
 
 INTERVAL = 1.0
 """Seconds between two reports: half a millisecond each, so that no order notices."""
-_REPORTED = (QueueLost, QueueRegained, LeaseLost, WorkerStarted, WorkerDraining)
+_REPORTED = (QueueLost, QueueRegained, LeaseLost, ResourcesUnready, WorkerStarted, WorkerDraining)
 """Events that are reported at once."""
 _LAST_WORD = 1.0
 """Seconds that the last report may take."""

@@ -104,7 +104,7 @@ class _Overheard(logging.Handler):
             logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See Handler."""
+        """See LoadedHandler."""
         self.first = self.first or record.getMessage()
 
     def stop(self) -> None:

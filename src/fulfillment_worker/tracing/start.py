@@ -22,7 +22,7 @@ from fulfillment_worker.core.events import Event
 from fulfillment_worker.core.shortage import Shortage
 from fulfillment_worker.system.threads import start_thread
 from fulfillment_worker.tracing.export import SpansEnded, ToldExporter
-from fulfillment_worker.tracing.traced_handler import TracedHandler, _Handler
+from fulfillment_worker.tracing.traced_handler import TracedHandler, _LoadedHandler
 
 _SERVICE = "fulfillment-worker"
 _UNNAMED = "unknown_service"
@@ -48,7 +48,7 @@ class Tracing:
 
     def wrap(
         self,
-        handler: _Handler,
+        handler: _LoadedHandler,
         *,
         server: Mapping[str, str | int],
         on_fault: Callable[[], None],

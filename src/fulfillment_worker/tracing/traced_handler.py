@@ -32,7 +32,7 @@ _EMPTY = TraceContext()
 _Attributes = dict[str, str | int]
 
 
-class _Handler(Protocol):
+class _LoadedHandler(Protocol):
     """See handlers.handler."""
 
     @property
@@ -42,6 +42,8 @@ class _Handler(Protocol):
     def blocking(self) -> bool: ...
 
     def __call__(self, order: Order, attempt: Attempt) -> Coroutine[Any, Any, Result]: ...
+
+    async def open(self) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -59,7 +61,7 @@ class TracedHandler:
 
     def __init__(
         self,
-        handler: _Handler,
+        handler: _LoadedHandler,
         tracer: Tracer,
         *,
         always: Mapping[str, str | int],
@@ -74,16 +76,20 @@ class TracedHandler:
 
     @property
     def name(self) -> str:
-        """See Handler."""
+        """See LoadedHandler."""
         return self._handler.name
 
     @property
     def blocking(self) -> bool:
-        """See Handler."""
+        """See LoadedHandler."""
         return self._handler.blocking
 
+    async def open(self) -> None:
+        """See LoadedHandler."""
+        await self._handler.open()
+
     async def close(self) -> None:
-        """See Handler."""
+        """See LoadedHandler."""
         await self._handler.close()
 
     def stop(self) -> None:
@@ -92,7 +98,7 @@ class TracedHandler:
             attempt.interrupted()
 
     async def __call__(self, order: Order, attempt: Attempt) -> Result:
-        """See Handler."""
+        """See LoadedHandler."""
         try:
             span, context, traced_order = self._begin(order)
         except Exception:  # noqa: BLE001 - watching must never hurt an order

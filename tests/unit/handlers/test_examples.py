@@ -23,7 +23,7 @@ from fulfillment_worker.core.outcome import (
     Rejected,
     Result,
 )
-from fulfillment_worker.handlers import Handler, load
+from fulfillment_worker.handlers import LoadedHandler, load
 from tests.support.attempt import OneAttempt
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -41,12 +41,12 @@ def _inside_examples(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
         sys.modules.pop(name, None)
 
 
-def loaded(spec: str) -> tuple[Handler, ModuleType]:
+def loaded(spec: str) -> tuple[LoadedHandler, ModuleType]:
     handler = load(spec, order_timeout=120)
     return handler, sys.modules[spec.partition(":")[0]]
 
 
-async def result_of(handler: Handler, order: Order) -> Result:
+async def result_of(handler: LoadedHandler, order: Order) -> Result:
     return await handler(order, OneAttempt())
 
 

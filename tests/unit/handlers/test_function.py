@@ -19,7 +19,7 @@ from fulfillment_worker.core.outcome import (
     Unattempted,
 )
 from fulfillment_worker.core.shortage import Shortage
-from fulfillment_worker.handlers import Handler
+from fulfillment_worker.handlers import LoadedHandler
 from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
 from tests.support.attempt import OneAttempt
 from tests.unit.handlers.waiting import DEADLINE, eventually
@@ -42,7 +42,7 @@ class Shop:
         self.plain(order)
 
 
-def both(error: BaseException) -> list[Handler]:
+def both(error: BaseException) -> list[LoadedHandler]:
     """Handlers of both kinds that raise `error`."""
 
     async def asynchronous(order: Order) -> None:
@@ -54,7 +54,7 @@ def both(error: BaseException) -> list[Handler]:
     return [AsyncFunction(asynchronous, "shop:a"), PlainFunction(plain, "shop:p")]
 
 
-async def run(handler: Handler, order: Order) -> Result:
+async def run(handler: LoadedHandler, order: Order) -> Result:
     result = await handler(order, OneAttempt())
     await handler.close()
     return result

@@ -24,7 +24,7 @@ from fulfillment_worker.core.outcome import (
     Result,
     Unattempted,
 )
-from fulfillment_worker.handlers import Handler, http, load
+from fulfillment_worker.handlers import LoadedHandler, http, load
 from tests.support.attempt import OneAttempt
 from tests.unit.handlers.scripted_server import Script, ScriptedServer, answer
 from tests.unit.handlers.waiting import DEADLINE
@@ -34,13 +34,13 @@ MakeOrder = Callable[..., Order]
 
 
 @asynccontextmanager
-async def endpoint(url: str, order_timeout: float = DEADLINE) -> AsyncIterator[Handler]:
+async def endpoint(url: str, order_timeout: float = DEADLINE) -> AsyncIterator[LoadedHandler]:
     handler = load(url, order_timeout=order_timeout, concurrency=4)
     yield handler
     await handler.close()
 
 
-async def post(handler: Handler, order: Order) -> Result:
+async def post(handler: LoadedHandler, order: Order) -> Result:
     return await handler(order, OneAttempt())
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from fulfillment_worker import Order
 from fulfillment_worker.core.outcome import SUCCEEDED
-from fulfillment_worker.handlers import Handler, HandlerError, load
+from fulfillment_worker.handlers import HandlerError, LoadedHandler, load
 from tests.support.attempt import OneAttempt
 
 Project = Callable[..., None]
 
 
-def loaded(spec: str) -> Handler:
+def loaded(spec: str) -> LoadedHandler:
     return load(spec, order_timeout=60)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from fulfillment_worker import Order
 from fulfillment_worker.core.outcome import SUCCEEDED, Succeeded
-from fulfillment_worker.handlers import Handler, note
+from fulfillment_worker.handlers import LoadedHandler, note
 from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
 from tests.support.attempt import OneAttempt
 
@@ -67,7 +67,7 @@ async def test_note_comes_from_functions_of_each_kind(order: Order, kind: str) -
     def plain(order: Order) -> dict[str, str]:
         return {"id": order.id}
 
-    handlers: dict[str, Handler] = {
+    handlers: dict[str, LoadedHandler] = {
         "async": AsyncFunction(asynchronous, "shop:fulfil"),
         "plain": PlainFunction(plain, "shop:fulfil"),
         "returns a coroutine": PlainFunction(asynchronous, "shop:fulfil"),

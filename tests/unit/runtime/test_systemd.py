@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fulfillment_worker.core.events import ResourcesUnready
 from fulfillment_worker.runtime.systemd import Systemd
 
 
@@ -72,3 +73,9 @@ def test_systemd_may_listen_at_an_abstract_address() -> None:
 @pytest.mark.parametrize("address", ["", "/no/such/socket"])
 def test_systemd_that_does_not_listen_does_no_harm(address: str) -> None:
     say_everything(Systemd({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1"}))
+
+
+def test_start_that_waits_for_resources_is_given_more_time(manager: socket.socket) -> None:
+    Systemd(environ(manager)).observe(ResourcesUnready("OSError: the database is away", 0.5))
+    (said,) = heard(manager)
+    assert said == b"STATUS=OSError: the database is away\nEXTEND_TIMEOUT_USEC=120000000"

@@ -29,7 +29,7 @@ from fulfillment_worker.core.outcome import (
     Result,
     Unattempted,
 )
-from fulfillment_worker.handlers import Handler
+from fulfillment_worker.handlers import LoadedHandler
 from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
 from fulfillment_worker.tracing.start import Tracing
 from fulfillment_worker.tracing.traced_handler import TracedHandler
@@ -72,7 +72,7 @@ class Setup:
         plain_or_async = PlainFunction if plain else AsyncFunction
         return self.around(plain_or_async(handle, "shop"))
 
-    def around(self, handler: Handler) -> TracedHandler:
+    def around(self, handler: LoadedHandler) -> TracedHandler:
         return TracedHandler(
             handler,
             self.tracer,
@@ -94,6 +94,9 @@ class Says:
 
     async def __call__(self, order: Order, attempt: Attempt) -> Result:
         return self._result
+
+    async def open(self) -> None:
+        pass
 
     async def close(self) -> None:
         pass

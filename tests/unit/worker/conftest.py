@@ -18,7 +18,7 @@ from tests.support.eventually import PATIENCE
 from tests.support.memory_queue import MemoryQueue, Store
 
 E = TypeVar("E")
-Handler = Callable[[Order], Awaitable[None]]
+Fulfil = Callable[[Order], Awaitable[None]]
 
 
 class Shop:
@@ -43,7 +43,7 @@ class Shop:
     def all(self, kind: type[E]) -> list[E]:
         return [event for event in self.told if isinstance(event, kind)]
 
-    def work(self, handler: Handler, *queues: MemoryQueue, **more: Any) -> Worker:
+    def work(self, handler: Fulfil, *queues: MemoryQueue, **more: Any) -> Worker:
         """Start a worker; it is stopped at the end of the test."""
 
         async def note(order: Order) -> None:

@@ -32,15 +32,13 @@ from fulfillment_worker.worker.delivery import Delivery, Owner, Stage
 from fulfillment_worker.worker.executor import Executor
 from tests.unit.handlers.waiting import eventually
 
-Handler = Callable[[Order], Awaitable[None]]
+Fulfil = Callable[[Order], Awaitable[None]]
 
 
 class Bench:
     """An executor, and the results that it told."""
 
-    def __init__(
-        self, handler: Handler, order_timeout: float = 30.0, at_once: int = 10_000
-    ) -> None:
+    def __init__(self, handler: Fulfil, order_timeout: float = 30.0, at_once: int = 10_000) -> None:
         self.capacity = Capacity(at_once)
         self.executor = Executor(AsyncFunction(self._handle, "shop"), order_timeout, self.capacity)
         self.results: dict[str, Result] = {}
@@ -301,7 +299,7 @@ LATE = Failed(FailureReason.TIMEOUT, "no result within 0.02 s")
         (swallow_and_raise, INTERRUPTED),
     ],
 )
-async def test_it_is_cut_short(handler: Handler, aborted: Result) -> None:
+async def test_it_is_cut_short(handler: Fulfil, aborted: Result) -> None:
     late = Bench(handler, order_timeout=0.02)
     late.start("A", "B")
     await late.until_ended(2)
