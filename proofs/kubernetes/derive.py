@@ -22,7 +22,7 @@ from fulfillment_worker.config.settings import SPECS, Settings, load
 from fulfillment_worker.monitoring.document import yaml as as_yaml
 from fulfillment_worker.monitoring.target import Target
 from fulfillment_worker.monitoring.write import files
-from fulfillment_worker.observability.catalogue import OUTSTANDING_ORDERS
+from fulfillment_worker.observability.catalogue_queue import OUTSTANDING_ORDERS
 from fulfillment_worker.queue import keys
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"

@@ -9,8 +9,14 @@ from typing import Any, Protocol
 import pytest
 import redis
 
+from fulfillment_worker.admin.inspector import Inspector
+from fulfillment_worker.admin.operator import Operator
+from fulfillment_worker.admin.redis_client import connected
+from fulfillment_worker.admin.rules.wishes import Act
+from fulfillment_worker.admin.withdrawals import Withdrawals
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import Queue
+from fulfillment_worker.core.outcome import Withdrawal
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from tests.support.memory_queue import MemoryQueue, Store
@@ -41,6 +47,9 @@ class Bench(Protocol):
     def step_clock(self, ms: int) -> None: ...
     def delay_last_trip(self, queue: Queue, ms: int) -> None: ...
     def pause(self) -> None: ...
+    async def hold(self, order_id: str) -> None: ...
+    async def cancel(self, order_id: str) -> None: ...
+    async def let_go(self, order_id: str) -> None: ...
     async def pass_time(self, ms: int) -> None: ...
     async def close(self) -> None: ...
 
@@ -88,11 +97,20 @@ class MemoryBench:
         store = self.store
         entries = [entry for held in store.in_flight.values() for entry in held.values()]
         entries += [entry for _, entry in store.retry.values()] + [*store.suspects]
-        entries += [entry for _, entry in store.scheduled.values()]
+        entries += [entry for _, entry in store.scheduled.values()] + [*store.held.values()]
         return [entry.order_id for entry in entries if entry.order_id]
 
     def pause(self) -> None:
         self.store.paused = True
+
+    async def hold(self, order_id: str) -> None:
+        self.store.wish(order_id, Withdrawal.HELD)
+
+    async def cancel(self, order_id: str) -> None:
+        self.store.wish(order_id, Withdrawal.CANCELLED)
+
+    async def let_go(self, order_id: str) -> None:
+        self.store.let_go(order_id)
 
     async def pass_time(self, ms: int) -> None:
         self.store.pass_time(ms)
@@ -166,6 +184,22 @@ class RedisBench:
 
     def pause(self) -> None:
         self.client.hset(keys.books("orders"), "paused", 1)
+
+    async def hold(self, order_id: str) -> None:
+        await self._act(Act.HOLD, order_id)
+
+    async def cancel(self, order_id: str) -> None:
+        await self._act(Act.CANCEL, order_id)
+
+    async def let_go(self, order_id: str) -> None:
+        await self._act(Act.RELEASE, order_id)
+
+    async def _act(self, act: Act, order_id: str) -> None:
+        url = RedisUrl.parse(self.server.url)
+        async with connected(url) as client:
+            operator = Operator(client, "orders", url)
+            withdrawals = Withdrawals(operator, Inspector(client, "orders", url), 60)
+            await withdrawals.act(act, [order_id], 0)
 
     async def pass_time(self, ms: int) -> None:
         """It goes by for the workers as well: what each has heard is older."""

@@ -37,6 +37,8 @@ from fulfillment_worker.core.outcome import (
     Requeued,
     Retried,
     Scheduled,
+    Withdrawal,
+    Withdrawn,
 )
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
@@ -114,6 +116,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.hands = {name: Hand(name) for name in WORKERS}
         self.fates: dict[bytes, Fate] = {}
         self.fulfilled: set[str] = set()
+        self.cancelled: set[str] = set()
         self.paused = False
 
     def teardown(self) -> None:
@@ -154,7 +157,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(
         name=st.sampled_from(WORKERS),
         data=st.data(),
-        how=st.sampled_from(["fulfilled", "retried", "dead", "requeued", "postponed"]),
+        how=st.sampled_from(["fulfilled", "retried", "dead", "requeued", "postponed", "withdrawn"]),
         claim=st.integers(0, 2),
     )
     def end(self, name: str, data: st.DataObject, how: str, claim: int) -> None:
@@ -307,6 +310,59 @@ class QueueMachine(RuleBasedStateMachine):
                 self.fates[raw].order_id, ended="" if how == "retried" else "dropped"
             )
 
+    @rule(order_id=st.sampled_from(IDS), act=st.sampled_from(["hold", "hold", "cancel", "release"]))
+    def operator_holds_cancels_or_releases(self, order_id: str, act: str) -> None:
+        """Wherever the order is, and also where it never comes."""
+        was, wish = self.status(order_id)
+        places = self.places()
+        letters = [
+            int(number)
+            for number, letter in self.client.hgetall(keys.dead("orders")).items()
+            if self.fates[letter.split(b"\n", 1)[1]].order_id == order_id
+        ]
+        match act:
+            case "hold":
+                told = self.ask(self.operator.hold(order_id))
+            case "cancel":
+                told = self.ask(self.operator.cancel(order_id, HOUR_MS, letters))
+            case _:
+                told = self.ask(self.operator.release(order_id))
+        assert (told.was, told.wish) == (was, wish)
+        held = [raw for raw, where in places.items() if self.is_held(raw, where, order_id)]
+        if act == "cancel" and (was == "held" or (was in ("", "dead") and letters)):
+            self.cancel(order_id, held if was == "held" else self.dead_of(order_id, places))
+            assert told.many
+        elif act == "release" and was == "held":
+            assert told.many == len(held)
+        final = {"fulfilled", "cancelled"}
+        wished = self.status(order_id)[1]
+        if act == "release" or was in final or told.many:
+            assert wished == ("" if was not in final else wish), "no wish is left"
+        elif wish == "cancel" or (was == "held" and act == "hold"):
+            assert wished == wish, "a cancellation is not undone by a hold"
+        else:
+            assert wished == act
+
+    def is_held(self, raw: bytes, places: list[str], order_id: str) -> bool:
+        return self.fates[raw].order_id == order_id and places == ["held"]
+
+    def dead_of(self, order_id: str, places: dict[bytes, list[str]]) -> list[bytes]:
+        return [
+            raw
+            for raw, where in places.items()
+            if where == ["dead"] and self.fates[raw].order_id == order_id
+        ]
+
+    def cancel(self, order_id: str, raws: list[bytes]) -> None:
+        self.cancelled.add(order_id)
+        for raw in raws:
+            self.fates[raw].ended = "cancelled"
+
+    def status(self, order_id: str) -> tuple[str, str]:
+        """What the order is, and what is wished for it."""
+        told = self.client.hmget(keys.order("orders", order_id), "status", "wish")
+        return (told[0] or b"").decode(), (told[1] or b"").decode()
+
     @precondition(lambda self: self.client.llen("orders"))
     @rule()
     def idle_worker_is_woken(self) -> None:
@@ -387,6 +443,7 @@ class QueueMachine(RuleBasedStateMachine):
         self, hand: Hand, trip: Trip, begin: list[Held], ended: list[tuple[Held, str]]
     ) -> None:
         before = self.snapshot()
+        self.wishes = {order_id: self.status(order_id)[1] for order_id in IDS}
         may_end = {held.claimed.raw for held in (*begin, *(held for held, _ in ended))}
         reply = self.ask(self.queue.exchange(trip), may_end)
         self.hear(hand, reply, begin, ended, before)
@@ -404,6 +461,8 @@ class QueueMachine(RuleBasedStateMachine):
                 return Requeued(delivery, "", attempt)
             case "postponed":
                 return Postponed(delivery, held.order_id, attempt, "later", HOUR_MS, 0)
+            case "withdrawn":
+                return Withdrawn(delivery, held.order_id, attempt)
             case "scheduled":
                 return Scheduled(delivery, held.order_id, attempt, 2**42)
             case _:
@@ -428,9 +487,13 @@ class QueueMachine(RuleBasedStateMachine):
         hand.zombie = False
         hand.trips += 1
         for held, how in ended:
-            self.note_end(hand, held, how)
+            self.note_end(hand, held, how, reply.obeyed.get(held.claimed.delivery))
         for held, verdict in zip(begin, reply.verdicts, strict=True):
             self.note_verdict(hand, held, verdict)
+        for delivery, becomes in reply.stops.items():
+            # It has begun, or the reply that said so was lost.
+            wish = self.status(hand.held[delivery].order_id)[1]
+            assert becomes == (Withdrawal.CANCELLED if wish == "cancel" else Withdrawal.HELD)
         for claimed in reply.claimed:
             self.hold(hand, claimed)
             if claimed.begun:
@@ -448,12 +511,21 @@ class QueueMachine(RuleBasedStateMachine):
             suspects = [h for h in hand.held.values() if h.claimed.last_chance]
             assert len(suspects) == 1, "orders on their last chance run one at a time"
 
-    def note_end(self, hand: Hand, held: Held, how: str) -> None:
+    def note_end(self, hand: Hand, held: Held, how: str, became: Withdrawal | None) -> None:
         del hand.held[held.claimed.delivery]
         fate = self.fates[held.claimed.raw]
+        wish = self.wishes[held.order_id]
+        if held.begun and how != "fulfilled":
+            left = how == "dead" and wish == "hold"
+            assert (became is not None) == (wish != "" and not left), "a wish is overtaken"
         if how == "retried":
             fate.failures += 1
-        if how in ("fulfilled", "dead"):
+        if became is not None:
+            if how == "dead":
+                fate.failures += 1
+            if became is Withdrawal.CANCELLED:
+                self.cancel(held.order_id, [held.claimed.raw])
+        elif how in ("fulfilled", "dead"):
             fate.ended = how
         if how == "fulfilled":
             self.fulfilled.add(fate.order_id)
@@ -461,6 +533,10 @@ class QueueMachine(RuleBasedStateMachine):
     def note_verdict(self, hand: Hand, held: Held, verdict: Verdict) -> None:
         if verdict is Verdict.GO:
             assert held.order_id not in self.fulfilled, "invariant 3: terminal is terminal"
+            assert held.order_id not in self.cancelled, "invariant 3: terminal is terminal"
+            assert self.status(held.order_id)[1] == "", (
+                "what is wished keeps an order from starting"
+            )
             others = [
                 other
                 for each in self.hands.values()
@@ -473,8 +549,12 @@ class QueueMachine(RuleBasedStateMachine):
             return
         del hand.held[held.claimed.delivery]
         if verdict is Verdict.DUPLICATE:
-            assert held.order_id in self.fulfilled
+            assert held.order_id in self.fulfilled | self.cancelled
             self.fates[held.claimed.raw].ended = "duplicate"
+        elif verdict is Verdict.CANCELLED:
+            self.cancel(held.order_id, [held.claimed.raw])
+        elif verdict is Verdict.HELD:
+            assert self.places()[held.claimed.raw] == ["held"]
         else:
             assert verdict is Verdict.BUSY
 
@@ -489,7 +569,9 @@ class QueueMachine(RuleBasedStateMachine):
         copies = [
             raw
             for raw, fate in self.fates.items()
-            if fate.orphanings and not fate.ended and fate.order_id in self.fulfilled
+            if fate.orphanings
+            and not fate.ended
+            and fate.order_id in self.fulfilled | self.cancelled
         ]
         places = self.places() if copies else {}
         for raw in copies:
@@ -519,12 +601,15 @@ class QueueMachine(RuleBasedStateMachine):
         for name in (keys.public("orders"), keys.woken("orders")):
             for raw in self.client.lrange(name, 0, -1):
                 found[raw].append("waiting")
-        packed = self.client.zrange(keys.retry("orders"), 0, -1)
-        packed += self.client.lrange(keys.suspects("orders"), 0, -1)
-        for entry in packed:
-            found[entry.split(b"\n", 1)[1]].append("retrying")
-        for entry in self.client.hvals(keys.set_aside("orders")):
-            found[entry.split(b"\n", 1)[1]].append("scheduled")
+        packed = {
+            "retrying": self.client.zrange(keys.retry("orders"), 0, -1)
+            + self.client.lrange(keys.suspects("orders"), 0, -1),
+            "scheduled": self.client.hvals(keys.set_aside("orders")),
+            "held": self.client.hvals(keys.held("orders")),
+        }
+        for place, entries in packed.items():
+            for entry in entries:
+                found[entry.split(b"\n", 1)[1]].append(place)
         for key in self.client.keys(keys.in_flight_prefix("orders").replace("{", "[{]") + "*"):
             for entry in self.client.hvals(key):
                 found[entry.split(b"\n", 1)[1]].append(f"in flight {key.decode()}")
@@ -537,7 +622,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.note_quarantined()
         for raw, places in self.places().items():
             fate = self.fates[raw]
-            if fate.ended in ("fulfilled", "duplicate", "dropped"):
+            if fate.ended in ("fulfilled", "duplicate", "dropped", "cancelled"):
                 assert places == [], f"invariant 1: {raw!r} has ended, and lies in {places}"
             elif fate.ended == "dead":
                 assert places == ["dead"], f"invariant 1: {raw!r} is dead, and lies in {places}"
@@ -557,6 +642,21 @@ class QueueMachine(RuleBasedStateMachine):
         for order_id in self.fulfilled:
             status = self.client.hget(keys.order("orders", order_id), "status")
             assert status == b"fulfilled", f"invariant 3: {order_id} is {status}"
+
+    @invariant()
+    def cancelled_orders_say_so(self) -> None:
+        for order_id in self.cancelled:
+            assert self.status(order_id) == ("cancelled", ""), f"invariant 3: {order_id}"
+
+    @invariant()
+    def held_orders_say_so(self) -> None:
+        """And are found by their ids, so that they can be released."""
+        named: set[bytes] = set()
+        for order_id in IDS:
+            status, copies = self.client.hmget(keys.order("orders", order_id), "status", "held")
+            assert (status == b"held") == (copies is not None), f"{order_id}: {status} {copies}"
+            named |= set((copies or b"").split())
+        assert set(self.client.hkeys(keys.held("orders"))) == named, "a held order is forgotten"
 
     @invariant()
     def begun_orders_say_so(self) -> None:
@@ -586,6 +686,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert survey.received + waiting == len(self.fates), f"invariant 5: {survey}"
         dropped = sum(fate.ended == "dropped" for fate in self.fates.values())
         assert survey.dropped == dropped, f"invariant 5: {survey}"
+        cancelled = sum(fate.ended == "cancelled" for fate in self.fates.values())
+        assert survey.cancelled == cancelled, f"invariant 5: {survey}"
 
     def audit(self) -> Survey:
         """A trip of one who holds nothing, and puts back the orphans of one worker."""

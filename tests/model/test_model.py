@@ -101,7 +101,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         )
     ],
     "a begin that handles the fulfilled again": [
-        ("if status == 'fulfilled' then\n", "if false then\n")
+        ("  if FINAL[status] then\n", "  if false then\n")
     ],
     "claims that are not booked": [("    booked.received = booked.received + taken\n", "")],
     "an orphan that is not counted": [("  entry.orphanings = entry.orphanings + 1\n", "")],
@@ -121,9 +121,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
             "",
         )
     ],
-    "a claim that begins whatever it is": [
-        ("  if call('HGET', key, 'status') then return '' end\n", "")
-    ],
+    "a claim that begins whatever it is": [("  if call('HLEN', key) > 0 then return '' end\n", "")],
     "a claim that begins an order under the delivery of another": [
         (
             "    local delivery = whole(first_delivery + i - 1)\n",

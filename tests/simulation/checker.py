@@ -22,9 +22,12 @@ from typing import Any
 Event = dict[str, Any]
 
 _PLACES = ("waiting", "in_flight", "retrying", "dead", "fulfilled", "duplicates", "dropped")
+_LATER_PLACES = ("held", "cancelled")  # A history of a queue that has none leaves them out.
 _FAILING = ("error", "timeout", "retry")
 _UNDER_WAY = _PLACES[:3]
 _ENDED = ("fulfilled", "dead")
+_FINAL = ("fulfilled", "cancelled")
+_WITHDRAWN = ("held", "cancelled")
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,9 @@ class _Order:
     """The first fields are what Redis has, which a rollback undoes; the others stay.
 
     copies, unsure: how many entries were enqueued, for certain and perhaps. failures: as Redis must
-    have recorded, at the least. reset: the line from which failures and incidents count. begun: by
+    have recorded, at the least. wish: what an operator has asked for that has not taken effect,
+    "hold" or "cancel", "" for nothing; asked: when that was last; released: since it was held.
+    reset: the line from which failures and incidents count. begun: by
     whom, and as which attempt.
     """
 
@@ -97,6 +102,9 @@ class _Order:
     failures: int = 0
     reset: int = 0
     retried: bool = False
+    wish: str = ""
+    asked: float = float("-inf")
+    released: bool = False
     calls: list[_Call] = field(default_factory=list)
     running: list[_Call] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
@@ -198,6 +206,8 @@ class Checker:
             "fulfilled": self._check_fulfilled,
             "retrying": self._leave,
             "dead": self._leave,
+            "held": self._leave,
+            "cancelled": self._leave,
         }
         self._takers: dict[str, Callable[[Event], None]] = {
             name.removeprefix("_on_"): getattr(self, name)
@@ -308,6 +318,18 @@ class Checker:
         self._add(queue, queue, "dead", -1)
         self._add(queue, queue, "dropped")
 
+    def _on_asked(self, event: Event) -> None:
+        queue, act = self._queue(event), event["act"]
+        self._add(queue, queue, "dead", -event.get("dead", 0))
+        queue.disturbed = self._line
+        order = self._order(queue, event.get("order"))
+        if order is None:
+            return
+        self._set(queue, order, "asked", self._t)
+        if act == "release":
+            self._set(queue, order, "released", True)
+        self._set(queue, order, "wish", "" if act == "release" else act)
+
     def _on_rolled_back(self, event: Event) -> None:
         queue, to = self._queue(event), event["to"]
         while queue.undo and queue.undo[-1][0] > to:
@@ -340,6 +362,7 @@ class Checker:
 
     def _wrong_places(self, queue: _Queue, event: Event) -> tuple[str, str] | None:
         there = sum(event[place] for place in _PLACES)
+        there += sum(event.get(place, 0) for place in _LATER_PLACES)
         if not queue.sure <= there <= queue.sure + queue.unsure:
             most = f" to {queue.sure + queue.unsure}" if queue.unsure else ""
             told = ", ".join(f"{event[place]} {place}" for place in _PLACES)
@@ -368,15 +391,29 @@ class Checker:
             self._break(
                 "kept", f"{self._name(queue, order)} is {status}, and nobody enqueued it", order
             )
-        if order.status == "fulfilled":
-            again = " again" if status == "fulfilled" else ""
-            what = f"{self._name(queue, order)} is {status}{again} after it was fulfilled"
+        if order.status in _FINAL:
+            again = " again" if status == order.status else ""
+            what = f"{self._name(queue, order)} is {status}{again} after it was {order.status}"
             self._break("final", what, order)
             return
+        self._check_obeyed(queue, order, status)
         move = self._moves.get(status)
         if move:
             move(queue, order, event, worker)
         self._set(queue, order, "status", status)
+
+    def _check_obeyed(self, queue: _Queue, order: _Order, status: str) -> None:
+        """Whether it is as an operator wishes. A wish is over when it has taken effect."""
+        said = f"{self._name(queue, order)} is {status}"
+        if order.status == "held" and status not in _WITHDRAWN and not order.released:
+            self._break("obeyed", f"{said}, though it was held and nobody released it", order)
+        if order.wish and status == "processing":
+            what = f"{said}, and since {order.asked:.3f} an operator wants to {order.wish} it"
+            self._break("obeyed", what, order)
+        if status == "held":
+            self._set(queue, order, "released", False)
+        if order.wish and (status in _WITHDRAWN or status == "fulfilled"):
+            self._set(queue, order, "wish", "")
 
     def _begin(self, queue: _Queue, order: _Order, event: Event, worker: _Worker | None) -> None:
         attempt, hold = event.get("attempt"), order.hold
@@ -535,6 +572,8 @@ class Checker:
                 call.given_back = True
         last = next((call for call in reversed(order.calls) if call.hold is hold), None)
         single = order.copies + order.unsure <= 1
+        # One that an operator had stopped is no failure, whatever the handler made of it.
+        is_cut = is_cut or (last is not None and order.asked >= last.t)
         if last and last.how in _FAILING and single and not is_cut and last.attempt is not None:
             # A failure is told once. If Redis has forgotten it, its worker may have, too: it gives
             # the order back as one that it never started.
@@ -667,7 +706,7 @@ class Checker:
     def _late_start(self, queue: _Queue, order: _Order, worker: _Worker, said: str) -> _Hold | None:
         """Fine if it was taken from it, or undone, and it can't know of that."""
         last = order.holds.get(worker.name) or order.holds.get(None)
-        rule = "final" if order.status == "fulfilled" else "owned once"
+        rule = "final" if order.status in _FINAL else "owned once"
         state = f"though it is {order.status or 'not begun'}"
         if last is None:
             self._break(rule, f"{said}, {state} and was never given to it", order)
@@ -830,7 +869,8 @@ class Checker:
 
     def _check_started(self, since: float, line: int, queue: _Queue, order: _Order) -> None:
         """Whether what was enqueued in calm has started, if a worker had room all the time."""
-        if order.calls or order.status in _ENDED or order.copies <= 0 or queue.disturbed > line:
+        is_over = order.status in (*_ENDED, *_WITHDRAWN) or order.wish
+        if order.calls or is_over or order.copies <= 0 or queue.disturbed > line:
             return
         for worker in self._with_room(queue):
             if (worker.free_since or 0.0) <= since:
@@ -843,17 +883,18 @@ class Checker:
         for queue in self._queues.values():
             if queue.is_paused:
                 continue
-            left = {p: queue.places[p] for p in _UNDER_WAY if queue.places and queue.places[p]}
+            places = queue.places or {}
+            left = {p: places[p] for p in (*_UNDER_WAY, "held") if places.get(p)}
             if left:
                 told = ", ".join(f"{many} {place}" for place, many in left.items())
                 self._break("live", f"{queue.name} still has {told} at the end")
             for order in queue.orders.values():
-                if order.status in _ENDED or not (order.copies > 0 or order.status):
+                if order.status in (*_ENDED, *_FINAL) or not (order.copies > 0 or order.status):
                     continue
                 state = order.status or "nothing"
                 what = f"{self._name(queue, order)} is {state} at the end"
                 rule = "live" if left else "kept"
-                self._break(rule, f"{what}, and neither fulfilled nor dead", order)
+                self._break(rule, f"{what}, and neither fulfilled, dead nor cancelled", order)
 
 
 def check(lines: Iterable[str]) -> list[Violation]:

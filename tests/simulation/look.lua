@@ -2,7 +2,8 @@
 --
 -- ARGV     1 queue  2 id of the last event that is known  3 number of the last letter that is known
 -- returns  events (id, order id, status, attempt, its last worker), new letters (order id, reason), waiting,
---          in flight, retrying, dead, fulfilled, duplicates, dropped, last letter, leases (name, ms)
+--          in flight, retrying, dead, fulfilled, duplicates, dropped, held, cancelled, last letter, leases
+--          (name, ms)
 local keys = '{' .. ARGV[1] .. '}:'
 local call = redis.call
 
@@ -14,7 +15,7 @@ for _, entry in ipairs(call('XRANGE', keys .. 'events', '(' .. ARGV[2], '+')) do
   news[#news + 1] = {entry[1], fields.order_id, fields.status, fields.attempt, worker}
 end
 
-local books = call('HMGET', keys .. 'books', 'fulfilled', 'duplicates', 'dropped', 'buried')
+local books = call('HMGET', keys .. 'books', 'fulfilled', 'duplicates', 'dropped', 'buried', 'cancelled')
 local letters = {}
 for number = tonumber(ARGV[3]) + 1, tonumber(books[4] or 0) do
   local letter = call('HGET', keys .. 'dead', number)
@@ -29,6 +30,7 @@ return {
   news, letters,
   call('LLEN', ARGV[1]) + call('LLEN', keys .. 'woken'), in_flight,
   call('ZCARD', keys .. 'retry') + call('LLEN', keys .. 'suspects'), call('HLEN', keys .. 'dead'),
-  tonumber(books[1] or 0), tonumber(books[2] or 0), tonumber(books[3] or 0), tonumber(books[4] or 0),
+  tonumber(books[1] or 0), tonumber(books[2] or 0), tonumber(books[3] or 0),
+  call('HLEN', keys .. 'held'), tonumber(books[5] or 0), tonumber(books[4] or 0),
   call('ZRANGE', keys .. 'leases', 0, -1, 'WITHSCORES'),
 }

@@ -304,6 +304,36 @@ _PLANTED = (
         "",
     ),
     _planted(
+        "a wish is overtaken by a retry",
+        "queue/lua/begin.lua",
+        "  if wish or status == 'held' then return withdraw(",
+        "  if wish and status ~= 'retrying' or status == 'held' then return withdraw(",
+    ),
+    _planted(
+        "a held order is forgotten at its release",
+        "queue/lua/hold.lua",
+        "      if packed then call('ZADD', RETRY, due_at(NOW), packed) end\n",
+        "",
+    ),
+    Mutant(
+        "a cancellation loses to nothing",
+        "planted",
+        (
+            Edit(
+                "queue/lua/outcomes.lua",
+                "if not (wished and wishes.overtake(unpack(fields))) then",
+                "if not (wished and fields[1] ~= 'withdrawn' and "
+                "wishes.overtake(unpack(fields))) then",
+            ),
+            Edit(
+                "queue/lua/withdrawn.lua",
+                "  if not wishes.overtake('withdrawn', delivery, order_id, attempt) then\n",
+                "  call('HDEL', policy.order_prefix .. order_id, 'wish')\n"
+                "  if not wishes.overtake('withdrawn', delivery, order_id, attempt) then\n",
+            ),
+        ),
+    ),
+    _planted(
         "a released worker may go on",
         "queue/lua/reap.lua",
         "    call('HSET', BOOKS, 'trips:' .. worker, REAPED)\n",

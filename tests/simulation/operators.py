@@ -15,6 +15,10 @@ from fulfillment_worker.core.exchange import QueueUnavailable
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+_FINAL = ("fulfilled", "cancelled")
+_SETTLED = (*_FINAL, "held")
+WITHDRAWS = "wishes"
+"""The name of what decides whether they do, in a world."""
 _RUBBISH = (b"", b"rubbish", b"{}", b"[1]", b'{"order_id": null}', b'{"order_id": {}}', b"\xff\xfe")
 
 
@@ -27,6 +31,9 @@ class Operators:
         self._rate = world.dice.skewed(0.5, 40, "rate")
         # How many are about to resume each queue.
         self._resuming = dict.fromkeys(world.settings.queues, 0)
+        self._withdraws = world.dice.roll(WITHDRAWS) < 0.5
+        # The orders that were ever held, by their queues.
+        self._held: dict[str, set[str]] = {queue: set() for queue in world.settings.queues}
 
     def begin(self) -> None:
         """Start to place orders."""
@@ -55,6 +62,8 @@ class Operators:
             world.enqueue(queue, dice.pick(_RUBBISH, f"rubbish {number} is"), None)
         if world.faults.storm and dice.roll(f"act {number}") < 0.05:
             self._act(f"{number}", queue)
+        if self._withdraws and world.faults.storm and dice.roll(f"withdraw {number}") < 0.2:
+            self._withdraw(f"{number}")
         self._next()
 
     def _many(self, burst: str) -> int:
@@ -78,8 +87,13 @@ class Operators:
     # --- operators ----------------------------------------------------------------------------
 
     def find_rolled_back(self, queue: str) -> None:
-        """Redis came back with older data. A queue that is paused there is resumed once more."""
+        """Redis came back with older data. A queue that is paused there is resumed once more, and
+        what is held there is released.
+        """
         world = self._world
+        for order in sorted(self._held[queue]):
+            seconds = world.dice.skewed(0.05, 4, f"{order} released after {world.timeline.now:.6f}")
+            world.run_apart("operator", self._release(queue, order, seconds))
         (paused,) = world.server.control.ask(("HGET", f"{{{queue}}}:books", "paused"))
         if paused != b"1" or self._resuming[queue]:
             return
@@ -115,6 +129,69 @@ class Operators:
             await asyncio.sleep(0.1)
         self._resuming[queue] -= 1
         self._world.history.add("resumed", queue=queue)
+
+    def _withdraw(self, act: str) -> None:
+        """Hold or cancel an order: one of the last that were placed, or of the next to be."""
+        world = self._world
+        dice, placed = world.dice, self._placed
+        kind = dice.pick(("hold", "hold", "cancel"), f"withdraw {act} is")
+        fault = f"withdraw:{act}:{kind}"
+        if not world.faults.happens(fault, 1.1):
+            return
+        number = max(0, len(placed) - dice.whole(-3, 8, f"{fault}:which"))
+        queue = dice.pick(world.settings.queues, f"{fault}:queue")
+        if number < len(placed):
+            queue = placed[number][0]
+        seconds = dice.skewed(0.05, 6, f"{fault}:for")
+        act_on = self._hold if kind == "hold" else self._cancel
+        world.run_apart("operator", act_on(queue, f"o{number}", seconds))
+
+    async def _hold(self, queue: str, order: str, seconds: float) -> None:
+        client = self._client(queue)
+        client.is_quiet = True
+        self._held[queue].add(order)
+        try:
+            said = await Operator(client, queue, self._world.url).hold(order)
+        except QueueUnavailable:
+            return
+        if said.was not in _SETTLED and said.wish != "cancel":
+            self._world.history.add("asked", queue=queue, order=order, act="hold")
+        client.look()
+        await self._release(queue, order, seconds)
+
+    async def _cancel(self, queue: str, order: str, _: float) -> None:
+        client = self._client(queue)
+        operator = Operator(client, queue, self._world.url)
+        try:
+            letters = [letter.number async for letter in operator.letters([order])]
+            client.is_quiet = True
+            said = await operator.cancel(order, 1000 * 3600, letters)
+        except QueueUnavailable:
+            return
+        if said.was not in _FINAL:
+            dead = said.many if said.was != "held" else 0
+            self._world.history.add("asked", queue=queue, order=order, act="cancel", dead=dead)
+        client.look()
+
+    async def _release(self, queue: str, order: str, seconds: float) -> None:
+        """Until it is done: nothing may be held at the end. A cancellation is left alone."""
+        client = self._client(queue)
+        client.is_quiet = True
+        operator = Operator(client, queue, self._world.url)
+        await asyncio.sleep(seconds)
+        while True:
+            try:
+                ((_, wish),) = await operator.statuses([order])
+                if wish == "cancel":
+                    return
+                said = await operator.release(order)
+            except QueueUnavailable:
+                await asyncio.sleep(0.1)
+                continue
+            if said.was == "held" or said.wish:
+                self._world.history.add("asked", queue=queue, order=order, act="release")
+            client.look()
+            return
 
     async def _move(self, queue: str, kind: str, fault: str) -> None:
         """Retry or drop some dead letters."""
@@ -177,6 +254,34 @@ class _Client:
             raise ResponseError(str(reply))
         return reply
 
+    def pipeline(self, *, transaction: bool) -> _Pipeline:
+        """See redis.asyncio.Redis."""
+        assert not transaction
+        return _Pipeline(self._world)
+
     def look(self) -> None:
         """See what has come of it."""
         self._world.network.look_around("operator", self._queue)
+
+
+class _Pipeline:
+    """As much of one as tells the statuses of orders."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._commands: list[tuple[Any, ...]] = []
+
+    def hmget(self, name: str, *fields: str) -> None:
+        """See redis.asyncio.Redis."""
+        self._commands.append(("HMGET", name, *fields))
+
+    async def execute(self) -> list[Any]:
+        """See redis.asyncio.Redis."""
+        network = self._world.network
+        if network.refuses:
+            raise ConnectionRefusedError(111, "Connection refused")
+        replies = list(network.ask(*self._commands))
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise ResponseError(str(reply))
+        return replies

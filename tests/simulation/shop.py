@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from fulfillment_worker.core.order import Order, Reject, Retry
-from fulfillment_worker.core.outcome import INTERRUPTED, Failed, FailureReason
+from fulfillment_worker.core.outcome import INTERRUPTED, Failed, FailureReason, Stopped
 from fulfillment_worker.handlers.function import AsyncFunction
 from tests.simulation.dice import Dice, Faults
 from tests.simulation.history import History
@@ -131,7 +131,7 @@ class Shop:
 def _how(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
         why = error.args[0] if error.args else None
-        if why is INTERRUPTED:
+        if why is INTERRUPTED or isinstance(why, Stopped):
             return "interrupted"
         if isinstance(why, Failed):
             return "timeout" if why.reason is FailureReason.TIMEOUT else "given_up"

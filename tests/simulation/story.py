@@ -23,8 +23,10 @@ _LINES = {
     "resumed": "an operator resumes {queue}",
     "retried": "an operator retries {order} of {queue}",
     "dropped": "an operator drops {order} of {queue}",
+    "asked": "an operator wants to {act} {order} of {queue}",
     "places": "{queue}: {waiting} waiting, {in_flight} in flight, {retrying} retrying, "
-    "{dead} dead, {fulfilled} fulfilled, {duplicates} duplicates, {dropped} dropped",
+    "{dead} dead, {fulfilled} fulfilled, {duplicates} duplicates, {dropped} dropped, "
+    "{held} held, {cancelled} cancelled",
     "fault": "FAULT {kind} ({id})",
     "mended": "mended: {id}",
     "calm": "CALM",

@@ -540,7 +540,11 @@ class _Stopped(Exception):
     """Something is broken: what comes after it says nothing."""
 
 
-_PLACES = ("waiting", "in_flight", "retrying", "dead", "fulfilled", "duplicates", "dropped")
+_PLACES = (
+    *("waiting", "in_flight", "retrying", "dead", "fulfilled", "duplicates", "dropped"),
+    *("held", "cancelled"),
+)
+_OPEN = [_PLACES.index(place) for place in ("waiting", "in_flight", "retrying", "held")]
 
 
 class _Seen:
@@ -554,7 +558,7 @@ class _Seen:
     @property
     def is_empty(self) -> bool:
         """Whether everything in it has ended."""
-        return not any(self.places[:3])
+        return not any(self.places[place] for place in _OPEN if self.places)
 
     def forget(self, control: Any, queue: str) -> None:
         """The data is another."""

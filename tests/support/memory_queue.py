@@ -33,8 +33,12 @@ from fulfillment_worker.core.outcome import (
     Requeued,
     Retried,
     Scheduled,
+    Withdrawal,
+    Withdrawn,
 )
 
+_FINAL = ("fulfilled", "cancelled")
+_SETTLED = (*_FINAL, "held")
 _MOST_EARLY = 8
 """Orders of one trip that begin as they are claimed, if there are no more."""
 
@@ -80,6 +84,8 @@ class Store:
     reaped: set[str] = field(default_factory=set)
     orders: dict[str, dict[str, object]] = field(default_factory=dict)
     dead: list[tuple[str, bytes]] = field(default_factory=list)
+    held: dict[int, Entry] = field(default_factory=dict)
+    cancelled: int = 0
     received: int = 0
     fulfilled: int = 0
     duplicates: int = 0
@@ -87,6 +93,40 @@ class Store:
     away: bool = False
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     wakes: list[Callable[[], None]] = field(default_factory=list)
+
+    def wish(self, order_id: str, wish: Withdrawal) -> None:
+        """An operator holds or cancels an order, wherever it is."""
+        order = self.orders.setdefault(order_id, {})
+        if order.get("status") in _FINAL or order.get("wish") == Withdrawal.CANCELLED:
+            return
+        held = [copy for copy, entry in self.held.items() if entry.order_id == order_id]
+        letters = [each for each in self.dead if self.id_of(each[1]) == order_id]
+        if order.get("status") == "held":
+            if wish is Withdrawal.CANCELLED:
+                self.cancelled += len(held)
+                order["status"] = "cancelled"
+                for copy in held:
+                    del self.held[copy]
+        elif wish is Withdrawal.CANCELLED and order.get("status", "dead") == "dead" and letters:
+            for each in letters:
+                self.dead.remove(each)
+            self.cancelled += len(letters)
+            order["status"] = "cancelled"
+        else:
+            order["wish"] = wish
+
+    def let_go(self, order_id: str) -> None:
+        """An operator releases an order."""
+        order = self.orders.get(order_id, {})
+        order.pop("wish", None)
+        if order.get("status") == "held":
+            order["status"] = "retrying"
+            for copy, entry in list(self.held.items()):
+                if entry.order_id == order_id:
+                    self.retry[copy] = (self.now, self.held.pop(copy))
+            self.wake()
+        if not order:
+            self.orders.pop(order_id, None)
 
     def push(self, raw: bytes) -> None:
         """LPUSH: the left end is the newest."""
@@ -275,9 +315,9 @@ class _Exchange:
         if len(self.held) != trip.holding:
             return Reply(now=store.now, stale=True)
         store.trip_numbers[trip.worker] = trip.number
-        for outcome in trip.outcomes:
-            self.apply(outcome)
+        obeyed = self.apply_all()
         verdicts = [self.begin(begin) for begin in trip.begins]
+        stops = self.stops()
         recovered, orphaned = self.reap()
         self.bring_back()
         claimed = self.begin_early(self.claim()) if trip.claim and not store.paused else []
@@ -300,6 +340,8 @@ class _Exchange:
             paused=store.paused,
             next_due=self.next_due(),
             survey=self.survey() if trip.survey else None,
+            stops=stops,
+            obeyed=obeyed,
         )
 
     def is_due(self) -> bool:
@@ -346,11 +388,12 @@ class _Exchange:
                 order["status"] = "fulfilled"
                 if note:
                     order["note"] = note
+                order.pop("wish", None)
             case Retried(attempt=attempt, delay_ms=delay):
                 entry = replace(entry, failures=attempt, order_id=order_id)
                 self.wait_until(self.store.now + delay, entry)
                 order["status"] = "retrying"
-            case Requeued():
+            case Requeued() | Withdrawn():
                 entry = replace(entry, order_id=order_id or entry.order_id)
                 self.wait_until(entry.first_seen, entry)
                 order["status"] = "retrying"
@@ -364,12 +407,57 @@ class _Exchange:
                 holder = (told.get("worker"), told.get("delivery"))
                 held = self.store.in_flight.get(str(holder[0]), {})
                 at_work = told.get("status") == "processing" and holder[1] in held
-                if told.get("status") != "fulfilled" and not at_work:
+                if told.get("status") not in _SETTLED and not at_work:
                     told["status"] = "scheduled"
             case Dead(reason=reason):
                 self.store.dead.append((str(reason), entry.raw))
-                if order.get("status") != "fulfilled":
+                if order.get("status") not in _SETTLED:
                     order["status"] = "dead"
+
+    def apply_all(self) -> dict[int, Withdrawal]:
+        """What operators have made of some of them."""
+        obeyed: dict[int, Withdrawal] = {}
+        for outcome in self.trip.outcomes:
+            became = self.obey(outcome)
+            if became:
+                obeyed[outcome.delivery] = became
+            else:
+                self.apply(outcome)
+        return obeyed
+
+    def obey(self, outcome: Outcome) -> Withdrawal | None:
+        """What an operator makes of a delivery that ended so, if anything."""
+        order_id = outcome.order_id
+        wish = self.store.orders.get(order_id, {}).get("wish")
+        dead_anyway = isinstance(outcome, Dead) and wish is Withdrawal.HELD
+        if wish is None or dead_anyway or isinstance(outcome, Fulfilled):
+            return None
+        entry = self.held[outcome.delivery]
+        if isinstance(outcome, Retried | Dead):
+            entry = replace(entry, failures=outcome.attempt)
+        return self.withdraw(outcome.delivery, order_id, entry)
+
+    def withdraw(self, delivery: int, order_id: str, entry: Entry) -> Withdrawal:
+        order = self.store.orders[order_id]
+        wish = order.pop("wish", Withdrawal.HELD)
+        del self.held[delivery]
+        if wish is Withdrawal.CANCELLED:
+            self.store.cancelled += 1
+            order["status"] = "cancelled"
+            return Withdrawal.CANCELLED
+        self.store.held[entry.copy] = replace(entry, order_id=order_id)
+        order["status"] = "held"
+        return Withdrawal.HELD
+
+    def stops(self) -> dict[int, Withdrawal]:
+        return {
+            int(str(order["delivery"])): Withdrawal(str(order["wish"]))
+            for order in self.store.orders.values()
+            if order.get("status") == "processing"
+            and "wish" in order
+            and order.get("worker") == self.trip.worker
+            and order.get("delivery") in self.held
+        }
 
     def set_aside(self, due: int, entry: Entry) -> None:
         if self.store.max_age:
@@ -390,7 +478,7 @@ class _Exchange:
     def begin(self, begin: Begin) -> Verdict:
         store, entry = self.store, self.held[begin.delivery]
         order = store.orders.setdefault(begin.order_id, {})
-        if order.get("status") == "fulfilled":
+        if order.get("status") in _FINAL:
             del self.held[begin.delivery]
             store.duplicates += 1
             return Verdict.DUPLICATE
@@ -401,6 +489,9 @@ class _Exchange:
             del self.held[begin.delivery]
             self.wait_until(store.now + 500, entry)
             return Verdict.BUSY
+        if "wish" in order or order.get("status") == "held":
+            became = self.withdraw(begin.delivery, begin.order_id, entry)
+            return Verdict.CANCELLED if became is Withdrawal.CANCELLED else Verdict.HELD
         order |= {"status": "processing", "attempt": begin.attempt}
         order |= {"worker": self.trip.worker, "delivery": begin.delivery}
         return Verdict.GO
@@ -462,10 +553,11 @@ class _Exchange:
         store = self.store
         entry = replace(entry, orphanings=entry.orphanings + 1)
         order = store.orders.setdefault(entry.order_id or store.id_of(entry.raw) or "", {})
-        if order.get("status") == "fulfilled":
+        if order.get("status") in _FINAL:
             store.duplicates += 1
             return False
-        if order.get("delivery") in store.in_flight.get(str(order.get("worker")), {}):
+        at_work = order.get("delivery") in store.in_flight.get(str(order.get("worker")), {})
+        if at_work or order.get("status") == "held":
             order = {}  # It is another copy's.
         if alone and entry.orphanings >= store.max_orphanings:
             store.dead.append(("orphaned", entry.raw))
@@ -555,10 +647,12 @@ class _Exchange:
             in_flight=sum(map(len, store.in_flight.values())),
             retrying=len(store.retry) + len(store.suspects),
             scheduled=len(store.scheduled),
+            held=len(store.held),
             dead=len(store.dead),
             oldest=store.now,
             received=store.received,
             fulfilled=store.fulfilled,
             duplicates=store.duplicates,
             dropped=0,
+            cancelled=store.cancelled,
         )

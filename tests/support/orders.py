@@ -142,11 +142,14 @@ class Books(NamedTuple):
     received: int
     fulfilled: int
     duplicates: int
+    held: int = 0
+    cancelled: int = 0
 
     @property
     def unaccounted(self) -> int:
-        placed = self.in_flight + self.retrying + self.scheduled
-        return self.received - placed - self.dead - self.fulfilled - self.duplicates
+        placed = self.in_flight + self.retrying + self.scheduled + self.held
+        ended = self.dead + self.fulfilled + self.cancelled + self.duplicates
+        return self.received - placed - ended
 
 
 def books(server: Reachable, queue: str = "orders") -> Books:
@@ -158,6 +161,7 @@ def books(server: Reachable, queue: str = "orders") -> Books:
         retrying += int(client.llen(f"{{{queue}}}:suspects"))
         scheduled = int(client.zcard(f"{{{queue}}}:scheduled"))
         dead = int(client.hlen(f"{{{queue}}}:dead"))
+        held = int(client.hlen(f"{{{queue}}}:held"))
     return Books(
         waiting=waiting,
         in_flight=sum(len(held) for held in in_flight(server, queue).values()),
@@ -167,4 +171,6 @@ def books(server: Reachable, queue: str = "orders") -> Books:
         received=int(counts.get("received", 0)),
         fulfilled=int(counts.get("fulfilled", 0)),
         duplicates=int(counts.get("duplicates", 0)),
+        held=held,
+        cancelled=int(counts.get("cancelled", 0)),
     )

@@ -22,9 +22,9 @@ _LOOKS = 5
 class Traces(msgspec.Struct):
     """What a queue has of one order. held: by which worker it is being handled, None for none.
 
-    waiting: entries of the list. waits: of retries, suspects and scheduled ones. letters: numbers
-    of dead letters. events, acts: ids of entries in the streams. status: whether it has one. An
-    entry is text here: one that isn't UTF-8 is no order, and has no id.
+    waiting: entries of the list. waits: of retries, suspects, scheduled and held ones. letters:
+    numbers of dead letters. events, acts: ids of entries in the streams. status: whether it has
+    one. An entry is text here: one that isn't UTF-8 is no order, and has no id.
     """
 
     held: str | None = None

@@ -27,7 +27,7 @@ _HEARD_WITHIN_MS = 60_000
 _ANY_SIZE = 2**40
 _LAST_ACTS = 100
 """Acts of operators among which the pause is looked for: more are seldom made while it lasts."""
-_COUNTERS = (b"received", b"fulfilled", b"duplicates", b"dropped")
+_COUNTERS = (b"received", b"fulfilled", b"duplicates", b"dropped", b"cancelled")
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -43,8 +43,11 @@ class OrderLocation(msgspec.Struct, frozen=True, kw_only=True):
 
     status: the contract's, or `waiting` (on the list) or `claimed` (a worker holds it, and has not
     begun). traceback: of the error, in lines. position: among the waiting ones; 1 is next.
-    history: attempts that failed. reason: for which it was postponed last; postponed: how often.
-    note: what the handler returned.
+    history: attempts that failed. reason: for which it was postponed last, held or cancelled;
+    postponed: how often. note: what the handler returned.
+    by: who holds it or has cancelled it (for that reason); held_at: since when it is held.
+    wish: `hold` or `cancel` while that has been asked for and not yet taken effect; wish_by,
+    wish_why, wish_at: by whom, why and when.
     """
 
     order_id: str
@@ -61,6 +64,12 @@ class OrderLocation(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_at: int | None = None
     reason: str | None = None
     postponed: int | None = None
+    by: str | None = None
+    held_at: int | None = None
+    wish: str | None = None
+    wish_by: str | None = None
+    wish_why: str | None = None
+    wish_at: int | None = None
     history: list[Failure] = []
     note: dict[str, Any] | None = None
 
@@ -81,7 +90,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """How a queue stands. Times are Unix ms of Redis's clock.
 
     oldest: since when the order at the head has been waiting; None where none waits or it isn't
-    known. received, fulfilled, duplicates, dropped: since the queue exists.
+    known. received, fulfilled, duplicates, dropped, cancelled: since the queue exists.
     """
 
     queue: str
@@ -91,12 +100,14 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     retrying: int
     scheduled: int = 0
+    held: int = 0
     dead: int
     paused: bool
     received: int
     fulfilled: int
     duplicates: int
     dropped: int
+    cancelled: int = 0
     workers: list[WorkerInfo]
 
 
@@ -117,10 +128,11 @@ class Inspector:
 
     async def overview(self) -> Overview:
         """How the queue stands now."""
-        clock, *depths, head, pairs, leases, times, scheduled = await self._read_overview()
+        clock, *depths, head, pairs, leases, times, scheduled, held = await self._read_overview()
         books = dict(zip(pairs[::2], pairs[1::2], strict=True))
         heard = [(name, float(at)) for name, at in zip(times[::2], times[1::2], strict=True)]
-        received, fulfilled, duplicates, dropped = (int(books.get(name, 0)) for name in _COUNTERS)
+        counts = [int(books.get(name, 0)) for name in _COUNTERS]
+        received, fulfilled, duplicates, dropped, cancelled = counts
         at = int(clock[0]) * 1000 + int(clock[1]) // 1000
         public, woken, retry, suspects, dead = depths
         workers = await self._workers(leases, heard, at, books)
@@ -132,12 +144,14 @@ class Inspector:
             in_flight=sum(worker.in_flight for worker in workers),
             retrying=retry + suspects,
             scheduled=scheduled,
+            held=held,
             dead=dead,
             paused=books.get(b"paused") == b"1",
             received=received,
             fulfilled=fulfilled,
             duplicates=duplicates,
             dropped=dropped,
+            cancelled=cancelled,
             workers=workers,
         )
 
@@ -169,11 +183,22 @@ class Inspector:
         """Where the orders are; those that the queue doesn't know are left out."""
         wanted = list(order_ids)
         found = await self._recorded(wanted)
-        missing = {order_id for order_id in wanted if order_id not in found}
+        # That something is wished for an order doesn't tell where it is.
+        missing = {
+            order_id
+            for order_id in wanted
+            if order_id not in found or found[order_id].status == "unknown"
+        }
         if missing:
-            found |= await self._searched(missing)
+            searched = await self._searched(missing)
             # One that was begun while we searched has a record by now.
-            found |= await self._recorded(missing)
+            recorded = await self._recorded(missing)
+            found |= searched | {
+                order_id: _with_wish(searched[order_id], record)
+                if order_id in searched and record.status == "unknown"
+                else record
+                for order_id, record in recorded.items()
+            }
         return found
 
     async def _read_overview(self) -> list[Any]:
@@ -181,6 +206,7 @@ class Inspector:
         parts = (
             *(keys.public, keys.woken, keys.retry, keys.suspects, keys.dead),
             *(keys.books, keys.leases, keys.workers, keys.scheduled),
+            keys.held,
         )
         said = len(parts), *(key(self.queue) for key in parts)
         answers: list[Any] = await call(self._client, self._url, Function.OVERVIEW, *said)
@@ -305,8 +331,24 @@ def _whereabouts(order_id: str, queue: str, record: dict[bytes, bytes]) -> Order
         next_attempt_at=_whole(fields.get("next_attempt_at")),
         reason=fields.get("reason") or None,
         postponed=_whole(fields.get("postponed")),
+        by=fields.get("by") or None,
+        held_at=_whole(fields.get("held_at")),
+        wish=fields.get("wish"),
+        wish_by=fields.get("wish_by") or None,
+        wish_why=fields.get("wish_why") or None,
+        wish_at=_whole(fields.get("wish_at")),
         history=list(failures(record.get(b"history", b""))),
         note=read_note(fields.get("note", "")),
+    )
+
+
+def _with_wish(found: OrderLocation, record: OrderLocation) -> OrderLocation:
+    return msgspec.structs.replace(
+        found,
+        wish=record.wish,
+        wish_by=record.wish_by,
+        wish_why=record.wish_why,
+        wish_at=record.wish_at,
     )
 
 

@@ -13,6 +13,7 @@ from fulfillment_worker.admin.inspector import Failure, failures
 from fulfillment_worker.admin.presence import is_known
 from fulfillment_worker.admin.redis_client import answered, call
 from fulfillment_worker.admin.rules.causes import DeadLetter
+from fulfillment_worker.admin.rules.wishes import Wished
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue import keys
@@ -33,7 +34,7 @@ Advance = Callable[[list[int]], object]
 class Act(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an operator did. at: Unix ms of Redis's clock. order_id or count: to which, or how many.
 
-    act: `retry`, `drop`, `erase`, `pause` or `resume`.
+    act: `hold`, `release`, `cancel`, `retry`, `drop`, `erase`, `pause` or `resume`.
     """
 
     queue: str
@@ -43,6 +44,10 @@ class Act(msgspec.Struct, frozen=True, omit_defaults=True):
     order_id: str | None = None
     count: int | None = None
     why: str | None = None
+
+
+def _wished(was: bytes, wish: bytes, worker: bytes, many: int = 0) -> Wished:
+    return Wished(text_of(was), text_of(wish), text_of(worker), many)
 
 
 def _act(queue: str, fields: dict[bytes, bytes]) -> Act:
@@ -124,6 +129,43 @@ class Operator:
         """Remove letters for ever, and count them as dropped. Otherwise as `retry_dead`."""
         await self._in_batches(Function.DROP_DEAD, numbers, advance, order_id)
 
+    async def hold(self, order_id: str) -> Wished:
+        """Keep an order from being handled, wherever it is, also before it has arrived."""
+        told = await self._call(Function.HOLD, order_id.encode(), self._by, self._why)
+        return _wished(*told)
+
+    async def cancel(self, order_id: str, status_ttl: int, letters: Sequence[int] = ()) -> Wished:
+        """End an order, wherever it is, also before it has arrived.
+
+        status_ttl: ms for which its status is kept then. letters: its dead letters, which end with
+        it where it is dead.
+        """
+        said = b"%d" % status_ttl, _pack(list(letters))
+        told = await self._call(Function.CANCEL, order_id.encode(), self._by, self._why, *said)
+        return _wished(*told)
+
+    async def release(self, order_id: str) -> Wished:
+        """Make a held order due at once, or take back what is wished for it."""
+        was, wish, many = await self._call(Function.LET_GO, order_id.encode(), self._by, self._why)
+        return _wished(was, wish, b"", many)
+
+    async def try_rights(self) -> None:
+        """Find out whether a right is lacking: a function isn't undone when it ends midway."""
+        await self._call(Function.RIGHTS)
+
+    async def keep_wish(self, order_id: str) -> None:
+        """Keep what is wished for an order for as long as it takes: it has arrived, and waits."""
+        await self._call(Function.KEEP_WISH, order_id.encode())
+
+    async def statuses(self, order_ids: Sequence[str]) -> list[tuple[str, str]]:
+        """The orders' statuses and what is wished for them, "" for none."""
+        async with answered(self._url):
+            pipe = self._client.pipeline(transaction=False)
+            for order_id in order_ids:
+                pipe.hmget(keys.order(self.queue, order_id), "status", "wish")
+            told = await pipe.execute()
+        return [(text_of(status or b""), text_of(wish or b"")) for status, wish in told]
+
     async def erase(self, order_id: str, found: Any) -> list[int]:
         """Remove what was found of an order (admin/eraser.py).
 
@@ -154,8 +196,7 @@ class Operator:
     async def _in_batches(
         self, function: Function, numbers: Sequence[int], advance: Advance, order_id: str
     ) -> None:
-        # A function isn't undone when it ends midway: a right that is lacking shows here, at once.
-        await self._call(Function.RIGHTS)
+        await self.try_rights()
         start = 0
         while start < len(numbers):
             batch = list(numbers[start : start + MOST_LETTERS])

@@ -21,7 +21,7 @@ _INTERVAL = 1.0
 _WORKER_HEADINGS = ["WORKER", "QUEUE", "HEARD", "IN FLIGHT", "BREAKER"]
 _HEADINGS = [
     *("QUEUE", "STATE", "WAITING", "OLDEST", "IN FLIGHT", "RETRYING"),
-    *("SCHEDULED", "DEAD", "WORKERS"),
+    *("SCHEDULED", "HELD", "DEAD", "WORKERS"),
 ]
 
 
@@ -105,7 +105,7 @@ def _row(queue: Overview) -> list[str]:
     if queue.oldest is not None:
         oldest = away(queue.oldest, queue.at)
     counts = (
-        *(queue.in_flight, queue.retrying, queue.scheduled),
+        *(queue.in_flight, queue.retrying, queue.scheduled, queue.held),
         *(queue.dead, len(queue.workers)),
     )
     state = "paused" if queue.paused else "open"

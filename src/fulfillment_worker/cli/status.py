@@ -11,10 +11,10 @@ import click
 import msgspec
 
 from fulfillment_worker.admin.inspector import Inspector, OrderLocation
-from fulfillment_worker.admin.rules.why import Standing, why_it_waits
+from fulfillment_worker.admin.rules.why import Standing, why_it_waits, wished, withdrawn
 from fulfillment_worker.cli.clients import ask, inspectors, is_text, warn_of_unknown
 from fulfillment_worker.cli.options import settings_options
-from fulfillment_worker.cli.terminal import coloured, indented, moment, print_json
+from fulfillment_worker.cli.terminal import coloured, indented, moment, print_json, time_of_day
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.core.text import visible
@@ -26,6 +26,8 @@ _COLOURS = {
     "retrying": "yellow",
     "postponed": "yellow",
     "scheduled": "yellow",
+    "held": "yellow",
+    "cancelled": "red",
     "dead": "red",
     "unknown": "red",
 }
@@ -86,17 +88,22 @@ async def _standing(inspector: Inspector) -> Standing | None:
 
 
 def _why(order: OrderLocation, queue: Standing | None) -> str:
-    if queue is None:
-        return ""
-    return why_it_waits(
-        order.status,
-        queue,
-        position=order.position,
-        started_at=order.started_at,
-        next_attempt_at=order.next_attempt_at,
-        attempt=order.attempt,
-        reason=order.reason,
-    )
+    waits = ""
+    if order.status in ("held", "cancelled"):
+        since = order.held_at if order.status == "held" else order.finished_at
+        waits = withdrawn(order.status, time_of_day(since), order.by, order.reason)
+    elif queue is not None:
+        waits = why_it_waits(
+            order.status,
+            queue,
+            position=order.position,
+            started_at=order.started_at,
+            next_attempt_at=order.next_attempt_at,
+            attempt=order.attempt,
+            reason=order.reason,
+        )
+    wish = wished(order.status, order.wish, order.wish_by, order.wish_why)
+    return "; ".join(filter(None, (waits, wish)))
 
 
 def _fields(order_id: str, found: _Found | None) -> Any:

@@ -56,6 +56,18 @@ def moment(at: int, now: int) -> str:
     return f"{told} ({away(at, now)})"
 
 
+def time_of_day(at: int | None) -> str:
+    """A Unix time in ms as a local time, with its date where it isn't today's; "" for none."""
+    try:
+        told = None if at is None else datetime.fromtimestamp(at / 1000).astimezone()
+    except (ValueError, OverflowError, OSError):
+        told = None
+    if told is None:
+        return ""
+    is_today = told.date() == datetime.now().astimezone().date()
+    return f"{told:%H:%M}" if is_today else f"{told:%F %H:%M}"
+
+
 def away(at: int, now: int) -> str:
     """How far a Unix time in ms is from `now`, in its largest unit: `3m ago`, `in 20s`."""
     distance = abs(now - at)

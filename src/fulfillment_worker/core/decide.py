@@ -19,8 +19,10 @@ from fulfillment_worker.core.outcome import (
     Requeued,
     Result,
     Retried,
+    Stopped,
     Succeeded,
     Unattempted,
+    Withdrawn,
 )
 
 _LONGEST_DELAY_MS = 10 * 365 * 86_400_000
@@ -36,7 +38,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     cap: float
 
 
-def decide(
+def decide(  # noqa: C901 - one flat case per result
     delivery: int,
     order_id: str,
     attempt: int,
@@ -65,6 +67,8 @@ def decide(
             return Postponed(delivery, order_id, attempt, why, delay_ms, 0)
         case Interrupted() | Unattempted():
             return Requeued(delivery, order_id, attempt)
+        case Stopped():
+            return Withdrawn(delivery, order_id, attempt)
         case _:
             assert_never(result)
 

@@ -177,6 +177,11 @@ def _order_id(value: object, id_field: str) -> str | Undecodable:
     )
 
 
+def is_id(text: str) -> bool:
+    """Whether an order's id may be this text."""
+    return 1 <= len(text) <= MAX_ID_CHARACTERS and not _CONTROL.search(text)
+
+
 def enqueued_unix(body: dict[str, Any]) -> float | None:
     """When the order says that it was enqueued, in Unix seconds; None where it says nothing usable.
 

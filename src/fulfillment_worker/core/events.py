@@ -8,7 +8,7 @@ import msgspec
 
 from fulfillment_worker.core.breaker import BreakerCause, BreakerState
 from fulfillment_worker.core.exchange import Survey
-from fulfillment_worker.core.outcome import DeadReason, FailureReason
+from fulfillment_worker.core.outcome import DeadReason, FailureReason, Withdrawal
 
 
 class OrdersReceived(msgspec.Struct, frozen=True):
@@ -115,6 +115,21 @@ class OrderPostponed(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     why: str
     seconds: float
+    duration: float | None = None
+    trace_id: str | None = None
+
+
+class OrderWithdrawn(msgspec.Struct, frozen=True, kw_only=True):
+    """An order was held or cancelled, as an operator wishes. duration: of the attempt that was
+    stopped, in seconds; None where none was.
+    """
+
+    queue: str
+    worker: str
+    order_id: str
+    delivery: int
+    attempt: int
+    became: Withdrawal
     duration: float | None = None
     trace_id: str | None = None
 
@@ -302,6 +317,7 @@ Event = (
     | OrderExpired
     | NoteLost
     | OrderPostponed
+    | OrderWithdrawn
     | OrdersRequeued
     | OrderDuplicated
     | OrdersRecovered

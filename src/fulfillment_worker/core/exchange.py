@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from fulfillment_worker.core.outcome import Outcome
+from fulfillment_worker.core.outcome import Outcome, Withdrawal
 
 MOST_BYTES = 512 * 1024
 """Bytes of orders after which a trip claims, or moves, no more: so large orders can't keep the
@@ -37,6 +37,8 @@ class Verdict(IntEnum):
     GO = 1
     DUPLICATE = 2  # fulfilled already: acknowledged, and counted
     BUSY = 3  # another copy of the order is being handled now: this one waits its turn
+    HELD = 4  # an operator holds it: it waits until it is released
+    CANCELLED = 5  # an operator has ended it
 
 
 class Trip(msgspec.Struct, kw_only=True):
@@ -107,18 +109,21 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     retrying: int
     scheduled: int = 0
+    held: int = 0
     dead: int
     oldest: int
     received: int
     fulfilled: int
     duplicates: int
     dropped: int
+    cancelled: int = 0
 
     @property
     def unaccounted(self) -> int:
         """Orders received that are in none of the places: 0 unless one was lost (invariant 5)."""
-        ended = self.fulfilled + self.dead + self.duplicates + self.dropped
-        return self.received - (self.in_flight + self.retrying + self.scheduled + ended)
+        ended = self.fulfilled + self.dead + self.cancelled + self.duplicates + self.dropped
+        waits = self.retrying + self.scheduled + self.held
+        return self.received - (self.in_flight + waits + ended)
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +140,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     recovered: orphans put back from workers that are gone; orphaned: those of them now dead.
     backlog: whether more orders could have been claimed.
     next_due: Redis time in ms at which a retry is due or a lease runs out, or None.
+    stops: deliveries to be stopped for an operator, and what their orders are to be. They are told
+        until they have ended.
+    obeyed: deliveries among the outcomes that ended as an operator wishes, and not as was said.
     renewed_at: when the lease was renewed while the reply was on its way, in monotonic seconds, or
         None.
     """
@@ -152,6 +160,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
     next_due: int | None = None
     survey: Survey | None = None
+    stops: dict[int, Withdrawal] = {}
+    obeyed: dict[int, Withdrawal] = {}
     renewed_at: float | None = None
 
 

@@ -32,6 +32,13 @@ class DeadReason(StrEnum):
     EXPIRED = "expired"
 
 
+class Withdrawal(StrEnum):
+    """What an operator has made of an order: it waits until it is released, or has ended."""
+
+    HELD = "held"
+    CANCELLED = "cancelled"
+
+
 class Succeeded(msgspec.Struct, frozen=True):
     """The handler returned. Where it returned no note, this is SUCCEEDED.
 
@@ -76,13 +83,19 @@ class Interrupted(msgspec.Struct, frozen=True):
     """The worker cut the attempt short to shut down; it counts against nobody."""
 
 
+class Stopped(msgspec.Struct, frozen=True):
+    """An operator wants the order held or cancelled; the attempt counts against nobody."""
+
+    becomes: Withdrawal
+
+
 class Unattempted(msgspec.Struct, frozen=True):
     """The worker was short of something of its own, such as threads; it counts against nobody."""
 
     why: str
 
 
-Result = Succeeded | Failed | Rejected | Deferred | Interrupted | Unattempted
+Result = Succeeded | Failed | Rejected | Deferred | Interrupted | Stopped | Unattempted
 
 SUCCEEDED = Succeeded()
 INTERRUPTED = Interrupted()
@@ -150,4 +163,14 @@ class Scheduled(msgspec.Struct, frozen=True, array_like=True, tag="scheduled"):
     at_ms: int
 
 
-Outcome = Fulfilled | Retried | Dead | Requeued | Postponed | Scheduled
+class Withdrawn(msgspec.Struct, frozen=True, array_like=True, tag="withdrawn"):
+    """Stopped for an operator. The queue knows what is wished: held, cancelled, or, where that was
+    taken back since, given back.
+    """
+
+    delivery: int
+    order_id: str
+    attempt: int
+
+
+Outcome = Fulfilled | Retried | Dead | Requeued | Postponed | Scheduled | Withdrawn

@@ -95,7 +95,7 @@ def _outcomes(tally: Tally) -> list[str]:
 
 def _left(after: Survey) -> list[str]:
     places = [("waiting", after.waiting), ("retrying", after.retrying)]
-    places.append(("scheduled", after.scheduled))
+    places += [("scheduled", after.scheduled), ("held", after.held)]
     places.append(("in flight", after.in_flight))
     left = [f"{count} {name}" for name, count in places if count]
     return [f"left in the queue: {', '.join(left)}"] if left else []
@@ -103,11 +103,12 @@ def _left(after: Survey) -> list[str]:
 
 def _equation(after: Survey) -> str:
     dropped = f" + dropped {after.dropped}" if after.dropped else ""
-    scheduled = f" + scheduled {after.scheduled}" if after.scheduled else ""
+    rare = (("scheduled", after.scheduled), ("held", after.held), ("cancelled", after.cancelled))
+    others = "".join(f" + {name} {count}" for name, count in rare if count)
     return (
         f"received {after.received} = fulfilled {after.fulfilled} + dead {after.dead}"
         f" + duplicates {after.duplicates} + in flight {after.in_flight}"
-        f" + retrying {after.retrying}{scheduled}{dropped}"
+        f" + retrying {after.retrying}{others}{dropped}"
     )
 
 
@@ -116,4 +117,5 @@ def _many(count: int, what: str) -> str:
 
 
 def _ended(survey: Survey) -> int:
-    return survey.fulfilled + survey.dead + survey.duplicates + survey.dropped
+    ended = survey.fulfilled + survey.dead + survey.cancelled
+    return ended + survey.duplicates + survey.dropped

@@ -199,7 +199,8 @@ class Tally:
 
     def _surveyed(self, survey: Survey) -> None:
         """Nothing is left, though not all was seen to end: other workers have joined in."""
-        left = survey.waiting + survey.in_flight + survey.retrying + survey.scheduled
+        left = survey.waiting + survey.in_flight + survey.retrying
+        left += survey.scheduled + survey.held
         received = survey.received - self.received_before
         if self._all_placed() and not left and received >= self.placed:
             self._complete()

@@ -26,6 +26,7 @@ from fulfillment_worker.core.events import (
     OrdersRecovered,
     OrdersRequeued,
     OrdersStarted,
+    OrderWithdrawn,
     QueueLost,
     QueueRegained,
     QueueRolledBack,
@@ -37,7 +38,7 @@ from fulfillment_worker.core.events import (
     WorkerStarted,
     WorkerStopped,
 )
-from fulfillment_worker.core.outcome import DeadReason, FailureReason
+from fulfillment_worker.core.outcome import DeadReason, FailureReason, Withdrawal
 from fulfillment_worker.observability.logs import is_logged, log
 
 # The shop said so itself, or its producer did; the others are for a person to look at.
@@ -79,6 +80,8 @@ class EventLog:
                 _never_attempted(event)
             case NoteLost():
                 self._note_lost(event)
+            case OrderWithdrawn():
+                _withdrawn(event)
             case OrdersRecovered():
                 _recovered(event)
             case LeaseLost() | QueueLost() | QueueRegained() | QueueRolledBack():
@@ -262,6 +265,20 @@ def _life(event: WorkerStarted | WorkerDraining | WorkerStopped) -> None:
             log(INFO, "worker_draining", grace_seconds=event.grace)
         case WorkerStopped():
             log(INFO, "worker_stopped", ending=event.ending, orders_held=event.held)
+
+
+def _withdrawn(event: OrderWithdrawn) -> None:
+    log(
+        INFO,
+        "order_held" if event.became is Withdrawal.HELD else "order_cancelled",
+        order_id=event.order_id,
+        delivery_id=delivery_id(event.worker, event.delivery),
+        attempt=event.attempt,
+        queue=event.queue,
+        worker=event.worker,
+        duration=event.duration,
+        trace_id=event.trace_id,
+    )
 
 
 def _detail(event: Event) -> None:

@@ -31,6 +31,7 @@ from fulfillment_worker.core.events import (
     OrdersRecovered,
     OrdersRequeued,
     OrdersStarted,
+    OrderWithdrawn,
     ProcessCrashed,
     QueueLost,
     QueueRegained,
@@ -46,8 +47,9 @@ from fulfillment_worker.core.events import (
     WorkerStopped,
 )
 from fulfillment_worker.core.exchange import Survey
-from fulfillment_worker.core.outcome import DeadReason, FailureReason
+from fulfillment_worker.core.outcome import DeadReason, FailureReason, Withdrawal
 from fulfillment_worker.observability import catalogue as c
+from fulfillment_worker.observability import catalogue_queue as q
 from fulfillment_worker.observability import catalogue_runtime as r
 from fulfillment_worker.observability.instruments import Instruments
 from fulfillment_worker.observability.plain import Distribution, PlainCounter
@@ -65,6 +67,7 @@ class _QueueGauges(msgspec.Struct):
     in_flight: Gauge
     retrying: Gauge
     scheduled: Gauge
+    held: Gauge
     outstanding: Gauge
     dead: Gauge
     sampled: Gauge
@@ -101,12 +104,12 @@ class Metrics:
         self._bind_worker(instruments)
         self._queues = {queue: _queue_gauges(instruments, queue) for queue in queues}
         self._rolled_back = {
-            queue: instruments.queue_counter(c.QUEUE_ROLLBACKS, queue).inc for queue in queues
+            queue: instruments.queue_counter(q.QUEUE_ROLLBACKS, queue).inc for queue in queues
         }
         instruments.gauge(c.WORKER_SLOTS).set(slots)
         instruments.gauge(c.BUILD_INFO, version, revision).set(1)
         for queue, gauges in self._queues.items():
-            oldest = instruments.queue_gauge(c.QUEUE_OLDEST_ORDER, queue)
+            oldest = instruments.queue_gauge(q.QUEUE_OLDEST_ORDER, queue)
             oldest.set_function(partial(_oldest, gauges, clock))
         self._messages = PlainCounter(c.LOG_MESSAGES)
         self._dropped = PlainCounter(c.LOG_LINES_DROPPED)
@@ -141,6 +144,10 @@ class Metrics:
         self._crashed = {why: made.counter(c.WORKER_CRASHES, why).inc for why in c.CRASHES}
         self._requeued = made.counter(c.ORDERS_REQUEUED).inc
         self._postponed = made.counter(c.ORDERS_POSTPONED).inc
+        self._withdrawn = {
+            Withdrawal.HELD: made.counter(c.ORDERS_HELD).inc,
+            Withdrawal.CANCELLED: made.counter(c.ORDERS_CANCELLED).inc,
+        }
         self._duplicated = made.counter(c.ORDERS_DUPLICATE).inc
         self._failures = {
             reason: made.counter(c.ORDER_FAILURES, reason).inc for reason in FailureReason
@@ -241,6 +248,8 @@ class Metrics:
                 self._dead[DeadReason.EXPIRED]()
             case OrderPostponed():
                 self._postponed()
+            case OrderWithdrawn():
+                self._withdrawn[event.became]()
             case OrdersRequeued():
                 self._requeued(event.count)
             case OrderDuplicated():
@@ -258,14 +267,14 @@ class Metrics:
                 self._spans_sent(event)
             case QueueRolledBack():
                 self._rolled_back[event.queue]()
-            case LeaseLost() | QueueLost() | QueueRegained():
-                pass  # the orders that it concerns are told one by one; probes and logs tell why
             case WorkerStarted():
                 self.state("consuming")
             case WorkerDraining():
                 self.state("draining")
             case WorkerStopped():
                 self.state("stopped")
+            case LeaseLost() | QueueLost() | QueueRegained():
+                pass  # the orders that it concerns are told one by one; probes and logs tell why
             case CollectorLost() | CollectorRegained() | ShortageChanged() | NoteLost():
                 pass  # other counts tell: of spans, of slots in use, of fulfilled orders
             case ResourcesUnready() | ResourcesMade() | ResourcesNotClosed():
@@ -335,14 +344,15 @@ def _duration(value: float) -> float:
 
 def _queue_gauges(made: Instruments, queue: str) -> _QueueGauges:
     return _QueueGauges(
-        depth=made.queue_gauge(c.QUEUE_DEPTH, queue),
-        in_flight=made.queue_gauge(c.IN_FLIGHT_DEPTH, queue),
-        retrying=made.queue_gauge(c.RETRY_DEPTH, queue),
-        scheduled=made.queue_gauge(c.SCHEDULED_DEPTH, queue),
-        outstanding=made.queue_gauge(c.OUTSTANDING_ORDERS, queue),
-        dead=made.queue_gauge(c.DEAD_LETTER_DEPTH, queue),
-        sampled=made.queue_gauge(c.QUEUE_SAMPLE, queue),
-        unaccounted=made.queue_gauge(c.ORDERS_UNACCOUNTED, queue),
+        depth=made.queue_gauge(q.QUEUE_DEPTH, queue),
+        in_flight=made.queue_gauge(q.IN_FLIGHT_DEPTH, queue),
+        retrying=made.queue_gauge(q.RETRY_DEPTH, queue),
+        scheduled=made.queue_gauge(q.SCHEDULED_DEPTH, queue),
+        held=made.queue_gauge(q.HELD_DEPTH, queue),
+        outstanding=made.queue_gauge(q.OUTSTANDING_ORDERS, queue),
+        dead=made.queue_gauge(q.DEAD_LETTER_DEPTH, queue),
+        sampled=made.queue_gauge(q.QUEUE_SAMPLE, queue),
+        unaccounted=made.queue_gauge(q.ORDERS_UNACCOUNTED, queue),
     )
 
 
@@ -352,6 +362,7 @@ def _survey(gauges: _QueueGauges, survey: Survey, now: float) -> None:
     gauges.in_flight.set(survey.in_flight)
     gauges.retrying.set(survey.retrying)
     gauges.scheduled.set(survey.scheduled)
+    gauges.held.set(survey.held)
     gauges.outstanding.set(survey.waiting + survey.in_flight + survey.retrying)
     gauges.dead.set(survey.dead)
     # An order that came this very moment must begin to age, too, should Redis be away from now on.

@@ -47,6 +47,11 @@ def set_aside(queue: str) -> str:
     return f"{{{queue}}}:set_aside"
 
 
+def held(queue: str) -> str:
+    """Hash: copy -> entry, of held orders, whose status hashes name their copies."""
+    return f"{{{queue}}}:held"
+
+
 def suspects(queue: str) -> str:
     """List: orphans on their last chance, handed to each worker one group at a time."""
     return f"{{{queue}}}:suspects"

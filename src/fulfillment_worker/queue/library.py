@@ -20,11 +20,11 @@ from fulfillment_worker.queue import keys
 _FOLDER = files(__package__) / "lua"
 _PREFIX = "fulfillment_"
 _PARTS = (
-    *("common", "entries", "events", "clock", "order_id", "begin", "early", "outcomes"),
-    *("schedule", "reap"),
+    *("common", "entries", "events", "clock", "order_id", "wishes", "begin", "early", "outcomes"),
+    *("schedule", "withdrawn", "reap"),
     *("claim", "survey", "exchange", "stand_by", "holdings", "heartbeat", "release", "preflight"),
-    *("greet", "audit", "dead_letters", "erase", "letters", "pause", "overview", "known", "filled"),
-    "idle",
+    *("greet", "audit", "dead_letters", "hold", "erase", "letters", "pause", "overview", "known"),
+    *("filled", "idle"),
 )
 
 
@@ -44,6 +44,10 @@ class Function(StrEnum):
     LETTERS = "letters"
     RETRY_DEAD = "retry_dead"
     DROP_DEAD = "drop_dead"
+    HOLD = "hold"
+    CANCEL = "cancel"
+    KEEP_WISH = "keep_wish"
+    LET_GO = "let_go"
     ERASE = "erase"
     NOTE = "note"
     PAUSE = "pause"
@@ -115,6 +119,7 @@ def keys_in_policy(queue: str) -> dict[str, str]:
         "in_flight_prefix": keys.in_flight_prefix(queue),
         "scheduled": keys.scheduled(queue),
         "set_aside": keys.set_aside(queue),
+        "held": keys.held(queue),
         "scratch": keys.scratch(queue),
         "wake": keys.wake(queue),
     }

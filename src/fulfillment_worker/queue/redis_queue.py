@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from fulfillment_worker.core.exchange import (
     Verdict,
     Wakeup,
 )
+from fulfillment_worker.core.outcome import Withdrawal
 from fulfillment_worker.queue import keys, library
 from fulfillment_worker.queue.client import BlockingClient, Client, Command, Heartbeats, Listener
 from fulfillment_worker.queue.connection import PATIENCE
@@ -233,7 +234,9 @@ class RedisQueue(Queue):
         begun: list[bytes],
         ids: list[bytes],
         oversized: list[int],
+        wishes: list[list[bytes]],
     ) -> Reply:
+        stops, obeyed = wishes or ((), ())
         return Reply(
             now=now,
             verdicts=[_VERDICTS[verdict] for verdict in verdicts],
@@ -246,6 +249,8 @@ class RedisQueue(Queue):
             paused=paused == 1,
             next_due=None if next_due < 0 else next_due,
             survey=_read_survey(now, *survey) if survey else None,
+            stops=_withdrawals(stops),
+            obeyed=_withdrawals(obeyed),
             renewed_at=renewed_at,
         )
 
@@ -307,18 +312,24 @@ def _by_delivery(pairs: list[bytes]) -> dict[int, str]:
     return {int(pairs[i]): pairs[i + 1].decode() for i in range(0, len(pairs), 2)}
 
 
+def _withdrawals(pairs: Sequence[bytes]) -> dict[int, Withdrawal]:
+    return {int(pairs[i]): Withdrawal(pairs[i + 1].decode()) for i in range(0, len(pairs), 2)}
+
+
 def _read_survey(
     now: int,
     waiting: int,
     in_flight: int,
     retrying: int,
     scheduled: int,
+    held: int,
     dead: int,
     since: int,
     received: int,
     fulfilled: int,
     duplicates: int,
     dropped: int,
+    cancelled: int,
     head: bytes,
 ) -> Survey:
     return Survey(
@@ -327,12 +338,14 @@ def _read_survey(
         in_flight=in_flight,
         retrying=retrying,
         scheduled=scheduled,
+        held=held,
         dead=dead,
         oldest=min(now, since, _told_by(head, since, now)),
         received=received,
         fulfilled=fulfilled,
         duplicates=duplicates,
         dropped=dropped,
+        cancelled=cancelled,
     )
 
 

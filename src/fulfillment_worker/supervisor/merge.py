@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from fulfillment_worker.observability.catalogue import CATALOGUE, QUEUE_SAMPLE
+from fulfillment_worker.observability.catalogue import CATALOGUE
+from fulfillment_worker.observability.catalogue_queue import QUEUE_SAMPLE
 from fulfillment_worker.observability.spec import Merge, MetricKind, MetricSpec
 from fulfillment_worker.supervisor.snapshot import NOW, Exemplar, Key, Series, Snapshot
 

@@ -327,6 +327,8 @@ class Consumer:
             self._lose()
         else:
             self._ledger.note(trip, reply)
+            if reply.stops:
+                self._shared.executor.withdraw(self._ledger.underway(), reply.stops)
         claims = not (self._stopping or reply.paused)
         self._capacity.set_backlog(self._rank, reply.backlog and claims)
         self._shared.capacity_freed()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fulfillment_worker.core.attempt import Handle
 from fulfillment_worker.core.capacity import Capacity
@@ -13,7 +13,9 @@ from fulfillment_worker.core.outcome import (
     Failed,
     FailureReason,
     Result,
+    Stopped,
     Succeeded,
+    Withdrawal,
 )
 from fulfillment_worker.worker.delivery import GONE, READY, RUNNING, STOPPING, Delivery
 from fulfillment_worker.worker.task_pool import TaskPool
@@ -54,6 +56,23 @@ class Executor:
                 _give_back(delivery)
             elif delivery.stage is RUNNING:
                 self._cut_short(delivery, INTERRUPTED)
+
+    def withdraw(self, deliveries: Iterable[Delivery], stops: Mapping[int, Withdrawal]) -> None:
+        """Stop those of these that an operator wants held or cancelled, unless they succeed first.
+
+        One that can't be stopped goes on until it ends or its time is up: nobody is told before
+        that it was stopped.
+        """
+        for delivery in deliveries:
+            becomes = stops.get(delivery.id)
+            if becomes is None:
+                continue
+            if delivery.stage is READY:
+                delivery.owner.attempt_ended(delivery, Stopped(becomes))
+            elif delivery.stage is RUNNING and not delivery.cut_short:
+                assert delivery.task is not None
+                delivery.cut_short = Stopped(becomes)
+                delivery.task.cancel(delivery.cut_short)
 
     def discard(self, deliveries: Iterable[Delivery]) -> None:
         """Stop these without a report: they are not this worker's any more."""
@@ -119,7 +138,7 @@ def _too_late(result: Result, cut_short: Result) -> Result:
 
     A success stands, unless the time was up. A time-out stands, where the handler tells more of it.
     """
-    if cut_short is INTERRUPTED:
+    if cut_short is INTERRUPTED or type(cut_short) is Stopped:
         return result if isinstance(result, Succeeded) else cut_short
     told = isinstance(result, Failed) and result.reason is FailureReason.TIMEOUT
     return result if told else cut_short

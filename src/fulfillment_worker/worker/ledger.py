@@ -7,7 +7,7 @@ events.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fulfillment_worker.core.capacity import Capacity
@@ -15,7 +15,6 @@ from fulfillment_worker.core.decide import decide
 from fulfillment_worker.core.events import (
     Event,
     LeaseLost,
-    OrderDuplicated,
     OrdersRecovered,
     OrdersRequeued,
     QueueRolledBack,
@@ -38,6 +37,8 @@ from fulfillment_worker.core.outcome import (
     Outcome,
     Requeued,
     Result,
+    Stopped,
+    Withdrawal,
 )
 from fulfillment_worker.worker import report
 from fulfillment_worker.worker.delivery import ENDED, GONE, READY, Delivery, Owner, ask, first_of
@@ -177,7 +178,7 @@ class Ledger:
             return []
         noted, self._noted = self._noted, None
         reply, cleared = noted.reply, noted.cleared
-        self._emit_recorded(noted.recorded, reply.now)
+        self._emit_recorded(noted.recorded, reply.now, reply.obeyed)
         self._emit_received(reply.first_claims, reply.oversized)
         if reply.recovered:
             self._emit(OrdersRecovered(self.queue, reply.recovered, reply.orphaned))
@@ -226,7 +227,9 @@ class Ledger:
         for delivery in forgotten:
             if delivery.started:
                 self._emit_failed(delivery, kept=False)
-        self._emit_recorded(recorded, holdings.now)
+        stopped = ((held.id, held.result) for held in recorded)
+        likely = {number: why.becomes for number, why in stopped if isinstance(why, Stopped)}
+        self._emit_recorded(recorded, holdings.now, likely)
         first = sum(not (claimed.failures or claimed.orphanings) for claimed in holdings.unknown)
         self._emit_received(first + holdings.first_claims)
         if holdings.given_back:
@@ -276,21 +279,11 @@ class Ledger:
         delivery.outcome = outcome
         return outcome
 
-    def _emit_recorded(self, recorded: list[Delivery], now: int) -> None:
-        fulfilled = report.fulfilled(self.queue, self.worker, recorded, now)
-        if fulfilled:
-            self._emit(fulfilled)
-            if len(fulfilled.attempts) == len(recorded):
-                return
-        requeued = 0
-        for delivery in recorded:
-            requeued += isinstance(delivery.outcome, Requeued)
-            if put_aside := report.postponed(self.queue, self.worker, delivery, now):
-                self._emit(put_aside)
-            elif not isinstance(delivery.outcome, Fulfilled):
-                self._emit_failed(delivery, kept=True)
-        if requeued:
-            self._emit(OrdersRequeued(self.queue, self.worker, requeued))
+    def _emit_recorded(
+        self, recorded: list[Delivery], now: int, obeyed: Mapping[int, Withdrawal]
+    ) -> None:
+        for event in report.recorded(self.queue, self.worker, recorded, now, obeyed):
+            self._emit(event)
 
     def _emit_received(self, first_claims: int, oversized: Sequence[int] = ()) -> None:
         most = self._rules.max_bytes
@@ -324,8 +317,9 @@ class Ledger:
                     self._expire(delivery)
                 continue
             self._forget((delivery,))
-            if verdict is Verdict.DUPLICATE and delivery.order:
-                self._emit(OrderDuplicated(self.queue, delivery.order.id))
+            event = report.kept_back(self.queue, self.worker, delivery, verdict)
+            if event:
+                self._emit(event)
         return cleared
 
     def _hold(self, claimed: Claimed, now: int) -> Delivery:

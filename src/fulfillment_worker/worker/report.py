@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from fulfillment_worker.core.decode import too_large
 from fulfillment_worker.core.events import (
     AttemptEnded,
     Event,
     NoteLost,
+    OrderDuplicated,
     OrderExpired,
     OrderInvalid,
     OrderPostponed,
     OrdersFulfilled,
     OrdersReceived,
+    OrdersRequeued,
     OrdersStarted,
     OrderStarted,
+    OrderWithdrawn,
 )
+from fulfillment_worker.core.exchange import Verdict
 from fulfillment_worker.core.order import Order
 from fulfillment_worker.core.outcome import (
     Dead,
@@ -32,10 +36,85 @@ from fulfillment_worker.core.outcome import (
     Retried,
     Scheduled,
     Succeeded,
+    Withdrawal,
+    Withdrawn,
 )
 from fulfillment_worker.worker.delivery import Delivery
 
 _LOST_LEASE = "the lease had run out before the result could be recorded"
+
+
+def recorded(
+    queue: str,
+    worker: str,
+    deliveries: list[Delivery],
+    now: int,
+    obeyed: Mapping[int, Withdrawal],
+) -> Iterator[Event]:
+    """Outcomes were recorded at Redis's time `now` in ms. obeyed: those of them that ended as an
+    operator wishes.
+    """
+    successes = fulfilled(queue, worker, deliveries, now)
+    if successes:
+        yield successes
+        if len(successes.attempts) == len(deliveries):
+            return
+    given_back = 0
+    for delivery in deliveries:
+        became = obeyed.get(delivery.id)
+        yield from _ended(queue, worker, delivery, now, became)
+        given_back += became is None and isinstance(delivery.outcome, Requeued | Withdrawn)
+    if given_back:
+        yield OrdersRequeued(queue, worker, given_back)
+
+
+def _ended(
+    queue: str, worker: str, delivery: Delivery, now: int, became: Withdrawal | None
+) -> Iterator[Event]:
+    """became: what an operator has made of it, in place of the outcome."""
+    if isinstance(delivery.outcome, Fulfilled):
+        return
+    aside: Event | None = postponed(queue, worker, delivery, now)
+    if became is not None:
+        aside = withdrawn(queue, worker, delivery, became)
+    if aside is None or isinstance(delivery.result, Failed | Rejected):
+        failure = failed(queue, worker, delivery, kept=True, ended=became is None)
+        if failure:
+            yield failure
+    if aside:
+        yield aside
+
+
+def kept_back(queue: str, worker: str, delivery: Delivery, verdict: Verdict) -> Event | None:
+    """An order may not start, and is this worker's no more. None where it only waits its turn."""
+    match verdict:
+        case Verdict.DUPLICATE:
+            return OrderDuplicated(queue, delivery.order.id) if delivery.order else None
+        case Verdict.HELD:
+            return withdrawn(queue, worker, delivery, Withdrawal.HELD)
+        case Verdict.CANCELLED:
+            return withdrawn(queue, worker, delivery, Withdrawal.CANCELLED)
+        case _:
+            return None
+
+
+def withdrawn(
+    queue: str, worker: str, delivery: Delivery, became: Withdrawal
+) -> OrderWithdrawn | None:
+    """An order was held or cancelled, as an operator wishes. None for what is no order."""
+    order = delivery.order
+    if order is None:
+        return None
+    return OrderWithdrawn(
+        queue=queue,
+        worker=worker,
+        order_id=order.id,
+        delivery=delivery.id,
+        attempt=order.attempt,
+        became=became,
+        duration=time.monotonic() - delivery.started if delivery.started else None,
+        trace_id=_sampled_trace(order.traceparent),
+    )
 
 
 def received(
@@ -114,13 +193,16 @@ def postponed(queue: str, worker: str, delivery: Delivery, now: int) -> OrderPos
     )
 
 
-def failed(queue: str, worker: str, delivery: Delivery, *, kept: bool) -> Event | None:
+def failed(
+    queue: str, worker: str, delivery: Delivery, *, kept: bool, ended: bool = True
+) -> Event | None:
     """Another outcome was recorded, or (not kept) any was refused, since the lease was lost.
 
-    None for an order that was given back: nothing was attempted.
+    ended: whether the outcome decided what became of the order, and no operator. None for an order
+    that was given back: nothing was attempted.
     """
     outcome, order = delivery.outcome, delivery.order
-    if isinstance(outcome, Requeued):
+    if isinstance(outcome, Requeued) or (kept and isinstance(outcome, Withdrawn)):
         return None
     if order is None:
         why = outcome.error if isinstance(outcome, Dead) else ""
@@ -128,6 +210,7 @@ def failed(queue: str, worker: str, delivery: Delivery, *, kept: bool) -> Event 
     if isinstance(outcome, Dead) and outcome.reason is DeadReason.EXPIRED:
         return OrderExpired(queue, worker, order.id, delivery.id, outcome.error)
     reason, error = _failure(delivery) if kept else (FailureReason.LEASE_LOST, _LOST_LEASE)
+    decides = kept and ended
     return AttemptEnded(
         queue=queue,
         worker=worker,
@@ -138,8 +221,8 @@ def failed(queue: str, worker: str, delivery: Delivery, *, kept: bool) -> Event 
         reason=reason,
         error=error,
         traceback=_traceback(delivery) if kept else "",
-        retry_in=outcome.delay_ms / 1000 if kept and isinstance(outcome, Retried) else None,
-        dead=outcome.reason if kept and isinstance(outcome, Dead) else None,
+        retry_in=outcome.delay_ms / 1000 if decides and isinstance(outcome, Retried) else None,
+        dead=outcome.reason if decides and isinstance(outcome, Dead) else None,
         trace_id=_sampled_trace(order.traceparent),
     )
 

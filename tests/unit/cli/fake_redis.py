@@ -47,13 +47,13 @@ class FakeRedis:
         return [b"0", [part for n, header, raw in parts for part in (n, header, len(raw))]]
 
     def _overview(self, public: str, woken: str, *names: str) -> list[Any]:
-        retry, suspects, dead, books, leases, workers, scheduled = names
+        retry, suspects, dead, books, leases, workers, scheduled, held = names
         head = [entries[-1] for name in (woken, public) if (entries := self.lists.get(name))]
         asked = FakePipeline(self)
         asked.llen(public).llen(woken).zcard(retry).llen(suspects).hlen(dead)
         asked.hgetall(books).zrange(leases, 0, -1).zrange(workers, 0, -1, withscores=True)
-        asked.zcard(scheduled)
-        *sizes, counters, leased, heard, aside = asked.results
+        asked.zcard(scheduled).hlen(held)
+        *sizes, counters, leased, heard, aside, put_by = asked.results
         return [
             (self.now // 1000, self.now % 1000 * 1000),
             *sizes,
@@ -62,6 +62,7 @@ class FakeRedis:
             leased,
             [part for name, at in heard for part in (name, b"%d" % at)],
             aside,
+            put_by,
         ]
 
 

@@ -26,7 +26,11 @@ def busy(fake: FakeRedis) -> FakeRedis:
     fake.hashes["{orders}:in_flight:w-1"] = {b"1": b"x", b"2": b"y"}
     fake.hashes["{orders}:in_flight:w-2"] = {b"1": b"x"}
     fake.hashes["{orders}:dead"] = {b"1": b"d"}
-    fake.hashes["{orders}:books"] = {b"received": b"10", b"fulfilled": b"4", b"paused": b"1"}
+    fake.hashes["{orders}:books"] = {b"received": b"10", b"fulfilled": b"4"} | {
+        b"cancelled": b"2",
+        b"paused": b"1",
+    }
+    fake.hashes["{orders}:held"] = {b"9": b"h"}
     fake.zsets["{orders}:arrivals"] = {b"1": 9.0, b"2": 10.0, b"999999940000": 12.0}
     return fake
 
@@ -41,12 +45,14 @@ def test_programs_get_everything(cli: Run, busy: FakeRedis) -> None:
         "in_flight": 3,
         "retrying": 2,
         "scheduled": 0,
+        "held": 1,
         "dead": 1,
         "paused": True,
         "received": 10,
         "fulfilled": 4,
         "duplicates": 0,
         "dropped": 0,
+        "cancelled": 2,
         "workers": [
             {
                 "name": "idle",
@@ -62,7 +68,7 @@ def test_programs_get_everything(cli: Run, busy: FakeRedis) -> None:
 
 def test_people_get_tables(cli: Run, busy: FakeRedis) -> None:
     lines = cli("queue").stdout.splitlines()
-    assert lines[1].split() == ["orders", "paused", "2", "1m", "ago", "3", "2", "0", "1", "3"]
+    assert lines[1].split() == ["orders", "paused", "2", "1m", "ago", "3", "2", "0", "1", "1", "3"]
     assert [line.split()[0] for line in lines[4:]] == ["idle", "w-1", "w-2"]
     assert len({len(line) for line in lines[:2]}) == 1
 

@@ -54,6 +54,12 @@ def test_a_record_is_told_in_full(cli: Run, fake: FakeRedis) -> None:
             "reason": None,
             "postponed": None,
             "note": None,
+            "by": None,
+            "held_at": None,
+            "wish": None,
+            "wish_by": None,
+            "wish_why": None,
+            "wish_at": None,
             "history": [
                 {"attempt": 1, "at": 2000, "error": "x"},
                 {"attempt": 2, "at": 3000, "error": "y"},

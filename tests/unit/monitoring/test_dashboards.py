@@ -49,6 +49,9 @@ OF_PROMETHEUS = {"up", "ALERTS", "scrape_duration_seconds", "scrape_samples_scra
 NOT_SHOWN = {
     "fulfillment_outstanding_orders": "the sum of three depths that are shown",
     "fulfillment_scheduled_depth": "they wait by wish, and nothing is to be done",
+    "fulfillment_held_depth": "`queue` tells it, and `status` who holds each of them",
+    "orders_held_total": "an act of an operator, which the audit tells",
+    "orders_cancelled_total": "an act of an operator, which the audit tells",
     "orders_postponed_total": "what a handler wishes is no fault; `status` tells of each order",
     "fulfillment_breaker_openings_total": "the panel shows when, and the runbook asks why",
     "process_virtual_memory_bytes": "address space; seldom of interest",

@@ -55,6 +55,29 @@ def why_it_waits(
     return f"{turn}, and {held_up}" if held_up else turn
 
 
+def withdrawn(status: str, since: str, by: str | None, reason: str | None) -> str:
+    """Of a held or a cancelled order. since: a time as people read it, "" where not known."""
+    when = f" {'since' if status == 'held' else 'at'} {since}" if since else ""
+    return f"{status}{when}{_by_whom(by, reason)}"
+
+
+def wished(status: str, wish: str | None, by: str | None, reason: str | None) -> str:
+    """What an operator has asked for that has not taken effect yet; "" for nothing."""
+    if wish is None:
+        return ""
+    done = "cancelled" if wish == "cancel" else "held"
+    told = f"it is to be {done}{_by_whom(by, reason)}"
+    if status == "processing":
+        return f"{told}, unless the attempt succeeds first"
+    if status == "dead":
+        return f"{told}, if it is retried"
+    return f"{told}, when it {'arrives' if status == 'unknown' else 'is its turn'}"
+
+
+def _by_whom(by: str | None, reason: str | None) -> str:
+    return (f" by {by}" if by else "") + (f', "{reason}"' if reason else "")
+
+
 def _postponed(queue: Standing, next_attempt_at: int | None, reason: str | None) -> str:
     why = f" ({reason})" if reason else ""
     if next_attempt_at is not None and next_attempt_at > queue.now:

@@ -1,5 +1,5 @@
 -- May an attempt start? The one gate that keeps two copies of an order apart.
--- Verdicts: 1 go, 2 duplicate, 3 busy (core/exchange.py, Verdict).
+-- Verdicts: 1 go, 2 duplicate, 3 busy, 4 held, 5 cancelled (core/exchange.py, Verdict).
 
 -- delivery, attempt: in digits. queued_at: ms in digits, '0' where not known.
 local function start(key, delivery, order_id, attempt, queued_at)
@@ -8,7 +8,7 @@ local function start(key, delivery, order_id, attempt, queued_at)
   emit(order_id, 'processing', attempt)
 end
 
-local GO, DUPLICATE, BUSY = 1, 2, 3
+local GO, DUPLICATE, BUSY, HELD, CANCELLED = 1, 2, 3, 4, 5
 local BUSY_WAIT = 500 -- ms until a copy asks again whether the other one has ended
 
 local function held_elsewhere(delivery, holder, held)
@@ -16,16 +16,24 @@ local function held_elsewhere(delivery, holder, held)
   return call('HEXISTS', policy.in_flight_prefix .. holder, held) == 1
 end
 
--- Whether the status is another copy's, which was fulfilled or is at work.
+-- Whether the status is another copy's, which has ended, is held or is at work.
 local function is_of_another(key, delivery)
   local was = call('HMGET', key, 'status', 'worker', 'delivery')
   if was[1] == 'processing' then return held_elsewhere(whole(delivery), was[2], was[3]) end
-  return was[1] == 'fulfilled'
+  return FINAL[was[1]] or was[1] == 'held'
 end
 
--- The verdict on an order that has a status: nil where nothing keeps it from starting.
-local function held_back(key, status, delivery)
-  if status == 'fulfilled' then
+-- Does what is wished for an order that asks to start.
+local function withdraw(key, order_id, delivery, attempt, wish)
+  local packed = call('HGET', IN_FLIGHT, delivery)
+  local became = packed and wishes.obey(wish, key, order_id, attempt, packed)
+  call('HDEL', IN_FLIGHT, delivery)
+  return became == 'cancelled' and CANCELLED or HELD
+end
+
+-- The verdict on an order that has a status or a wish: nil where nothing keeps it from starting.
+local function held_back(key, order_id, delivery, attempt, status, wish)
+  if FINAL[status] then
     call('HDEL', IN_FLIGHT, delivery)
     booked.duplicates = booked.duplicates + 1
     return DUPLICATE
@@ -38,6 +46,7 @@ local function held_back(key, status, delivery)
       return BUSY
     end
   end
+  if wish or status == 'held' then return withdraw(key, order_id, delivery, attempt, wish) end
   -- Of an earlier attempt; a dead order's hash would expire in the middle of this one.
   call('HDEL', key, 'error', 'traceback', 'reason', 'next_attempt_at', 'finished_at')
   call('PERSIST', key)
@@ -46,8 +55,9 @@ end
 -- delivery, attempt: in digits. queued_at: ms in digits, '0' where not known.
 local function begin(delivery, order_id, attempt, queued_at)
   local key = policy.order_prefix .. order_id
-  local status = call('HGET', key, 'status')
-  local verdict = status and held_back(key, status, delivery)
+  local was = call('HMGET', key, 'status', 'wish')
+  local verdict = (was[1] or was[2])
+    and held_back(key, order_id, delivery, attempt, was[1], was[2])
   if verdict then return verdict end
   start(key, delivery, order_id, attempt, queued_at)
   return GO

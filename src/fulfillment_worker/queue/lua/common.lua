@@ -9,7 +9,7 @@
 -- ARGV    1 policy, MessagePack: order_prefix, in_flight_prefix, id_field, lease, status_ttl,
 --           max_orphanings, events_ttl, max_age (times in ms; max_age 0 for none), not_before_field
 --           and expires_field ('' for none), wake (the name of a channel), and the names of the keys
---           scheduled and set_aside
+--           scheduled, set_aside and held
 --         2 the calling worker
 --         The functions say what follows.
 
@@ -27,6 +27,8 @@ local NOW, now
 local may_trim, generation, find_floor, note_first_event
 -- How this run changes the counters; written once, by `close_books`.
 local booked
+-- The calling worker's wished deliveries, nil for none as nearly always; see withdrawn.lua.
+local wished
 -- When a worker last called this library; see idle.lua.
 local used_at
 
@@ -48,7 +50,7 @@ local function start_run(keys, args)
   local clock = call('TIME')
   NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
   now, used_at = whole(NOW), NOW
-  may_trim, generation = false, nil
+  may_trim, generation, wished = false, nil, nil
   booked = {received = 0, fulfilled = 0, duplicates = 0}
 end
 
@@ -79,11 +81,14 @@ local function define_reading(name, body)
   })
 end
 
--- text: the field `reason` of the event, or another one that is named.
-local function emit(order_id, status, attempt, text, field)
+-- text: the field `reason` of the event, or another one that is named. why: the reason beside that.
+local function emit(order_id, status, attempt, text, field, why)
   local id
   local floor = may_trim and find_floor()
-  if text then
+  if why and why ~= '' then
+    id = call('XADD', EVENTS, 'MINID', '~', floor or '0', '*',
+      'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now, field, text, 'reason', why)
+  elseif text then
     id = call('XADD', EVENTS, 'MINID', '~', floor or '0', '*',
       'order_id', order_id, 'status', status, 'attempt', attempt, 'at', now, field or 'reason', text)
   elseif floor then

@@ -1,7 +1,7 @@
 -- Beginning an order in the trip that claims it, which saves a way to Redis and back.
 --
 -- Only what Redis and the worker can't read in two ways is begun like that: small, in printable
--- ASCII without escapes, without a status yet, without a time of its own. Everything else asks to begin.
+-- ASCII without escapes, without a status or a wish, without a time of its own. Everything else asks to begin.
 
 local MOST_PLAIN = 8192
 local YEAR_2000, YEAR_10000 = 946684800, 253402300800
@@ -61,7 +61,8 @@ local function begin_unread(raw, delivery)
   local queued_at = order_id ~= '' and #order_id <= 128 and told_time(body)
   if not queued_at or not is_exact(body[policy.id_field], order_id) then return '' end
   local key = policy.order_prefix .. order_id
-  if call('HGET', key, 'status') then return '' end
+  -- A status, or what an operator wishes.
+  if call('HLEN', key) > 0 then return '' end
   start(key, delivery, order_id, '1', whole(queued_at))
   return order_id
 end

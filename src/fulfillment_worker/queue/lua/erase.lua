@@ -4,8 +4,8 @@
 --
 -- ARGV     3 the order's id  4 who does it  5 why, '' for no reason
 --          6 what was found, MessagePack: waiting (entries of the public list and of `woken`),
---            waits (entries of retries, suspects and those set aside), letters (their numbers), events, acts (ids of
---            entries of the streams)
+--            waits (entries of retries, suspects, those set aside and held ones), letters (their
+--            numbers), events, acts (ids of entries of the streams)
 -- returns  {1 where a worker holds the order: nothing was done; how many entries and letters went,
 --          how many events, how many acts}
 
@@ -28,6 +28,9 @@ define('erase', function(ARGV)
     if call('HGET', policy.set_aside, copy) == packed then
       call('ZREM', policy.scheduled, copy)
       removed = removed + call('HDEL', policy.set_aside, copy)
+    end
+    if call('HGET', policy.held, copy) == packed then
+      removed = removed + call('HDEL', policy.held, copy)
     end
     if removed > 0 then call('HDEL', IDS, copy) end
     received = received + removed

@@ -8,6 +8,7 @@
 --           delivery and id, in turn, of claimed orders that have begun,
 --           delivery and id, in turn, of claimed orders whose id is known from an earlier attempt,
 --           sizes of those that were too large, and are dead letters now,
+--           what `wishes.told` tells,
 --           now without the steps of Redis's clock}
 
 local OK, LEASE_LOST, STALE = 0, 1, 2
@@ -28,7 +29,7 @@ define('exchange', function(ARGV)
 
   local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
     'trips:' .. WORKER, 'breaker:' .. WORKER, 'id_fields', 'next_due',
-    'clock', 'steps', 'retry_steps', 'events')
+    'clock', 'steps', 'retry_steps', 'events', 'wishes:' .. WORKER)
   local function book(i) return tonumber(books[i] or 0) end
 
   if book(6) >= REAPED then return {LEASE_LOST, NOW} end
@@ -53,10 +54,13 @@ define('exchange', function(ARGV)
   if books[8] ~= policy.id_field then note_id_field(books[8]) end
   -- Not where the clock may have been stepped, and nobody knows.
   if may_judge then allow_trimming(books[13], steps) end
+  wished = books[14] or nil
+  if wished then wishes.expect(trip.fulfilled) end
   forget_ids(trip.forget)
   fulfil_all(trip.fulfilled)
   apply_outcomes(trip.outcomes)
   local verdicts = begin_all(trip.begins)
+  local told = wished and wishes.told() or {}
 
   -- One worker's orphans a trip; the rest of the expired come with the next.
   local leases = call('ZRANGE', LEASES, 0, trip.survey and -1 or 1, 'WITHSCORES')
@@ -93,15 +97,16 @@ define('exchange', function(ARGV)
   if trip.survey then
     local received = received_before + booked.received
     local nothing_waits = empty and not next_due and no_suspects
-    local looked, noted_head = unpack(call('HMGET', BOOKS, 'looked', 'head'))
+    local looked, noted_head, cancelled = unpack(call('HMGET', BOOKS, 'looked', 'head', 'cancelled'))
     if math.abs(NOW - (looked or 0)) >= LOOK_EVERY then find_lost_leases(leases) end
     local in_flight = sum_in_flight(leases, own)
-    local waiting, retrying, scheduled, dead, since, head =
+    local waiting, retrying, scheduled, held, dead, since, head =
       survey(received, nothing_waits, in_flight, noted_head)
     if retry_due then since = math.min(since, next_due) end
     surveyed = {
-      waiting, in_flight, retrying, scheduled, dead, since,
-      received, book(2) + booked.fulfilled, book(3) + booked.duplicates, book(4), head,
+      waiting, in_flight, retrying, scheduled, held, dead, since,
+      received, book(2) + booked.fulfilled, book(3) + booked.duplicates, book(4),
+      (cancelled or 0) + (booked.cancelled or 0), head,
     }
     if call('ZADD', WORKERS, now, WORKER) == 1 then
       for _, silent in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', NOW - SILENT_FOR)) do
@@ -138,6 +143,7 @@ define('exchange', function(ARGV)
   return {
     OK, NOW, verdicts, claimed, first_claims, recovered, orphaned,
     backlog and 1 or 0, paused and 1 or 0, next_due or -1, surveyed, begun,
-    #claimed > first_claims and known_ids(trip.first_delivery) or {}, oversized, NOW - steps,
+    #claimed > first_claims and known_ids(trip.first_delivery) or {}, oversized, told,
+    NOW - steps,
   }
 end)

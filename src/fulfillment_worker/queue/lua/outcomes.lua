@@ -101,5 +101,7 @@ function outcome.dead(delivery, order_id, attempt, err, reason, traceback)
 end
 
 local function apply_outcomes(outcomes)
-  for _, fields in ipairs(outcomes) do outcome[fields[1]](unpack(fields, 2)) end
+  for _, fields in ipairs(outcomes) do
+    if not (wished and wishes.overtake(unpack(fields))) then outcome[fields[1]](unpack(fields, 2)) end
+  end
 end

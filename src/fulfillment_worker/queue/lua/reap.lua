@@ -7,10 +7,11 @@ local MOST_ORPHANS = 1000
 local MOST_ORPHAN_BYTES = 262144
 
 -- What the order's status says: 'begun' by this very delivery or by one that is gone, 'others' while
--- another copy is at work, 'fulfilled', or anything else.
+-- another copy is at work or held, 'fulfilled', or anything else.
 local function standing(order_id, worker, delivery)
   if order_id == '' then return '' end
   local was = call('HMGET', policy.order_prefix .. order_id, 'status', 'worker', 'delivery')
+  if was[1] == 'held' then return 'others' end
   if was[1] ~= 'processing' then return was[1] end
   if was[2] == worker and was[3] == delivery then return 'begun' end
   local is_held = was[2] and was[3] and call('HEXISTS', policy.in_flight_prefix .. was[2], was[3]) == 1
@@ -38,7 +39,7 @@ end
 local function put_back(entry, worker, delivery, alone)
   local order_id = id_of(entry, worker, delivery)
   local stands = standing(order_id, worker, delivery)
-  if stands == 'fulfilled' then
+  if FINAL[stands] then
     -- A copy that did not come as far as to ask. It is no suspect, and never a dead letter.
     call('HDEL', IDS, whole(entry.copy))
     booked.duplicates = booked.duplicates + 1
@@ -90,7 +91,7 @@ local function forget(worker)
   if call('HLEN', policy.in_flight_prefix .. worker) > 0 then return lease_again(worker) end
   call('ZREM', WORKERS, worker)
   call('HDEL', BOOKS, 'trips:' .. worker, 'breaker:' .. worker, 'group:' .. worker,
-    'lease:' .. worker)
+    'lease:' .. worker, 'wishes:' .. worker)
 end
 
 -- Puts back those that ran in one worker, `together` of them. Returns how many are dead now.
@@ -126,7 +127,7 @@ local function reap(worker)
   if moved == #deliveries then
     -- Kept until it is forgotten: should it not be dead, it is told so, whatever it believes.
     call('HSET', BOOKS, 'trips:' .. worker, REAPED)
-    call('HDEL', BOOKS, 'orphans:' .. worker)
+    call('HDEL', BOOKS, 'orphans:' .. worker, 'wishes:' .. worker)
     call('ZREM', LEASES, worker)
   else
     call('HSET', BOOKS, 'orphans:' .. worker, whole(together))

@@ -33,6 +33,7 @@ define('stand_by', function(ARGV)
     backlog = raw ~= nil
   end
   return {
-    OK, NOW, {}, claimed, #claimed, 0, 0, backlog and 1 or 0, paused and 1 or 0, -1, {}, begun, {}, {}, 0,
+    OK, NOW, {}, claimed, #claimed, 0, 0, backlog and 1 or 0, paused and 1 or 0, -1, {}, begun, {}, {}, {},
+    0,
   }
 end)

@@ -64,7 +64,7 @@ local function read_head(received, noted)
   return told
 end
 
--- waiting, retrying, scheduled, dead, since, head (what `read_head` returns, '' for none)
+-- waiting, retrying, scheduled, held, dead, since, head (what `read_head` returns, '' for none)
 local function survey(received, nothing_waits, in_flight, noted)
   local waiting, retrying, since, head = 0, 0, NOW, ''
   if not nothing_waits then
@@ -77,11 +77,11 @@ local function survey(received, nothing_waits, in_flight, noted)
     local suspect = call('LINDEX', SUSPECTS, -1)
     if suspect then since = math.min(since, first_seen_of(suspect)) end
   end
-  local scheduled = call('ZCARD', policy.scheduled)
+  local scheduled, held = call('ZCARD', policy.scheduled), call('HLEN', policy.held)
   -- All that was noted has gone, however it went.
   if waiting == 0 then
     call('DEL', ARRIVALS)
-    if retrying + scheduled + in_flight == 0 then call('DEL', IDS) end
+    if retrying + scheduled + held + in_flight == 0 then call('DEL', IDS) end
   end
-  return waiting, retrying, scheduled, call('HLEN', DEAD), since, head
+  return waiting, retrying, scheduled, held, call('HLEN', DEAD), since, head
 end
