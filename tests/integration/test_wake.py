@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import Trip
-from fulfillment_worker.core.outcome import Dead, DeadReason, Requeued
+from fulfillment_worker.core.outcome import Dead, DeadReason, Requeued, Withdrawn
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from fulfillment_worker.queue.shared_client import SharedConnections
@@ -86,6 +86,18 @@ async def test_retry_of_a_dead_letter_wakes_idle_workers(
     await busy.exchange(Trip(worker="busy", number=2, holding=1, outcomes=[dead]))
     assert not idle.woken.is_set()
     await operator.retry_dead([1], lambda _: None)
+    await idle.until_woken()
+
+
+async def test_release_of_a_held_order_wakes_idle_workers(
+    idle: Idle, busy: RedisQueue, operator: Operator
+) -> None:
+    assert (await operator.hold("A")).worker == "busy"
+    withdrawn = Withdrawn(1, "A", 1)
+    reply = await busy.exchange(Trip(worker="busy", number=2, holding=1, outcomes=[withdrawn]))
+    assert reply.obeyed
+    assert not idle.woken.is_set()
+    assert (await operator.release("A")).many == 1
     await idle.until_woken()
 
 

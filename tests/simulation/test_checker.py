@@ -573,3 +573,80 @@ def test_justified_is_judged_at_the_end_of_a_merged_history() -> None:
     assert [each.rule for each in check(map(json.dumps, lines))] == ["justified"]
     lines[0] = lines[0] | {"merged": False}
     assert [each.rule for each in check(map(json.dumps, lines))][:1] == ["justified"]
+
+
+def asked(at: float, act: str, **fields: Any) -> Line:
+    return order(at, "asked", act=act, **fields)
+
+
+def test_obeyed_orders_are_held_until_their_release_and_cancelled_for_good() -> None:
+    assert not found(
+        asked(1.0, "hold"),
+        enqueued(1.1),
+        status(1.2, "held"),
+        places(1.2, held=1),
+        asked(2.0, "release"),
+        status(2.0, "retrying", "operator"),
+        begun(2.1),
+        asked(2.2, "cancel"),
+        ended(2.3, "interrupted"),
+        heard(2.4),
+        status(2.4, "cancelled"),
+        places(2.4, cancelled=1),
+        end(9.0),
+    )
+
+
+def test_obeyed_wish_that_comes_after_a_success_is_too_late() -> None:
+    assert not found(
+        enqueued(1.0),
+        begun(1.1),
+        asked(1.2, "cancel"),
+        ended(1.3, "success"),
+        heard(1.4),
+        status(1.4, "fulfilled"),
+        places(1.4, fulfilled=1),
+    )
+
+
+def test_obeyed_cancellation_of_a_dead_letter_takes_it_away() -> None:
+    assert not found(
+        enqueued(1.0),
+        begun(1.1),
+        ended(1.2, "rejected"),
+        heard(1.3),
+        status(1.3, "dead", reason="rejected"),
+        asked(2.0, "cancel", dead=1),
+        status(2.0, "cancelled", "operator"),
+        places(2.0, cancelled=1),
+    )
+
+
+@pytest.mark.parametrize("act", ["hold", "cancel"])
+def test_obeyed_is_broken_by_an_order_that_begins_against_a_wish(act: str) -> None:
+    assert found(enqueued(1.0), asked(1.1, act), begun(1.2)) == ["obeyed"]
+    # A retry doesn't overtake it.
+    assert found(enqueued(1.0), failed(1.1), asked(1.5, act), begun(1.6, "a", 2)) == ["obeyed"]
+
+
+def test_obeyed_is_broken_by_a_held_order_that_nobody_released() -> None:
+    held = [asked(1.0, "hold"), enqueued(1.1), status(1.2, "held")]
+    assert found(held, status(1.3, "retrying", "operator"))[0] == "obeyed"
+    # It was released once, and is held again.
+    again = [asked(1.3, "release"), asked(1.4, "hold"), status(1.5, "held")]
+    assert found(held, again, status(1.6, "retrying", "operator"))[0] == "obeyed"
+
+
+def test_obeyed_wish_that_a_rollback_undoes_is_none() -> None:
+    assert not found(enqueued(1.0), asked(2.0, "cancel"), rolled_back(2.5, 1.5), fulfilled(2.6))
+
+
+def test_final_is_broken_by_a_cancelled_order_that_is_started() -> None:
+    cancelled = [asked(1.0, "cancel"), enqueued(1.1), status(1.2, "cancelled")]
+    assert found(cancelled, status(1.3, "held"))[0] == "final"
+    assert found(cancelled, order(1.3, "started", attempt=1, worker="a")) == ["final"]
+
+
+def test_live_is_broken_by_an_order_that_is_held_at_the_end() -> None:
+    held = [asked(1.0, "hold"), enqueued(1.1), status(1.2, "held"), places(1.2, held=1)]
+    assert "live" in found(held, end(20.0))

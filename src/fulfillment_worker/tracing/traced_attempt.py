@@ -88,7 +88,7 @@ class TracedAttempt:
             self.interrupted()
 
     def interrupted(self) -> None:
-        """The order is given back, since the worker stops or is short: nobody's error."""
+        """The worker stops or is short, or an operator has the order stopped: nobody's error."""
         if self._span is not None:
             self._span.set_attribute(INTERRUPTED, True)
         self._end()

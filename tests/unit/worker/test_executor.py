@@ -25,7 +25,9 @@ from fulfillment_worker.core.outcome import (
     FailureReason,
     Rejected,
     Result,
+    Stopped,
     Unattempted,
+    Withdrawal,
 )
 from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
 from fulfillment_worker.worker.delivery import Delivery, Owner, Stage
@@ -446,3 +448,26 @@ async def test_a_given_up_handler_may_be_collected(destroyed: list[str]) -> None
     bench.start("A", "B")
     await bench.until_ended(3)
     assert bench.results["B"] is SUCCEEDED
+
+
+async def test_withdrawn_delivery_that_waits_for_room_ends_without_an_attempt() -> None:
+    started: list[str] = []
+
+    async def hang(order: Order) -> None:
+        started.append(order.id)
+        await asyncio.get_running_loop().create_future()
+
+    bench = Bench(hang, at_once=1)
+    deliveries = bench.start("A", "B", "C")
+    await bench.until_running(1)
+    stops = {1: Withdrawal.HELD, 99: Withdrawal.CANCELLED}
+    bench.executor.withdraw(deliveries, stops)
+    await bench.until_ended(1)
+    assert bench.results == {"B": Stopped(Withdrawal.HELD)}
+    bench.executor.withdraw(deliveries, {0: Withdrawal.CANCELLED})
+    bench.executor.withdraw(deliveries, {0: Withdrawal.CANCELLED})
+    await bench.until_ended(2)
+    assert bench.results["A"] == Stopped(Withdrawal.CANCELLED)
+    await bench.until_running(1)
+    assert started == ["A", "C"]
+    bench.executor.discard(deliveries[2:])
