@@ -9,7 +9,7 @@ from signal import SIGTERM
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.orders import place, statuses, wait_until_all
+from tests.support.orders import order_hash, place, statuses, wait_until_all
 from tests.support.process import run_cli
 from tests.support.redis_server import RedisServer
 from tests.support.worker import RunningWorker
@@ -108,3 +108,26 @@ def test_resources_that_lack_a_name_end_the_worker_with_the_reason(
     assert last == (
         "fulfillment-worker: shop:fulfil takes 'db', which is none of its resources (pool)"
     )
+
+
+TWO = """
+async def fulfil(order):
+    return {"by": "fulfil"}
+
+def refund(order):
+    return {"by": "refund"}
+"""
+
+
+@PROCESSES
+def test_handlers_of_two_queues_get_their_own_orders(
+    processes: str, redis_7: RedisServer, run_worker: Start
+) -> None:
+    each = ("--handler", "orders=shop:fulfil,returns=shop:refund", "--processes", processes)
+    worker = run_worker(redis_7.url, TWO, *each)
+    for queue in ("orders", "returns"):
+        place(redis_7, [{"order_id": "A-1"}], queue)
+        wait_until_all(redis_7, [{"order_id": "A-1"}], queue=queue)
+    assert order_hash(redis_7, "A-1")["note"] == '{"by":"fulfil"}'
+    assert order_hash(redis_7, "A-1", "returns")["note"] == '{"by":"refund"}'
+    assert worker.terminate() == 0

@@ -27,6 +27,7 @@ from fulfillment_worker.config.values import (
     RedisUrl,
     Size,
     Whole,
+    handlers_by_queue,
 )
 from fulfillment_worker.core.redaction import quoted, redact_url
 
@@ -108,7 +109,7 @@ class Settings:
         HandlerName(),
         None,
         "what fulfils an order, needed by run: package.module:name of a function or a Handler, or "
-        "a URL to post it to",
+        "a URL to post it to; several queues may have one each, as orders=shop:fulfil,returns=...",
     )
     concurrency: int = _setting(
         "--concurrency", Whole(1, 100_000), "50", "orders handled at once in one process"
@@ -260,6 +261,7 @@ def load(
         except ValueError as why:
             faults.append(_fault(source, text or "", str(why)))
     faults += [_missing(SPECS[name]) for name in required if given[name][1] is None]
+    _serve_what_has_handlers(values, given)
     faults += _conflicts(values, given)
     if faults:
         raise SettingsError(faults)
@@ -310,7 +312,40 @@ def _missing(spec: SettingSpec) -> str:
 
 def _conflicts(values: Mapping[str, Any], given: Mapping[str, tuple[str, str | None]]) -> list[str]:
     # A value that is faulty itself is not in `values`, and can't be blamed for a second thing.
-    return [*_login_conflicts(values, given), *_cap_below_base(values, given)]
+    return [
+        *_login_conflicts(values, given),
+        *_cap_below_base(values, given),
+        *_queues_without_handlers(values, given),
+    ]
+
+
+def _serve_what_has_handlers(
+    values: dict[str, Any], given: Mapping[str, tuple[str, str | None]]
+) -> None:
+    """Where handlers name their queues, and nothing else does, those are served."""
+    named = handlers_by_queue(values.get("handler") or "")
+    spec = SPECS["queues"]
+    if named and given["queues"] == (spec.env, spec.default):
+        values["queues"] = tuple(named)
+
+
+def _queues_without_handlers(
+    values: Mapping[str, Any], given: Mapping[str, tuple[str, str | None]]
+) -> list[str]:
+    named = handlers_by_queue(values.get("handler") or "")
+    if not named or "queues" not in values:
+        return []
+    (source, _), (of_queues, queues) = given["handler"], given["queues"]
+    without = [queue for queue in values["queues"] if queue not in named]
+    unserved = [queue for queue in named if queue not in values["queues"]]
+    return [
+        *(f"{source} has no handler for queue {quoted(each)}: add {each}=..." for each in without),
+        *(
+            f"{source} has a handler for queue {quoted(each)}, which {of_queues}, {queues}, "
+            "doesn't name: add it there, or remove the handler"
+            for each in unserved
+        ),
+    ]
 
 
 def _login_conflicts(

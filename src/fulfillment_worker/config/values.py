@@ -249,13 +249,42 @@ class Host:
         return text.strip("[]")
 
 
-class HandlerName:
-    """Where orders are fulfilled: a Python function, or a URL."""
+_FUNCTION = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+# A comma before `queue=` and the beginning of a handler: a URL may hold commas of its own.
+_NEXT_HANDLER = re.compile(rf",(?=[^,=]+=\s*(?:https?:|{_FUNCTION}\s*(?:,|$)))", re.IGNORECASE)
 
-    allowed = "package.module:function, or an http:// or https:// URL"
-    _function = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+def handlers_by_queue(text: str) -> dict[str, str]:
+    """The handler of each queue, from `orders=shop:fulfil,returns=shop:refund`.
+
+    Empty where `text` is one handler for all queues. Raises ValueError where a queue has two.
+    """
+    if re.match(r"https?:", text, re.IGNORECASE) or "=" not in text:
+        return {}
+    pairs = [each.partition("=") for each in _NEXT_HANDLER.split(text)]
+    found = {queue.strip(): handler.strip() for queue, _, handler in pairs}
+    if len(found) < len(pairs):
+        raise ValueError(
+            "give each queue one handler, as in orders=shop:fulfil,returns=shop:refund"
+        )
+    return found
+
+
+class HandlerName:
+    """Where orders are fulfilled: a Python function, or a URL; or one of them for each queue."""
+
+    allowed = (
+        "package.module:function, or an http:// or https:// URL; or one for each queue, as in "
+        "orders=shop:fulfil,returns=shop:refund"
+    )
+    _function = re.compile(_FUNCTION)
 
     def __call__(self, text: str) -> str:
+        for each in handlers_by_queue(text).values() or [text]:
+            self._one(each)
+        return text
+
+    def _one(self, text: str) -> str:
         if re.match(r"https?:", text, re.IGNORECASE):
             return self._url(text)
         if not self._function.fullmatch(text):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fulfillment_worker.config.values import handlers_by_queue
 from fulfillment_worker.core.handler import Handler
 from fulfillment_worker.handlers.check import check, is_async
 from fulfillment_worker.handlers.errors import HandlerError
 from fulfillment_worker.handlers.function import AsyncFunction, PlainFunction
+from fulfillment_worker.handlers.per_queue import HandlerPerQueue
 from fulfillment_worker.handlers.resolve import resolve
 from fulfillment_worker.handlers.shop_handler import ShopHandler
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def load(spec: str, *, order_timeout: float, concurrency: int | None = None) -> LoadedHandler:
     """The handler that `spec` names: `package.module:name` of a function or a Handler, or an http(s)://
-    URL.
+    URL; or one of them for each queue, as in `orders=shop:fulfil,returns=shop:refund`.
 
     Imports the module, with the working directory first on sys.path, and so runs its code.
 
@@ -26,6 +28,14 @@ def load(spec: str, *, order_timeout: float, concurrency: int | None = None) -> 
 
     Raises HandlerError, whose message is one line without credentials.
     """
+    by_queue = handlers_by_queue(spec)
+    if by_queue:
+        # Handlers of the same name are one: it has its resources once.
+        each = {
+            name: load(name, order_timeout=order_timeout, concurrency=concurrency)
+            for name in dict.fromkeys(by_queue.values())
+        }
+        return HandlerPerQueue({queue: each[name] for queue, name in by_queue.items()})
     if "://" in spec:
         return _endpoint(spec, order_timeout, concurrency)
     found = resolve(spec)

@@ -321,3 +321,22 @@ def test_the_reference_page_is_fresh() -> None:
 def test_the_reference_page_has_every_setting() -> None:
     for spec in SPECS.values():
         assert re.search(rf"\| `{spec.env}`.*\| `{spec.flag}` \|", render())
+
+
+EACH = "orders=shop:fulfil,returns=shop:refund"
+
+
+def test_handlers_of_queues_say_which_are_served() -> None:
+    assert load({"handler": EACH}, {}).queues == ("orders", "returns")
+    swapped = load({"handler": EACH, "queues": "returns,orders"}, {})
+    assert swapped.queues == ("returns", "orders")
+
+
+def test_handlers_of_queues_must_be_those_of_the_queues() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"handler": EACH, "queues": "orders,vip"}, {})
+    assert caught.value.faults == [
+        "--handler has no handler for queue 'vip': add vip=...",
+        "--handler has a handler for queue 'returns', which --queue, orders,vip, doesn't name: "
+        "add it there, or remove the handler",
+    ]

@@ -17,6 +17,7 @@ from fulfillment_worker.config.values import (
     Parser,
     Size,
     Whole,
+    handlers_by_queue,
 )
 
 DURATION = Duration("1ms", "30d")
@@ -59,6 +60,11 @@ NUMBER = Number(0.5, 1000)
         (HandlerName(), "shop:Shop.fulfil", "shop:Shop.fulfil"),
         (
             HandlerName(),
+            "orders=shop:fulfil,returns=shop:refund",
+            "orders=shop:fulfil,returns=shop:refund",
+        ),
+        (
+            HandlerName(),
             "https://shop.example:8443/fulfil?x=1",
             "https://shop.example:8443/fulfil?x=1",
         ),
@@ -81,7 +87,7 @@ def test_takes(parse: Parser[Any], text: str, value: object) -> None:
         *((Host(), text) for text in ("", "a b", "http://x", "x:80", "a..b", "a" * 64)),
         *(
             (HandlerName(), text)
-            for text in ("", "shop", "shop:", "shop/orders.py:fulfil", "a b:c")
+            for text in ("", "shop", "shop:", "shop/orders.py:fulfil", "a b:c", "orders=shop")
         ),
         *(
             (HandlerName(), text)
@@ -93,6 +99,29 @@ def test_takes(parse: Parser[Any], text: str, value: object) -> None:
 def test_refuses_with_advice(parse: Parser[Any], text: str) -> None:
     with pytest.raises(ValueError, match=r"^give "):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "handlers"),
+    [
+        ("shop:fulfil", {}),
+        ("https://shop.example/a?b=c,d=shop:e", {}),
+        ("a=shop:fulfil", {"a": "shop:fulfil"}),
+        ("a=shop:fulfil, b = shop.x:y.z", {"a": "shop:fulfil", "b": "shop.x:y.z"}),
+        ("shop:a=shop:fulfil,b:c=m:n", {"shop:a": "shop:fulfil", "b:c": "m:n"}),
+        (
+            "a=https://shop/x?y=1,2,b=http://shop/z,c=m:n",
+            {"a": "https://shop/x?y=1,2", "b": "http://shop/z", "c": "m:n"},
+        ),
+    ],
+)
+def test_handlers_by_queue(text: str, handlers: dict[str, str]) -> None:
+    assert handlers_by_queue(text) == handlers
+
+
+def test_handlers_of_one_queue_twice_are_refused() -> None:
+    with pytest.raises(ValueError, match="give each queue one handler"):
+        HandlerName()("a=shop:x,a=shop:y")
 
 
 def test_a_queue_name_cannot_be_an_internal_key() -> None:

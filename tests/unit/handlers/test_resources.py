@@ -9,10 +9,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fulfillment_worker import Handler, Order, Reject
 from fulfillment_worker.core.outcome import SUCCEEDED, Failed, FailureReason, Rejected, Result
 from fulfillment_worker.handlers.errors import HandlerError, ResourcesUnavailable
+from fulfillment_worker.handlers.function import AsyncFunction
+from fulfillment_worker.handlers.per_queue import HandlerPerQueue
 from fulfillment_worker.handlers.shop_handler import ShopHandler
 from tests.support.attempt import OneAttempt
 from tests.unit.handlers.waiting import eventually
@@ -379,3 +382,43 @@ async def test_around_a_plain_function_that_returns_a_coroutine(shop: Shop, orde
     result = await attempt(Handler(fulfil, around=shop.plain_around), order)
     assert isinstance(result, Failed)
     assert "make it an async function" in result.error
+
+
+# --- several queues -------------------------------------------------------------------------------
+
+
+async def test_handlers_of_queues_get_their_orders_and_are_opened_and_closed_together(
+    shop: Shop, order: Order
+) -> None:
+    both = ShopHandler(Handler(shop.fulfil, resources=shop.resources), "shop:fulfil")
+
+    async def refund(order: Order) -> None:
+        shop.note("refund")
+
+    handler = HandlerPerQueue(
+        {"orders": both, "express": both, "returns": AsyncFunction(refund, "shop:refund")}
+    )
+    assert handler.name == "orders=shop:fulfil,express=shop:fulfil,returns=shop:refund"
+    await handler.open()
+    for queue in ("orders", "returns", "express"):
+        assert await handler(replace(order, queue=queue), OneAttempt()) is SUCCEEDED
+    await handler.close()
+    with_pool = "fulfil with the pool"
+    assert shop.happened == ["open", with_pool, "refund", with_pool, "close"]
+
+
+async def test_handlers_of_queues_are_closed_again_where_one_can_not_be_opened(shop: Shop) -> None:
+    away = Shop()
+    away.fails = 1
+    handler = HandlerPerQueue(
+        {
+            "orders": ShopHandler(Handler(shop.fulfil, resources=shop.resources), "shop:fulfil"),
+            "returns": ShopHandler(Handler(away.fulfil, resources=away.resources), "shop:refund"),
+        }
+    )
+    with pytest.raises(ResourcesUnavailable):
+        await handler.open()
+    assert shop.happened == ["open", "close"]
+    await handler.open()
+    await handler.close()
+    assert shop.happened == ["open", "close"] * 2
