@@ -251,7 +251,8 @@ async def nonsense(writer: asyncio.StreamWriter) -> None:
 )
 async def test_no_answer_is_retried(order: Order, script: Script, expected: str) -> None:
     async with ScriptedServer(script) as server:
-        error = await failure(server.url, order, order_timeout=0.2)
+        patience = 0.2 if script is silence else DEADLINE
+        error = await failure(server.url, order, order_timeout=patience)
     assert isinstance(error, Failed)
     assert error.error.startswith(f"http://127.0.0.1:{server.port}: {expected}")
 
