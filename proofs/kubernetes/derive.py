@@ -152,6 +152,7 @@ def _triggers(settings: Settings, target: Target, prometheus: str) -> Iterator[d
             ("suspects", keys.suspects(queue), share),
             ("retrying", keys.retry(queue), WAKES),
             ("scheduled", keys.scheduled(queue), WAKES),
+            ("parked", keys.parked_keys(queue), WAKES),
             ("held", keys.leases(queue), WAKES),
         ):
             yield {

@@ -11,14 +11,16 @@ import redis
 
 from fulfillment_worker.admin.inspector import Inspector
 from fulfillment_worker.admin.operator import Operator
-from fulfillment_worker.admin.redis_client import connected
+from fulfillment_worker.admin.redis_client import connected, open_client
 from fulfillment_worker.admin.rules.wishes import Act
 from fulfillment_worker.admin.withdrawals import Withdrawals
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import Queue
+from fulfillment_worker.core.limits import changed
 from fulfillment_worker.core.outcome import Withdrawal
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
+from tests.support.memory_limits import FleetLimits
 from tests.support.memory_queue import MemoryQueue, Store
 from tests.support.redis_server import VERSIONS, RedisServer
 
@@ -50,6 +52,9 @@ class Bench(Protocol):
     async def hold(self, order_id: str) -> None: ...
     async def cancel(self, order_id: str) -> None: ...
     async def let_go(self, order_id: str) -> None: ...
+    async def limit(self, **changes: Any) -> None: ...
+    def left_of_limits(self) -> list[str]: ...
+    def lose_flight(self, worker: str) -> None: ...
     async def pass_time(self, ms: int) -> None: ...
     async def close(self) -> None: ...
 
@@ -111,6 +116,17 @@ class MemoryBench:
 
     async def let_go(self, order_id: str) -> None:
         self.store.let_go(order_id)
+        self.store.wake()
+
+    async def limit(self, **changes: Any) -> None:
+        self.store.limits = changed(self.store.limits, changes)
+        FleetLimits(self.store, {})
+
+    def left_of_limits(self) -> list[str]:
+        return [key for key, _ in self.store.parked.values()]
+
+    def lose_flight(self, worker: str) -> None:
+        self.store.in_flight.pop(worker, None)
 
     async def pass_time(self, ms: int) -> None:
         self.store.pass_time(ms)
@@ -201,11 +217,18 @@ class RedisBench:
             withdrawals = Withdrawals(operator, Inspector(client, "orders", url), 60)
             await withdrawals.act(act, [order_id], 0)
 
+    async def limit(self, **changes: Any) -> None:
+        url = RedisUrl.parse(self.server.url)
+        client = open_client(url)
+        await Operator(client, "orders", url, by="tests").set_limits(changes, "a test")
+        await client.aclose()
+
     async def pass_time(self, ms: int) -> None:
         """It goes by for the workers as well: what each has heard is older."""
         self.step_clock(ms)
         self._set_back("next_due", ms)
         self._set_back("looked", ms)
+        self._set_limits_back(ms)
         for queue in self.queues:
             heard = queue._heard
             queue._heard = heard._replace(
@@ -213,6 +236,28 @@ class RedisBench:
                 sent_at=heard.sent_at - ms / 1000,
                 first_at=heard.first_at - ms / 1000 if heard.first_at else 0.0,
             )
+
+    def left_of_limits(self) -> list[str]:
+        parts = (keys.parked, keys.parked_keys, keys.key_holders, keys.held_keys)
+        names = [part("orders") for part in (*parts, keys.key_rates, keys.key_turns)]
+        fields = ("limits", "limit_rate", "swept")
+        kept = self.client.hmget(keys.books("orders"), fields)
+        return [name for name in names if self.client.exists(name)] + [
+            field for field, value in zip(fields, kept, strict=True) if value is not None
+        ]
+
+    def lose_flight(self, worker: str) -> None:
+        self.client.delete(keys.in_flight("orders", worker))
+
+    def _set_limits_back(self, ms: int) -> None:
+        books = keys.books("orders")
+        if started := self.client.hget(books, "limit_rate"):
+            reached, window, *counts = started.split()
+            times = b"%.3f" % (float(reached) - ms), b"%d" % (int(window) - ms)
+            self.client.hset(books, "limit_rate", b" ".join((*times, *counts)))
+        for key in (keys.key_rates("orders"), keys.key_turns("orders")):
+            for member, at in self.client.zrange(key, 0, -1, withscores=True):
+                self.client.zadd(key, {member: at - ms})
 
     def _set_back(self, field: str, ms: int) -> None:
         if self.client.hexists(keys.books("orders"), field):

@@ -72,6 +72,13 @@ class Hand:
         assert await self.begin(claimed, order_id) is Verdict.GO
         return claimed
 
+    async def take_begun(self) -> Claimed:
+        """One that begins as it is claimed, or is asked for."""
+        (claimed,) = await self.claim()
+        order_id = claimed.begun or claimed.raw.split(b'"')[3].decode()
+        assert claimed.begun or await self.begin(claimed, order_id) is Verdict.GO
+        return claimed
+
     async def ask_holdings(self, known: Collection[int], delay_ms: int = 0) -> Holdings:
         """After a trip or a question whose reply was lost."""
         self.asked = max(self.trips + 1, self.asked) + 1

@@ -603,7 +603,8 @@ class QueueMachine(RuleBasedStateMachine):
                 found[raw].append("waiting")
         packed = {
             "retrying": self.client.zrange(keys.retry("orders"), 0, -1)
-            + self.client.lrange(keys.suspects("orders"), 0, -1),
+            + self.client.lrange(keys.suspects("orders"), 0, -1)
+            + self.client.hvals(keys.parked("orders")),
             "scheduled": self.client.hvals(keys.set_aside("orders")),
             "held": self.client.hvals(keys.held("orders")),
         }

@@ -74,6 +74,7 @@ def test_scaler_wakes_one_worker_for_an_order_in_any_list(
     [
         ("{orders}:retry", "retrying"),
         ("{orders}:scheduled", "scheduled"),
+        ("{orders}:parked_keys", "parked"),
         ("{orders}:leases", "held"),
     ],
 )

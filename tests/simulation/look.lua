@@ -29,7 +29,7 @@ for _, key in ipairs(call('KEYS', keys .. 'in_flight:*')) do in_flight = in_flig
 return {
   news, letters,
   call('LLEN', ARGV[1]) + call('LLEN', keys .. 'woken'), in_flight,
-  call('ZCARD', keys .. 'retry') + call('LLEN', keys .. 'suspects'), call('HLEN', keys .. 'dead'),
+  call('ZCARD', keys .. 'retry') + call('LLEN', keys .. 'suspects') + call('HLEN', keys .. 'parked'), call('HLEN', keys .. 'dead'),
   tonumber(books[1] or 0), tonumber(books[2] or 0), tonumber(books[3] or 0),
   call('HLEN', keys .. 'held'), tonumber(books[5] or 0), tonumber(books[4] or 0),
   call('ZRANGE', keys .. 'leases', 0, -1, 'WITHSCORES'),

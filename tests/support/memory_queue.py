@@ -16,6 +16,8 @@ from fulfillment_worker.core.exchange import (
     Begin,
     Claimed,
     Holdings,
+    Limited,
+    LimitUse,
     Queue,
     QueueUnavailable,
     Released,
@@ -25,6 +27,7 @@ from fulfillment_worker.core.exchange import (
     Verdict,
     Wakeup,
 )
+from fulfillment_worker.core.limits import NO_LIMITS, Limits
 from fulfillment_worker.core.outcome import (
     Dead,
     Fulfilled,
@@ -36,6 +39,7 @@ from fulfillment_worker.core.outcome import (
     Withdrawal,
     Withdrawn,
 )
+from tests.support.memory_limits import FleetLimits
 
 _FINAL = ("fulfilled", "cancelled")
 _SETTLED = (*_FINAL, "held")
@@ -90,6 +94,11 @@ class Store:
     fulfilled: int = 0
     duplicates: int = 0
     paused: bool = False
+    limits: Limits = NO_LIMITS
+    # By key, "" for the fleet: the time that the starts have reached.
+    reached: dict[str, float] = field(default_factory=dict)
+    starts: list[int] = field(default_factory=list)
+    parked: dict[int, tuple[str, Entry]] = field(default_factory=dict)
     away: bool = False
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     wakes: list[Callable[[], None]] = field(default_factory=list)
@@ -302,6 +311,7 @@ class _Exchange:
         self.oversized: list[int] = []
         self.moved_bytes = 0
         self.suspect = trip.suspects > 0
+        self.fleet = FleetLimits(store, self.held)
 
     def run(self) -> Reply:
         store, trip = self.store, self.trip
@@ -320,6 +330,7 @@ class _Exchange:
         stops = self.stops()
         recovered, orphaned = self.reap()
         self.bring_back()
+        self.fleet.call_parked()
         claimed = self.begin_early(self.claim()) if trip.claim and not store.paused else []
         if self.held:
             store.leases[trip.worker] = store.now + store.lease
@@ -328,6 +339,9 @@ class _Exchange:
         if trip.leaving:
             store.trip_numbers.pop(trip.worker, None)
         retry_due = self.is_due()
+        backlog = retry_due or bool(store.public) or bool(store.suspects and not self.suspect)
+        reached, look_at = self.fleet.hold_up() if backlog and not store.paused else (False, None)
+        limited = Limited.YES if store.limits.are_set else Limited.NO
         return Reply(
             now=store.now,
             verdicts=verdicts,
@@ -336,9 +350,10 @@ class _Exchange:
             oversized=self.oversized,
             recovered=recovered,
             orphaned=orphaned,
-            backlog=retry_due or bool(store.public) or bool(store.suspects and not self.suspect),
+            backlog=backlog and not reached,
             paused=store.paused,
-            next_due=self.next_due(),
+            limited=Limited.REACHED if reached else limited,
+            next_due=self.next_due(look_at, reached=reached),
             survey=self.survey() if trip.survey else None,
             stops=stops,
             obeyed=obeyed,
@@ -361,6 +376,7 @@ class _Exchange:
             store.leases[worker] = min(ends + step, store.now + store.lease)
         for copy, (due, entry) in store.retry.items():
             store.retry[copy] = (due + step, entry)
+        store.reached = {key: reached + step for key, reached in store.reached.items()}
 
     def stand_by(self) -> Reply | None:
         """None where nothing was done."""
@@ -369,9 +385,10 @@ class _Exchange:
         if trip.worker in store.reaped or number != trip.number - 1:
             return None
         store.trip_numbers[trip.worker] = trip.number
-        if store.paused or not store.public or len(store.public[-1]) > LARGE:
+        limited = Limited.YES if store.limits.are_set else Limited.NO
+        if store.paused or limited or not store.public or len(store.public[-1]) > LARGE:
             backlog = bool(store.public) and not store.paused
-            return Reply(now=store.now, paused=store.paused, backlog=backlog)
+            return Reply(now=store.now, paused=store.paused, backlog=backlog, limited=limited)
         entry = self.take_first()
         self.fresh.append(entry.raw)
         claimed = self.begin_early(self.hold([entry]))
@@ -492,13 +509,21 @@ class _Exchange:
         if "wish" in order or order.get("status") == "held":
             became = self.withdraw(begin.delivery, begin.order_id, entry)
             return Verdict.CANCELLED if became is Withdrawal.CANCELLED else Verdict.HELD
+        if self.fleet.is_refused(begin.delivery, entry, begin.order_id if mine else ""):
+            if mine:
+                order["status"] = "retrying"
+            return Verdict.LIMITED
+        self.note_begin(begin)
+        return Verdict.GO
+
+    def note_begin(self, begin: Begin) -> None:
+        order = self.store.orders.setdefault(begin.order_id, {})
         order |= {"status": "processing", "attempt": begin.attempt}
         order |= {"worker": self.trip.worker, "delivery": begin.delivery}
-        return Verdict.GO
 
     def begin_early(self, claimed: list[Claimed]) -> list[Claimed]:
         """Those that were never claimed before, and can be read beyond doubt, begin at once."""
-        if len(self.fresh) > _MOST_EARLY:
+        if len(self.fresh) > _MOST_EARLY and not self.store.limits.rate:
             return claimed
         return [
             structs.replace(each, begun=self.begin_unread(each)) if each.raw in self.fresh else each
@@ -511,7 +536,9 @@ class _Exchange:
         plain = not set(raw) - set(range(32, 127)) and b"\\" not in raw and b"_at" not in raw
         if not order_id or not plain or order_id in self.store.orders:
             return ""
-        self.begin(Begin(delivery, order_id, 1, 0))
+        if not self.fleet.may_start(self.held[delivery]):
+            return ""
+        self.note_begin(Begin(delivery, order_id, 1, 0))
         return order_id
 
     def reap(self) -> tuple[int, int]:
@@ -572,19 +599,27 @@ class _Exchange:
         return False
 
     def claim(self) -> list[Claimed]:
-        store, room = self.store, self.trip.claim
-        entries = self.take_due((room + 1) // 2 if store.public else room)
+        store, room = self.store, self.fleet.room(self.trip.claim)
+        share = (room + 1) // 2 if store.public else room
+        if store.limits.are_set and store.public and room == 1:
+            share = store.now % 2
+        entries = self.take_due(share)
         if self.trip.suspects == 0 and store.suspects and self.fits(len(entries), room):
             entries += self.take_suspects(room - len(entries))
         while store.public and self.fits(len(entries) + len(self.oversized), room):
             entry = self.count(self.take_first())
+            if self.fleet.is_parked(entry):
+                continue
             if len(entry.raw) > store.max_order_bytes:
                 self.oversized.append(len(entry.raw))
                 store.dead.append(("invalid", entry.raw))
             else:
                 self.fresh.append(entry.raw)
+                self.fleet.taken.append(entry)
                 entries.append(entry)
         entries += self.take_due(room - len(entries) - len(self.oversized))
+        while store.public and self.fleet.would_park(store.public[-1]):
+            self.fleet.is_parked(self.take_first())
         return self.hold(entries)
 
     def take_suspects(self, room: int) -> list[Entry]:
@@ -613,6 +648,7 @@ class _Exchange:
     def hold(self, entries: list[Entry]) -> list[Claimed]:
         held = dict(enumerate(entries, self.trip.first_delivery))
         self.held.update(held)
+        self.fleet.taken.clear()
         return [_claimed(self.store, delivery, entry) for delivery, entry in held.items()]
 
     def take_due(self, room: int) -> list[Entry]:
@@ -626,12 +662,15 @@ class _Exchange:
             if _last_chance(store, entry):
                 store.suspects.append(entry)
                 store.suspect_groups.append(1)
-            else:
+            elif not self.fleet.is_parked(entry):
+                self.fleet.taken.append(entry)
                 taken.append(entry)
         return taken
 
-    def next_due(self) -> int | None:
-        times = [due for due, _ in self.store.retry.values()]
+    def next_due(self, look_at: int | None, *, reached: bool) -> int | None:
+        times = [] if reached else [due for due, _ in self.store.retry.values()]
+        times += [self.fleet.next_turn(key) for key, _ in self.store.parked.values()]
+        times += [look_at] if look_at else []
         times += [due for due, _ in self.store.scheduled.values()]
         times += [t + 1 for worker, t in self.store.leases.items() if worker != self.trip.worker]
         return min(times, default=None)
@@ -645,7 +684,7 @@ class _Exchange:
             at=store.now,
             waiting=len(store.public),
             in_flight=sum(map(len, store.in_flight.values())),
-            retrying=len(store.retry) + len(store.suspects),
+            retrying=len(store.retry) + len(store.suspects) + len(store.parked),
             scheduled=len(store.scheduled),
             held=len(store.held),
             dead=len(store.dead),
@@ -655,4 +694,14 @@ class _Exchange:
             duplicates=store.duplicates,
             dropped=0,
             cancelled=store.cancelled,
+            limits=store.limits,
+            used=LimitUse(
+                len(store.starts) if store.limits.rate else 0,
+                sum(
+                    bool(self.fleet.key(e))
+                    for held in store.in_flight.values()
+                    for e in held.values()
+                ),
+                len(store.parked),
+            ),
         )

@@ -159,6 +159,7 @@ def books(server: Reachable, queue: str = "orders") -> Books:
         waiting = int(client.llen(queue)) + int(client.llen(f"{{{queue}}}:woken"))
         retrying = int(client.zcard(f"{{{queue}}}:retry"))
         retrying += int(client.llen(f"{{{queue}}}:suspects"))
+        retrying += int(client.hlen(f"{{{queue}}}:parked"))
         scheduled = int(client.zcard(f"{{{queue}}}:scheduled"))
         dead = int(client.hlen(f"{{{queue}}}:dead"))
         held = int(client.hlen(f"{{{queue}}}:held"))

@@ -205,14 +205,15 @@ def test_kubernetes_scaler_looks_at_every_place_of_an_order(copy: Path) -> None:
         'sum(max by (queue) (fulfillment_outstanding_orders{job="fulfillment-worker",'
     )
     assert {each["type"] for each in triggers} == {"redis-sentinel"}
-    assert len({each["name"] for each in triggers}) == len(triggers) == 12
+    assert len({each["name"] for each in triggers}) == len(triggers) == 14
     names = [each["metadata"]["listName"] for each in triggers]
-    assert names[:6] == [
+    assert names[:7] == [
         "express",
         "{express}:woken",
         "{express}:suspects",
         "{express}:retry",
         "{express}:scheduled",
+        "{express}:parked_keys",
         "{express}:leases",
     ]
     assert triggers[0]["metadata"] == {

@@ -12,13 +12,21 @@ import msgspec
 from redis.asyncio import Redis
 
 from fulfillment_worker.admin.dead_letters import read_letters
+from fulfillment_worker.admin.key_waits import KeyWaits
 from fulfillment_worker.admin.presence import is_known
 from fulfillment_worker.admin.reader import Reader
 from fulfillment_worker.admin.redis_client import call
 from fulfillment_worker.admin.rules.causes import DeadLetter
-from fulfillment_worker.admin.rules.notes import read_note
 from fulfillment_worker.admin.rules.why import Standing
+from fulfillment_worker.admin.whereabouts import (
+    OrderLocation,
+    whereabouts,
+    whole,
+    with_wish,
+)
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.exchange import LimitUse
+from fulfillment_worker.core.limits import NO_LIMITS, Limits, Started, read_limits
 from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.library import Function
@@ -28,50 +36,6 @@ _ANY_SIZE = 2**40
 _LAST_ACTS = 100
 """Acts of operators among which the pause is looked for: more are seldom made while it lasts."""
 _COUNTERS = (b"received", b"fulfilled", b"duplicates", b"dropped", b"cancelled")
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """One failed attempt. at: Unix ms."""
-
-    attempt: int
-    at: int
-    error: str
-
-
-class OrderLocation(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an order is. Times are Unix ms of Redis's clock, None where not known.
-
-    status: the contract's, or `waiting` (on the list) or `claimed` (a worker holds it, and has not
-    begun). traceback: of the error, in lines. position: among the waiting ones; 1 is next.
-    history: attempts that failed. reason: for which it was postponed last, held or cancelled;
-    postponed: how often. note: what the handler returned.
-    by: who holds it or has cancelled it (for that reason); held_at: since when it is held.
-    wish: `hold` or `cancel` while that has been asked for and not yet taken effect; wish_by,
-    wish_why, wish_at: by whom, why and when.
-    """
-
-    order_id: str
-    queue: str
-    status: str
-    attempt: int | None = None
-    worker: str | None = None
-    error: str | None = None
-    traceback: str | None = None
-    position: int | None = None
-    queued_at: int | None = None
-    started_at: int | None = None
-    finished_at: int | None = None
-    next_attempt_at: int | None = None
-    reason: str | None = None
-    postponed: int | None = None
-    by: str | None = None
-    held_at: int | None = None
-    wish: str | None = None
-    wish_by: str | None = None
-    wish_why: str | None = None
-    wish_at: int | None = None
-    history: list[Failure] = []
-    note: dict[str, Any] | None = None
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
@@ -91,6 +55,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
     oldest: since when the order at the head has been waiting; None where none waits or it isn't
     known. received, fulfilled, duplicates, dropped, cancelled: since the queue exists.
+    limits, used: of the fleet.
     """
 
     queue: str
@@ -109,6 +74,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
     cancelled: int = 0
     workers: list[WorkerInfo]
+    limits: Limits = NO_LIMITS
+    used: LimitUse = LimitUse()
 
 
 class Inspector:
@@ -121,6 +88,7 @@ class Inspector:
         self._client: Any = client
         self._url = url
         self._reader = Reader(client, queue, url, id_field)
+        self._key_waits = KeyWaits(self._reader)
 
     async def is_known(self) -> bool:
         """Whether an order was ever placed on the queue, or a worker has served it."""
@@ -128,7 +96,8 @@ class Inspector:
 
     async def overview(self) -> Overview:
         """How the queue stands now."""
-        clock, *depths, head, pairs, leases, times, scheduled, held = await self._read_overview()
+        clock, *told, scheduled, held, parked = await self._read_overview()
+        *depths, head, pairs, leases, times = told
         books = dict(zip(pairs[::2], pairs[1::2], strict=True))
         heard = [(name, float(at)) for name, at in zip(times[::2], times[1::2], strict=True)]
         counts = [int(books.get(name, 0)) for name in _COUNTERS]
@@ -142,7 +111,7 @@ class Inspector:
             waiting=public + woken,
             oldest=await self._since(_known_of(head, received, books), received, at),
             in_flight=sum(worker.in_flight for worker in workers),
-            retrying=retry + suspects,
+            retrying=retry + suspects + parked,
             scheduled=scheduled,
             held=held,
             dead=dead,
@@ -153,7 +122,20 @@ class Inspector:
             dropped=dropped,
             cancelled=cancelled,
             workers=workers,
+            limits=(limits := read_limits(books.get(b"limits"))),
+            used=await self._used(limits, books, at, parked),
         )
+
+    async def _used(
+        self, limits: Limits, books: dict[bytes, bytes], at: int, parked: int
+    ) -> LimitUse:
+        started, keyed = 0, 0
+        if limits.rate:
+            steady = at - int(books.get(b"steps", 0))
+            started = Started.read(books.get(b"limit_rate")).lately(limits.rate, steady)
+        if limits.per_key:
+            (keyed,) = await self._reader.ask(lambda pipe: pipe.zcard(keys.key_holders(self.queue)))
+        return LimitUse(started, keyed, parked)
 
     async def standing(self) -> Standing:
         """What holds up the orders of this queue now."""
@@ -163,6 +145,8 @@ class Inspector:
             paused=now.paused,
             workers=len(now.workers),
             breakers_open=sum(worker.breaker_open for worker in now.workers),
+            limits=now.limits,
+            in_flight=now.in_flight,
         )
         if not now.paused:
             return standing
@@ -174,7 +158,7 @@ class Inspector:
                 return msgspec.structs.replace(
                     standing,
                     paused_by=text_of(act.get(b"by", b"")),
-                    paused_at=_whole(text_of(act.get(b"at", b""))),
+                    paused_at=whole(text_of(act.get(b"at", b""))),
                     paused_why=text_of(act.get(b"why", b"")),
                 )
         return standing
@@ -182,6 +166,7 @@ class Inspector:
     async def find(self, order_ids: Iterable[str]) -> dict[str, OrderLocation]:
         """Where the orders are; those that the queue doesn't know are left out."""
         wanted = list(order_ids)
+        are_keys_limited = await self._key_waits.look()
         found = await self._recorded(wanted)
         # That something is wished for an order doesn't tell where it is.
         missing = {
@@ -194,19 +179,28 @@ class Inspector:
             # One that was begun while we searched has a record by now.
             recorded = await self._recorded(missing)
             found |= searched | {
-                order_id: _with_wish(searched[order_id], record)
+                order_id: with_wish(searched[order_id], record)
                 if order_id in searched and record.status == "unknown"
                 else record
                 for order_id, record in recorded.items()
             }
+        if are_keys_limited:
+            for order_id, order in found.items():
+                if order.waits_for is not None:
+                    found[order_id] = await self._held_up(order, order.waits_for)
         return found
+
+    async def _held_up(self, order: OrderLocation, key: str) -> OrderLocation:
+        """With the orders for which it waits."""
+        holders = await self._key_waits.holders(key)
+        return msgspec.structs.replace(order, held_by=holders)
 
     async def _read_overview(self) -> list[Any]:
         """What the overview is made of, as of one instant."""
         parts = (
             *(keys.public, keys.woken, keys.retry, keys.suspects, keys.dead),
             *(keys.books, keys.leases, keys.workers, keys.scheduled),
-            keys.held,
+            *(keys.held, keys.parked),
         )
         said = len(parts), *(key(self.queue) for key in parts)
         answers: list[Any] = await call(self._client, self._url, Function.OVERVIEW, *said)
@@ -257,7 +251,7 @@ class Inspector:
             lambda pipe: [pipe.hgetall(keys.order(self.queue, order_id)) for order_id in wanted]
         )
         return {
-            order_id: _whereabouts(order_id, self.queue, record)
+            order_id: whereabouts(order_id, self.queue, record)
             for order_id, record in zip(wanted, records, strict=True)
             if record
         }
@@ -268,9 +262,13 @@ class Inspector:
         async for worker, entry in self._reader.internal():
             order_id = self._reader.match(entry.partition(b"\n")[2], order_ids - found.keys())
             if order_id is not None:
-                status = "retrying" if worker is None else "claimed"
+                raw = entry.partition(b"\n")[2]
                 found[order_id] = OrderLocation(
-                    order_id=order_id, queue=self.queue, status=status, worker=worker
+                    order_id=order_id,
+                    queue=self.queue,
+                    status="retrying" if worker is None else "claimed",
+                    worker=worker,
+                    waits_for=self._key_waits.key_in(raw) if worker is None else None,
                 )
         return found | await self._dead(order_ids - found.keys())
 
@@ -315,60 +313,7 @@ class Inspector:
         return found
 
 
-def _whereabouts(order_id: str, queue: str, record: dict[bytes, bytes]) -> OrderLocation:
-    fields = {text_of(name): text_of(value) for name, value in record.items()}
-    return OrderLocation(
-        order_id=order_id,
-        queue=queue,
-        status=fields.get("status", "unknown"),
-        attempt=_whole(fields.get("attempt")),
-        worker=fields.get("worker"),
-        error=fields.get("error"),
-        traceback=fields.get("traceback") or None,
-        queued_at=_whole(fields.get("queued_at")),
-        started_at=_whole(fields.get("started_at")),
-        finished_at=_whole(fields.get("finished_at")),
-        next_attempt_at=_whole(fields.get("next_attempt_at")),
-        reason=fields.get("reason") or None,
-        postponed=_whole(fields.get("postponed")),
-        by=fields.get("by") or None,
-        held_at=_whole(fields.get("held_at")),
-        wish=fields.get("wish"),
-        wish_by=fields.get("wish_by") or None,
-        wish_why=fields.get("wish_why") or None,
-        wish_at=_whole(fields.get("wish_at")),
-        history=list(failures(record.get(b"history", b""))),
-        note=read_note(fields.get("note", "")),
-    )
-
-
-def _with_wish(found: OrderLocation, record: OrderLocation) -> OrderLocation:
-    return msgspec.structs.replace(
-        found,
-        wish=record.wish,
-        wish_by=record.wish_by,
-        wish_why=record.wish_why,
-        wish_at=record.wish_at,
-    )
-
-
-def failures(history: bytes) -> Iterable[Failure]:
-    """The failed attempts in an order's `history`, the first first."""
-    for line in history.splitlines():
-        try:
-            yield msgspec.json.decode(line, type=Failure)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            continue  # A person wants the rest of the history all the same.
-
-
 def _known_of(head: bytes | None, received: int, books: dict[bytes, bytes]) -> bytes | None:
     """The bytes of the head, or the part that workers have noted of a large one."""
     number, _, told = books.get(b"head", b"").partition(b" ")
     return told if head == b"" and number == b"%d" % (received + 1) else head
-
-
-def _whole(text: str | None) -> int | None:
-    try:
-        return None if text is None else int(float(text))
-    except (ValueError, OverflowError):
-        return None

@@ -1,4 +1,4 @@
-"""What an operator does to a queue: read, retry and drop dead letters; pause and resume."""
+"""What an operator does to a queue: work on dead letters; pause, resume and limit it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import msgspec
 from redis.asyncio import Redis
 
 from fulfillment_worker.admin.dead_letters import read_letter, read_letters
-from fulfillment_worker.admin.inspector import Failure, failures
 from fulfillment_worker.admin.presence import is_known
 from fulfillment_worker.admin.redis_client import answered, call
 from fulfillment_worker.admin.rules.causes import DeadLetter
 from fulfillment_worker.admin.rules.wishes import Wished
+from fulfillment_worker.admin.whereabouts import Failure, failures
 from fulfillment_worker.config.redis_url import RedisUrl
+from fulfillment_worker.core.limits import Limits, changed, read_limits
 from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.library import Function, keys_in_policy
@@ -34,7 +35,8 @@ Advance = Callable[[list[int]], object]
 class Act(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an operator did. at: Unix ms of Redis's clock. order_id or count: to which, or how many.
 
-    act: `hold`, `release`, `cancel`, `retry`, `drop`, `erase`, `pause` or `resume`.
+    act: `hold`, `release`, `cancel`, `retry`, `drop`, `erase`, `pause`, `resume` or `limit`.
+    what: is changed, in words.
     """
 
     queue: str
@@ -43,6 +45,7 @@ class Act(msgspec.Struct, frozen=True, omit_defaults=True):
     act: str
     order_id: str | None = None
     count: int | None = None
+    what: str | None = None
     why: str | None = None
 
 
@@ -60,6 +63,7 @@ def _act(queue: str, fields: dict[bytes, bytes]) -> Act:
         act=told.get("act", ""),
         order_id=told.get("order_id"),
         count=int(count) if count and count.isdecimal() else None,
+        what=told.get("what"),
         why=told.get("why"),
     )
 
@@ -192,6 +196,34 @@ class Operator:
     async def resume(self) -> bool:
         """Allow claiming. Returns whether it was forbidden before."""
         return bool(await self._call(Function.PAUSE, b"0", self._by, self._why) == b"1")
+
+    async def limits(self) -> Limits:
+        """The limits of the fleet."""
+        return read_limits(await self._kept_limits())
+
+    @staticmethod
+    def check_limits(was: Limits, changes: dict[str, Any]) -> None:
+        """Raise ValueError where the changes make no sense."""
+        changed(was, changes)
+
+    async def set_limits(self, changes: dict[str, Any], what: str) -> tuple[Limits, Limits]:
+        """Set some of the limits, or lift them (None); returns those of before, and the new ones.
+
+        changes: values of fields of Limits. what: the same in words, for the audit. Raises
+        ValueError where they make no sense together.
+        """
+        while True:
+            kept = await self._kept_limits()
+            was = read_limits(kept)
+            now = changed(was, changes)
+            said = kept or b"", now.kept(), self._by, self._why, what.encode()
+            if now == was or await self._call(Function.LIMIT, *said):
+                return was, now
+
+    async def _kept_limits(self) -> bytes | None:
+        async with answered(self._url):
+            kept: bytes | None = await self._client.hget(keys.books(self.queue), "limits")
+        return kept
 
     async def _in_batches(
         self, function: Function, numbers: Sequence[int], advance: Advance, order_id: str

@@ -60,10 +60,9 @@ class Reader:
             yield None, entry
         async for entry in self.retries():
             yield None, entry
-        async for entry in self._scan(keys.set_aside(self.queue)):
-            yield None, entry
-        async for entry in self._scan(keys.held(self.queue)):
-            yield None, entry
+        for part in (keys.set_aside, keys.parked, keys.held):
+            async for entry in self._scan(part(self.queue)):
+                yield None, entry
         (workers,) = await self.ask(lambda pipe: pipe.zrange(keys.leases(self.queue), 0, -1))
         for worker in map(text_of, workers):
             name = keys.in_flight(self.queue, worker)

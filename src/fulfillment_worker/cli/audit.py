@@ -64,6 +64,8 @@ def _lines(acts: list[Act], several: bool) -> Iterator[str]:
 def _deed(act: Act) -> str:
     if act.order_id is not None:
         return f"{act.act} {act.order_id}"
+    if act.what is not None:
+        return f"{act.act} {act.what}"
     if act.act in ("pause", "resume"):
         return act.act
     return f"{act.act} of {act.count} orders" if act.count != 1 else f"{act.act} of 1 order"

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from fulfillment_worker.admin.inspector import Failure
 from fulfillment_worker.admin.rules.causes import DeadLetter, Group
+from fulfillment_worker.admin.whereabouts import Failure
 from fulfillment_worker.cli.terminal import away, coloured, indented, moment, table
 from fulfillment_worker.core.text import text_of, visible
 

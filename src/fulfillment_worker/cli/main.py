@@ -34,6 +34,7 @@ COMMANDS = {
     "cancel": "End orders, wherever they are.",
     "pause": "Keep all workers from claiming orders.",
     "resume": "Let workers claim orders again.",
+    "limit": "Show and set what all workers may do together.",
     "erase": "Remove every byte of orders from Redis.",
     "audit": "Tell what operators did, when and why.",
     "monitoring": "Write rules and alerts for Prometheus, and a dashboard for Grafana.",

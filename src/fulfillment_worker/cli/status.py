@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
-from fulfillment_worker.admin.inspector import Inspector, OrderLocation
+from fulfillment_worker.admin.inspector import Inspector
 from fulfillment_worker.admin.rules.why import Standing, why_it_waits, wished, withdrawn
+from fulfillment_worker.admin.whereabouts import OrderLocation
 from fulfillment_worker.cli.clients import ask, inspectors, is_text, warn_of_unknown
 from fulfillment_worker.cli.options import settings_options
 from fulfillment_worker.cli.terminal import coloured, indented, moment, print_json, time_of_day
@@ -101,6 +102,8 @@ def _why(order: OrderLocation, queue: Standing | None) -> str:
             next_attempt_at=order.next_attempt_at,
             attempt=order.attempt,
             reason=order.reason,
+            waits_for=order.waits_for,
+            held_by=[(holder.order_id, holder.worker) for holder in order.held_by],
         )
     wish = wished(order.status, order.wish, order.wish_by, order.wish_why)
     return "; ".join(filter(None, (waits, wish)))

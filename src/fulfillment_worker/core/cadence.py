@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.core.exchange import Reply, Trip
+from fulfillment_worker.core.exchange import Limited, Reply, Trip
 
 HEARTBEAT = 1.0
 """Seconds at most between two exchanges of a worker that holds orders, or that may not claim. Less
@@ -36,6 +36,11 @@ class Cadence:
         # Whether the last survey shows the queue as the worker's last deed left it.
         self._settled = False
 
+    @property
+    def is_held_up(self) -> bool:
+        """Whether nothing may be claimed: the queue is paused, or the fleet is at a limit."""
+        return self.last.paused or self.last.limited is Limited.REACHED
+
     def ask_survey(self, now: float, *, holds: bool) -> bool:
         """Whether the exchange that is made now asks for a survey. holds: orders."""
         asks = not (self._settled or holds) or now - self._surveyed_at >= HEARTBEAT * 0.9
@@ -64,6 +69,7 @@ class Cadence:
             lease=self._lease,
             holds=holds,
             listens=listens,
+            limited=self.last.limited is Limited.REACHED,
             settled=self._settled,
             jitter=jitter,
         )
@@ -78,6 +84,7 @@ def next_exchange_at(
     lease: float,
     holds: bool,
     listens: bool,
+    limited: bool,
     settled: bool,
     jitter: float,
 ) -> float:
@@ -85,7 +92,8 @@ def next_exchange_at(
 
     since: from when the worker has been silent. last: of the last exchange. due: when there is
     something to do that no new order tells of, None where nothing is known. holds: whether the
-    worker holds orders. listens: whether it would take one that came. settled: whether the last
+    worker holds orders. listens: whether it would take one that came. limited: whether
+    orders wait until a limit lets them start. settled: whether the last
     survey shows the queue as its last deed left it. jitter: by chance, from 0 to 1.
     """
     if holds:
@@ -97,7 +105,7 @@ def next_exchange_at(
     else:
         longest = HEARTBEAT
     # A worker without room looks once when something is due, so that it can wake another.
-    looks = due is not None and (listens or (holds and due > last))
+    looks = due is not None and (listens or limited or (holds and due > last))
     if due is None or not looks:
         return since + longest
     soon = max(now, due) + _LEAST_JITTER + jitter * (_MOST_JITTER - _LEAST_JITTER)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from fulfillment_worker.core.limits import NO_LIMITS, Limits
 from fulfillment_worker.core.outcome import Outcome, Withdrawal
 
 MOST_BYTES = 512 * 1024
@@ -39,6 +40,25 @@ class Verdict(IntEnum):
     BUSY = 3  # another copy of the order is being handled now: this one waits its turn
     HELD = 4  # an operator holds it: it waits until it is released
     CANCELLED = 5  # an operator has ended it
+    LIMITED = 6  # its key or the fleet is at a limit: it waits its turn
+
+
+class Limited(IntEnum):
+    """Whether the fleet has limits. REACHED: orders wait, and none may be claimed for now."""
+
+    NO = 0
+    YES = 1
+    REACHED = 2
+
+
+class LimitUse(msgspec.Struct, frozen=True):
+    """What is used of the limits. started: attempts, in the last unit of the rate. keyed: orders in
+    flight that have a key. parked: orders that wait for their key.
+    """
+
+    started: int = 0
+    keyed: int = 0
+    parked: int = 0
 
 
 class Trip(msgspec.Struct, kw_only=True):
@@ -102,6 +122,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     """How a queue stands at one instant. Times are Unix ms of Redis's clock.
 
     oldest: since when the oldest claimable order has been waiting; `at` where none waits.
+    limits, used: of the fleet.
     """
 
     at: int
@@ -117,6 +138,8 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: int
     dropped: int
     cancelled: int = 0
+    limits: Limits = NO_LIMITS
+    used: LimitUse = LimitUse()
 
     @property
     def unaccounted(self) -> int:
@@ -139,7 +162,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         dead letters now, and were not sent.
     recovered: orphans put back from workers that are gone; orphaned: those of them now dead.
     backlog: whether more orders could have been claimed.
-    next_due: Redis time in ms at which a retry is due or a lease runs out, or None.
+    limited: whether there are limits of the fleet, and whether they are reached.
+    next_due: Redis time in ms at which a retry is due, a lease runs out or a limit lets orders
+        start, or None.
     stops: deliveries to be stopped for an operator, and what their orders are to be. They are told
         until they have ended.
     obeyed: deliveries among the outcomes that ended as an operator wishes, and not as was said.
@@ -158,6 +183,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     orphaned: int = 0
     backlog: bool = False
     paused: bool = False
+    limited: Limited = Limited.NO
     next_due: int | None = None
     survey: Survey | None = None
     stops: dict[int, Withdrawal] = {}

@@ -11,6 +11,7 @@ from enum import StrEnum
 from fulfillment_worker.core.breaker import BreakerCause, BreakerState
 from fulfillment_worker.core.events import Gone
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
+from fulfillment_worker.observability.catalogue_limits import LIMIT, LIMIT_USED
 from fulfillment_worker.observability.catalogue_queue import (
     DEAD_LETTER_DEPTH,
     HELD_DEPTH,
@@ -314,6 +315,8 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     HELD_DEPTH,
     OUTSTANDING_ORDERS,
     DEAD_LETTER_DEPTH,
+    LIMIT,
+    LIMIT_USED,
     QUEUE_OLDEST_ORDER,
     QUEUE_SAMPLE,
     ORDERS_UNACCOUNTED,

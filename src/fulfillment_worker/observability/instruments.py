@@ -67,9 +67,12 @@ class Instruments:
         """The series with these label values. Raises KeyError where it is no histogram."""
         return self._histograms[spec.name].series(*values)
 
-    def queue_gauge(self, spec: MetricSpec, queue: str) -> Gauge:
-        """The child for a queue; the same for all where the metric has no such label."""
-        return self.gauge(spec, *((queue,) if self._queues else ()))
+    def queue_gauge(self, spec: MetricSpec, queue: str, *values: str) -> Gauge:
+        """The child for a queue; the same for all where the metric has no such label.
+
+        values: of the metric's own labels.
+        """
+        return self.gauge(spec, *values, *((queue,) if self._queues else ()))
 
     def queue_counter(self, spec: MetricSpec, queue: str) -> Counter:
         """Likewise the child of a counter."""

@@ -52,6 +52,7 @@ from fulfillment_worker.observability import catalogue as c
 from fulfillment_worker.observability import catalogue_queue as q
 from fulfillment_worker.observability import catalogue_runtime as r
 from fulfillment_worker.observability.instruments import Instruments
+from fulfillment_worker.observability.limit_gauges import LimitGauges
 from fulfillment_worker.observability.plain import Distribution, PlainCounter
 from fulfillment_worker.observability.runtime_metrics import RuntimeMetrics
 
@@ -72,6 +73,7 @@ class _QueueGauges(msgspec.Struct):
     dead: Gauge
     sampled: Gauge
     unaccounted: Gauge
+    limits: LimitGauges
     since: float | None = None
 
 
@@ -353,6 +355,7 @@ def _queue_gauges(made: Instruments, queue: str) -> _QueueGauges:
         dead=made.queue_gauge(q.DEAD_LETTER_DEPTH, queue),
         sampled=made.queue_gauge(q.QUEUE_SAMPLE, queue),
         unaccounted=made.queue_gauge(q.ORDERS_UNACCOUNTED, queue),
+        limits=LimitGauges(made, queue),
     )
 
 
@@ -370,6 +373,7 @@ def _survey(gauges: _QueueGauges, survey: Survey, now: float) -> None:
     gauges.since = now - (survey.at - survey.oldest) / 1000 if waits else None
     gauges.sampled.set(now)
     gauges.unaccounted.set(survey.unaccounted)
+    gauges.limits.show(survey)
 
 
 def _oldest(gauges: _QueueGauges, clock: Callable[[], float]) -> float:

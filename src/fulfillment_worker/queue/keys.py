@@ -52,6 +52,36 @@ def held(queue: str) -> str:
     return f"{{{queue}}}:held"
 
 
+def parked(queue: str) -> str:
+    """Hash: copy -> entry, of orders that wait for their key (queue/lua/limits.lua)."""
+    return f"{{{queue}}}:parked"
+
+
+def parked_keys(queue: str) -> str:
+    """Sorted set, all of one score: generation, key and copy of each order in `parked`."""
+    return f"{{{queue}}}:parked_keys"
+
+
+def key_holders(queue: str) -> str:
+    """Sorted set, all of one score: key, worker and delivery, of orders in flight that have one."""
+    return f"{{{queue}}}:key_holders"
+
+
+def held_keys(queue: str) -> str:
+    """Hash: worker and delivery -> key, of the same orders."""
+    return f"{{{queue}}}:held_keys"
+
+
+def key_rates(queue: str) -> str:
+    """Sorted set: keys, by the ms that their starts have reached, while that is to come."""
+    return f"{{{queue}}}:key_rates"
+
+
+def key_turns(queue: str) -> str:
+    """Sorted set: keys whose orders wait for their rate, by the ms at which the next may start."""
+    return f"{{{queue}}}:key_turns"
+
+
 def suspects(queue: str) -> str:
     """List: orphans on their last chance, handed to each worker one group at a time."""
     return f"{{{queue}}}:suspects"

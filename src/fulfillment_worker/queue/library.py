@@ -20,10 +20,11 @@ from fulfillment_worker.queue import keys
 _FOLDER = files(__package__) / "lua"
 _PREFIX = "fulfillment_"
 _PARTS = (
-    *("common", "entries", "events", "clock", "order_id", "wishes", "begin", "early", "outcomes"),
-    *("schedule", "withdrawn", "reap"),
+    *("common", "entries", "events", "clock", "order_id", "wishes", "limits", "begin", "early"),
+    *("outcomes", "schedule", "withdrawn", "reap"),
     *("claim", "survey", "exchange", "stand_by", "holdings", "heartbeat", "release", "preflight"),
-    *("greet", "audit", "dead_letters", "hold", "erase", "letters", "pause", "overview", "known"),
+    *("greet", "audit", "limit", "dead_letters", "hold", "erase", "letters", "pause", "overview"),
+    "known",
     *("filled", "idle"),
 )
 
@@ -51,6 +52,7 @@ class Function(StrEnum):
     ERASE = "erase"
     NOTE = "note"
     PAUSE = "pause"
+    LIMIT = "limit"
     IDLE = "idle"
 
 
@@ -120,6 +122,12 @@ def keys_in_policy(queue: str) -> dict[str, str]:
         "scheduled": keys.scheduled(queue),
         "set_aside": keys.set_aside(queue),
         "held": keys.held(queue),
+        "parked": keys.parked(queue),
+        "parked_keys": keys.parked_keys(queue),
+        "key_holders": keys.key_holders(queue),
+        "held_keys": keys.held_keys(queue),
+        "key_rates": keys.key_rates(queue),
+        "key_turns": keys.key_turns(queue),
         "scratch": keys.scratch(queue),
         "wake": keys.wake(queue),
     }

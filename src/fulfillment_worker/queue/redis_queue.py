@@ -13,6 +13,8 @@ from fulfillment_worker.core.decode import NotJson, enqueued_unix, parse
 from fulfillment_worker.core.exchange import (
     Claimed,
     Holdings,
+    Limited,
+    LimitUse,
     Queue,
     QueueUnavailable,
     Released,
@@ -22,6 +24,7 @@ from fulfillment_worker.core.exchange import (
     Verdict,
     Wakeup,
 )
+from fulfillment_worker.core.limits import read_limits
 from fulfillment_worker.core.outcome import Withdrawal
 from fulfillment_worker.queue import keys, library
 from fulfillment_worker.queue.client import BlockingClient, Client, Command, Heartbeats, Listener
@@ -32,6 +35,7 @@ from fulfillment_worker.queue.trips import Heard, told
 
 _pack = msgspec.msgpack.Encoder().encode
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
+_LIMITED = tuple(Limited)
 
 
 class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +233,7 @@ class RedisQueue(Queue):
         orphaned: int,
         backlog: int,
         paused: int,
+        limited: int,
         next_due: int,
         survey: list[Any],
         begun: list[bytes],
@@ -247,6 +252,7 @@ class RedisQueue(Queue):
             orphaned=orphaned,
             backlog=backlog == 1,
             paused=paused == 1,
+            limited=_LIMITED[limited],
             next_due=None if next_due < 0 else next_due,
             survey=_read_survey(now, *survey) if survey else None,
             stops=_withdrawals(stops),
@@ -331,6 +337,7 @@ def _read_survey(
     dropped: int,
     cancelled: int,
     head: bytes,
+    limits: list[Any],
 ) -> Survey:
     return Survey(
         at=now,
@@ -346,6 +353,8 @@ def _read_survey(
         duplicates=duplicates,
         dropped=dropped,
         cancelled=cancelled,
+        limits=read_limits(limits[0] if limits else None),
+        used=LimitUse(*limits[1:]),
     )
 
 

@@ -17,7 +17,14 @@ import msgspec
 
 from fulfillment_worker.core.cadence import Cadence
 from fulfillment_worker.core.capacity import Capacity
-from fulfillment_worker.core.exchange import Queue, QueueUnavailable, Reply, Trip, Wakeup
+from fulfillment_worker.core.exchange import (
+    Limited,
+    Queue,
+    QueueUnavailable,
+    Reply,
+    Trip,
+    Wakeup,
+)
 from fulfillment_worker.core.fetch_size import FetchSize
 from fulfillment_worker.core.outcome import Outcome, Requeued, Result
 from fulfillment_worker.core.prefetch import Prefetch
@@ -209,7 +216,7 @@ class Consumer:
 
     def _wake_soon(self) -> None:
         """Look soon, at a moment of its own: others are woken, too."""
-        if self._listens() or self._cadence.last.paused:
+        if self._listens() or self._cadence.is_held_up:
             jitter = random.uniform(0.001, _WAKE_JITTER)
             asyncio.get_running_loop().call_later(jitter, self.wake)
 
@@ -230,10 +237,11 @@ class Consumer:
         With several queues also where it couldn't be claimed: until the queue is known to have a
         backlog, nothing is asked of it, and nothing that others do concerns it.
         """
+        if self._cadence.is_held_up:
+            return False
         if self._shared.alone:
             return self._claimable() > 0
-        last = self._cadence.last
-        return not (self._stopping or last.backlog or last.paused)
+        return not (self._stopping or self._cadence.last.backlog)
 
     def _claimable(self) -> int:
         """How many more orders could be claimed now, were they there."""
@@ -309,7 +317,8 @@ class Consumer:
         self._unsure = False
 
     def _keep_pace(self, outcomes: list[Outcome], sent_at: float, now: float) -> None:
-        if any(type(outcome) is Requeued for outcome in outcomes):
+        is_limited = self._cadence.last.limited is not Limited.NO
+        if is_limited or any(type(outcome) is Requeued for outcome in outcomes):
             self._prefetch.stop()
         else:
             self._prefetch.note(len(outcomes), now - self._cadence.heard_at, now - sent_at)

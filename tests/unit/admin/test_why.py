@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fulfillment_worker.admin.rules.why import Standing, why_it_waits
+from fulfillment_worker.core.limits import Limits, Rate
 
 NOW = 1_000_000_000
 
@@ -56,3 +57,23 @@ def test_why_running_order_tells_for_how_long() -> None:
 @pytest.mark.parametrize("status", ["fulfilled", "dead"])
 def test_why_is_empty_for_an_order_that_has_ended(status: str) -> None:
     assert why(status) == ""
+
+
+def test_why_order_that_waits_for_its_key_names_who_holds_it() -> None:
+    held = [("A-1003", "host-1"), ("", "host-2")]
+    told = why("retrying", waits_for="c-17", held_by=held[:1])
+    assert told == "it waits for its key c-17, held by A-1003 on host-1"
+    assert why("retrying", waits_for="c-17", held_by=held).endswith(", an order on host-2")
+    assert why("retrying", waits_for="c-17", held_by=held * 3).endswith(" on host-1 and 3 more")
+    limited = {"limits": Limits(per_key="k", key_rate=Rate(2, "s"))}
+    told = why("retrying", limited, waits_for="c-17")
+    assert told == "it waits for its key c-17, limited to 2/s"
+
+
+def test_why_order_on_a_limited_queue_names_the_limit() -> None:
+    rate = {"limits": Limits(rate=Rate(10, "s"))}
+    told = why("waiting", rate, position=413)
+    assert told == "412 orders are before it, and the rate is limited to 10/s: about 41 s"
+    full = {"limits": Limits(in_flight=20), "in_flight": 20}
+    assert why("waiting", full, position=2).endswith("the fleet is at its limit: 20 in flight")
+    assert why("waiting", full | {"in_flight": 19}, position=2) == "1 order is before it"

@@ -47,13 +47,13 @@ class FakeRedis:
         return [b"0", [part for n, header, raw in parts for part in (n, header, len(raw))]]
 
     def _overview(self, public: str, woken: str, *names: str) -> list[Any]:
-        retry, suspects, dead, books, leases, workers, scheduled, held = names
+        retry, suspects, dead, books, leases, workers, scheduled, held, parked = names
         head = [entries[-1] for name in (woken, public) if (entries := self.lists.get(name))]
         asked = FakePipeline(self)
         asked.llen(public).llen(woken).zcard(retry).llen(suspects).hlen(dead)
         asked.hgetall(books).zrange(leases, 0, -1).zrange(workers, 0, -1, withscores=True)
-        asked.zcard(scheduled).hlen(held)
-        *sizes, counters, leased, heard, aside, put_by = asked.results
+        asked.zcard(scheduled).hlen(held).hlen(parked)
+        *sizes, counters, leased, heard, aside, put_by, waits = asked.results
         return [
             (self.now // 1000, self.now % 1000 * 1000),
             *sizes,
@@ -63,6 +63,7 @@ class FakeRedis:
             [part for name, at in heard for part in (name, b"%d" % at)],
             aside,
             put_by,
+            waits,
         ]
 
 
@@ -92,6 +93,9 @@ class FakePipeline:
     def hmget(self, name: str, fields: list[bytes]) -> FakePipeline:
         values = self._redis.hashes.get(name, {})
         return self._tell([values.get(field) for field in fields])
+
+    def hget(self, name: str, field: str) -> FakePipeline:
+        return self._tell(self._redis.hashes.get(name, {}).get(field.encode()))
 
     def hgetall(self, name: str) -> FakePipeline:
         return self._tell(dict(self._redis.hashes.get(name, {})))

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from fulfillment_worker.admin.inspector import Failure
 from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.admin.rules.causes import DeadLetter
+from fulfillment_worker.admin.whereabouts import Failure
 from fulfillment_worker.cli import dead, pause, resume
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable

@@ -53,6 +53,8 @@ def test_programs_get_everything(cli: Run, busy: FakeRedis) -> None:
         "duplicates": 0,
         "dropped": 0,
         "cancelled": 2,
+        "limits": {},
+        "used": {"started": 0, "keyed": 0, "parked": 0},
         "workers": [
             {
                 "name": "idle",

@@ -52,6 +52,8 @@ def test_a_record_is_told_in_full(cli: Run, fake: FakeRedis) -> None:
             "finished_at": None,
             "next_attempt_at": 1700,
             "reason": None,
+            "waits_for": None,
+            "held_by": [],
             "postponed": None,
             "note": None,
             "by": None,

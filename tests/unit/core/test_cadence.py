@@ -19,6 +19,7 @@ def after(**said: Any) -> float:
         "lease": 10.0,
         "holds": False,
         "listens": True,
+        "limited": False,
         "settled": True,
         "jitter": 0.5,
     }
@@ -41,6 +42,13 @@ def test_idle_worker_looks_when_a_lease_taken_just_now_would_have_run_out(
 
 def test_paused_worker_looks_each_second() -> None:
     assert after(listens=False) == pytest.approx(1.0)
+
+
+def test_worker_at_a_limit_looks_when_more_may_start_and_each_second() -> None:
+    at_limit = {"listens": False, "limited": True}
+    assert after(**at_limit, due=100.2, jitter=0.0) == pytest.approx(0.201)
+    assert after(**at_limit, due=None) == pytest.approx(1.0)
+    assert after(**at_limit, holds=True, due=100.2, jitter=0.0) == pytest.approx(0.201)
 
 
 def test_queue_is_surveyed_soon_after_the_last_order() -> None:

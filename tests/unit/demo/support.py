@@ -49,7 +49,8 @@ def _ended(order_id: str, attempt: int, duration: float = 0.012, **more: Any) ->
     )
 
 
-def survey(**counts: int) -> Survey:
+def survey(**counts: Any) -> Survey:
     """Nothing anywhere, but for these counts."""
-    none = dict.fromkeys(set(Survey.__struct_fields__) - {"at", "oldest"}, 0)
+    others = {"at", "oldest", "limits", "used"}
+    none: dict[str, Any] = dict.fromkeys(set(Survey.__struct_fields__) - others, 0)
     return Survey(at=1, oldest=1, **(none | counts))

@@ -53,6 +53,8 @@ NOT_SHOWN = {
     "orders_held_total": "an act of an operator, which the audit tells",
     "orders_cancelled_total": "an act of an operator, which the audit tells",
     "orders_postponed_total": "what a handler wishes is no fault; `status` tells of each order",
+    "fulfillment_limit": "few set any; `fulfillment-worker limit` shows them",
+    "fulfillment_limit_used": "likewise, beside the limit",
     "fulfillment_breaker_openings_total": "the panel shows when, and the runbook asks why",
     "process_virtual_memory_bytes": "address space; seldom of interest",
     "python_gc_objects_collected_total": "the pauses tell more",

@@ -6,6 +6,7 @@ import http.client
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition
@@ -71,7 +72,7 @@ def attempt(
     return OrdersFulfilled("orders", "host-1", [ended]) if reason is None else ended
 
 
-def survey(**given: int) -> Survey:
+def survey(**given: Any) -> Survey:
     fields = {
         "at": 2_000_000,
         "waiting": 0,

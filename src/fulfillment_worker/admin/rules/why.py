@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
+
+from fulfillment_worker.core.limits import NO_LIMITS, Limits
 
 _POSTPONED = ("postponed", "scheduled")
 
@@ -12,7 +16,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     now: when that was read. paused_by, paused_at, paused_why: of the pause, "" and None where not
     known. workers: how many were heard of lately. breakers_open: how many of them claim little or
-    nothing, since their handler's dependency seems to be down.
+    nothing, since their handler's dependency seems to be down. limits: of the fleet. in_flight:
+    orders that workers hold.
     """
 
     now: int
@@ -22,6 +27,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     paused_why: str = ""
     workers: int = 0
     breakers_open: int = 0
+    limits: Limits = NO_LIMITS
+    in_flight: int = 0
 
 
 def why_it_waits(
@@ -33,12 +40,15 @@ def why_it_waits(
     next_attempt_at: int | None = None,
     attempt: int | None = None,
     reason: str | None = None,
+    waits_for: str | None = None,
+    held_by: Sequence[tuple[str, str]] = (),
 ) -> str:
     """One sentence without a full stop; "" for an order that has ended.
 
     status: as `fulfillment-worker status` tells it. position: among the waiting ones, 1 is next.
     started_at, next_attempt_at: Unix ms. attempt: the one under way, or the last.
-    reason: for which it was postponed.
+    reason: for which it was postponed. waits_for: its key, where that is limited. held_by: orders
+    and their workers, for which it waits then.
     """
     if status == "processing":
         seconds = "" if started_at is None else f" for {_span(queue.now - started_at)}"
@@ -51,7 +61,11 @@ def why_it_waits(
     if status not in ("waiting", "retrying"):
         return ""
     turn = _turn(status, queue, position, next_attempt_at)
-    held_up = _held_up(queue)
+    if waits_for is not None and queue.limits.key_rate and not held_by:
+        turn = f"it waits for its key {waits_for}, limited to {queue.limits.key_rate}"
+    if held_by:
+        turn = f"it waits for its key {waits_for}, {_holders(held_by)}"
+    held_up = _held_up(queue) or _limited(queue, position)
     return f"{turn}, and {held_up}" if held_up else turn
 
 
@@ -111,6 +125,22 @@ def _held_up(queue: Standing) -> str:
             "the circuit breaker of every worker is open: what the handler needs seems to be down"
         )
     return ""
+
+
+def _holders(held_by: Sequence[tuple[str, str]]) -> str:
+    told = ", ".join(f"{order_id or 'an order'} on {worker}" for order_id, worker in held_by[:3])
+    more = len(held_by) - 3
+    return f"held by {told}{f' and {more} more' if more > 0 else ''}"
+
+
+def _limited(queue: Standing, position: int | None) -> str:
+    limits = queue.limits
+    if limits.in_flight is not None and queue.in_flight >= limits.in_flight:
+        return f"the fleet is at its limit: {limits.in_flight} in flight"
+    if limits.rate is None or position is None:
+        return ""
+    wait = _span(round(position * limits.rate.interval))
+    return f"the rate is limited to {limits.rate}: about {wait}"
 
 
 def _span(ms: int) -> str:

@@ -1,5 +1,5 @@
 -- May an attempt start? The one gate that keeps two copies of an order apart.
--- Verdicts: 1 go, 2 duplicate, 3 busy, 4 held, 5 cancelled (core/exchange.py, Verdict).
+-- Verdicts: 1 go, 2 duplicate, 3 busy, 4 held, 5 cancelled, 6 limited (core/exchange.py, Verdict).
 
 -- delivery, attempt: in digits. queued_at: ms in digits, '0' where not known.
 local function start(key, delivery, order_id, attempt, queued_at)
@@ -8,7 +8,7 @@ local function start(key, delivery, order_id, attempt, queued_at)
   emit(order_id, 'processing', attempt)
 end
 
-local GO, DUPLICATE, BUSY, HELD, CANCELLED = 1, 2, 3, 4, 5
+local GO, DUPLICATE, BUSY, HELD, CANCELLED, LIMITED = 1, 2, 3, 4, 5, 6
 local BUSY_WAIT = 500 -- ms until a copy asks again whether the other one has ended
 
 local function held_elsewhere(delivery, holder, held)
@@ -47,8 +47,9 @@ local function held_back(key, order_id, delivery, attempt, status, wish)
     end
   end
   if wish or status == 'held' then return withdraw(key, order_id, delivery, attempt, wish) end
+  if limits.set and limits.refuse(delivery, order_id, attempt) then return LIMITED end
   -- Of an earlier attempt; a dead order's hash would expire in the middle of this one.
-  call('HDEL', key, 'error', 'traceback', 'reason', 'next_attempt_at', 'finished_at')
+  call('HDEL', key, 'error', 'traceback', 'reason', 'next_attempt_at', 'finished_at', 'waits_for')
   call('PERSIST', key)
 end
 
@@ -56,9 +57,12 @@ end
 local function begin(delivery, order_id, attempt, queued_at)
   local key = policy.order_prefix .. order_id
   local was = call('HMGET', key, 'status', 'wish')
-  local verdict = (was[1] or was[2])
-    and held_back(key, order_id, delivery, attempt, was[1], was[2])
-  if verdict then return verdict end
+  if was[1] or was[2] then
+    local verdict = held_back(key, order_id, delivery, attempt, was[1], was[2])
+    if verdict then return verdict end
+  elseif limits.set and limits.refuse(delivery, order_id, attempt) then
+    return LIMITED
+  end
   start(key, delivery, order_id, attempt, queued_at)
   return GO
 end
@@ -67,7 +71,9 @@ end
 local function begin_all(begins)
   local verdicts = {}
   for i = 1, #begins, 4 do
-    verdicts[#verdicts + 1] = begin(begins[i], begins[i + 1], begins[i + 2], begins[i + 3])
+    local verdict = begin(begins[i], begins[i + 1], begins[i + 2], begins[i + 3])
+    verdicts[#verdicts + 1] = verdict
+    if limits.set and verdict ~= GO then limits.let_go(WORKER, begins[i]) end
   end
   return verdicts
 end

@@ -36,7 +36,7 @@ local function start_claiming(received, wanted_bytes)
 end
 
 local function has_room(room)
-  return #claimed + #oversized < room and bytes < most_bytes
+  return #claimed + #oversized < room and bytes < most_bytes and not (limits.set and limits.is_tired())
 end
 
 -- How many to read next, of those that there is room for.
@@ -50,8 +50,11 @@ local function count(packed)
   moved, bytes = moved + 1, bytes + #packed
 end
 
-local function take(first_delivery, packed)
-  unstored[#unstored + 1] = whole(first_delivery + #claimed)
+-- key: by which it is limited, where that is known already.
+local function take(first_delivery, packed, key)
+  local delivery = whole(first_delivery + #claimed)
+  if limits.set and limits.set.per_key then limits.hold(WORKER, delivery, packed, key) end
+  unstored[#unstored + 1] = delivery
   unstored[#unstored + 1] = packed
   claimed[#claimed + 1] = packed
   moved, bytes = moved + 1, bytes + #packed -- as `count` does, once for each order
@@ -70,6 +73,7 @@ local function store()
   end
   unstored = {}
 end
+limits.store = store
 
 -- Redis tells when the next retry is due only with the order's bytes. Where these are many, they are
 -- read once, and the time is noted: true as long as one is due then, and none before.
@@ -93,6 +97,12 @@ local function next_retry(noted)
   return due + shift <= NOW, due + shift
 end
 
+-- Claims an entry, or parks it if it must wait for its key.
+local function take_limited(first_delivery, copy, packed, raw)
+  local is_parked, key = limits.park(whole(copy), packed, raw)
+  if is_parked then count(packed) else take(first_delivery, packed, key) end
+end
+
 local function take_due(room, first_delivery)
   while has_room(room) do
     local gone, is_last = {}, false
@@ -102,11 +112,14 @@ local function take_due(room, first_delivery)
       is_last = #due < wanted
       for _, packed in ipairs(due) do
         if not has_room(room) then break end
-        if on_last_chance(unpack_entry(packed)) then
+        local entry = unpack_entry(packed)
+        if on_last_chance(entry) then
           call('LPUSH', SUSPECTS, packed)
           add_groups(1, 1)
           no_suspects = false
           count(packed)
+        elseif limits.set then
+          take_limited(first_delivery, entry.copy, packed, entry.raw)
         else
           take(first_delivery, packed)
         end
@@ -163,18 +176,22 @@ local function take_first(list, length, room, first_delivery)
   local header, largest = string.format(' 0 0 %s\n', now), policy.max_order_bytes
   local copy = received_before + booked.received
   while length > 0 and has_room(room) do
-    local taken, most = 0, math.min(CHUNK, length, room - #claimed - #oversized)
-    while taken < most and bytes < most_bytes do
+    -- What is parked takes up no room.
+    local left = limits.set and CHUNK or room - #claimed - #oversized
+    local taken, most = 0, math.min(CHUNK, length, left)
+    while taken < most and bytes < most_bytes and has_room(room) do
       local wanted = next_read(most - taken)
       local raws = call('LRANGE', list, whole(-taken - wanted), whole(-taken - 1))
       for i = #raws, 1, -1 do
-        if bytes >= most_bytes then break end
+        if bytes >= most_bytes or (limits.set and not has_room(room)) then break end
         local raw = raws[i]
         taken, copy = taken + 1, copy + 1
         if #raw > largest then
           refuse({copy = copy, failures = 0, orphanings = 0, first_seen = NOW, raw = raw})
-        else
+        elseif not limits.set then
           take(first_delivery, string.format('%d', copy) .. header .. raw)
+        else
+          take_limited(first_delivery, copy, string.format('%d', copy) .. header .. raw, raw)
         end
       end
     end
@@ -184,6 +201,27 @@ local function take_first(list, length, room, first_delivery)
     length = length - taken
   end
   return length == 0
+end
+
+-- Parks those at the head of the list that must wait for their keys, though there is no room for others:
+-- so who comes behind them is seen when there is. Returns whether the list is empty now.
+local function park_ahead(list, length)
+  local copy, taken, is_over = received_before + booked.received, 0, false
+  while taken < length and not is_over do
+    local raws = call('LRANGE', list, whole(-taken - READ), whole(-taken - 1))
+    for i = #raws, 1, -1 do
+      local raw = raws[i]
+      local packed = string.format('%d 0 0 %s\n', copy + 1, now) .. raw
+      is_over = bytes >= most_bytes or limits.is_tired() or #raw > policy.max_order_bytes
+        or not limits.park(whole(copy + 1), packed, raw)
+      if is_over then break end
+      taken, copy = taken + 1, copy + 1
+      count(packed)
+    end
+  end
+  if taken > 0 then call('LTRIM', list, '0', whole(-taken - 1)) end
+  booked.received = booked.received + taken
+  return taken == length
 end
 
 -- Delivery and id, in turn, of those claimed whose id is known from an earlier attempt.
@@ -212,7 +250,7 @@ end
 
 -- Begins those of the claimed from `first` on that were never claimed before, and can be read here.
 local function begin_early(first, first_delivery)
-  if #claimed - first >= MOST_EARLY then return end
+  if #claimed - first >= MOST_EARLY and not (limits.set and limits.set.rate) then return end
   for i = first, #claimed do
     local delivery = whole(first_delivery + i - 1)
     local order_id = begin_unread(string.match(claimed[i], '\n(.*)'), delivery)
@@ -228,6 +266,8 @@ end
 local function claim(room, suspects, first_delivery, retry_due, listed)
   if retry_due then
     local share = listed > 0 and math.ceil(room / 2) or room
+    -- Where limits leave room for one at a time, by turns.
+    if limits.set and listed > 0 and room == 1 then share = NOW % 2 end
     take_due(share, first_delivery)
   end
   local suspect = suspects > 0
@@ -237,5 +277,9 @@ local function claim(room, suspects, first_delivery, retry_due, listed)
     and take_first(PUBLIC, listed, room, first_delivery)
   begin_early(first, first_delivery)
   if retry_due then take_due(room, first_delivery) end
+  if limits.set and limits.set.per_key and not empty then
+    store()
+    empty = park_ahead(PUBLIC, call('LLEN', PUBLIC)) and call('LLEN', WOKEN) == 0
+  end
   return suspect, empty
 end

@@ -9,7 +9,7 @@
 -- ARGV    1 policy, MessagePack: order_prefix, in_flight_prefix, id_field, lease, status_ttl,
 --           max_orphanings, events_ttl, max_age (times in ms; max_age 0 for none), not_before_field
 --           and expires_field ('' for none), wake (the name of a channel), and the names of the keys
---           scheduled, set_aside and held
+--           scheduled, set_aside and held, and of those of limits.lua
 --         2 the calling worker
 --         The functions say what follows.
 

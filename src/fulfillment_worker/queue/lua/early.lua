@@ -63,6 +63,7 @@ local function begin_unread(raw, delivery)
   local key = policy.order_prefix .. order_id
   -- A status, or what an operator wishes.
   if call('HLEN', key) > 0 then return '' end
+  if limits.set and not limits.start(delivery) then return '' end
   start(key, delivery, order_id, '1', whole(queued_at))
   return order_id
 end

@@ -32,6 +32,9 @@ define('erase', function(ARGV)
     if call('HGET', policy.held, copy) == packed then
       removed = removed + call('HDEL', policy.held, copy)
     end
+    if call('HGET', policy.parked, copy) == packed then
+      removed = removed + call('HDEL', policy.parked, copy)
+    end
     if removed > 0 then call('HDEL', IDS, copy) end
     received = received + removed
   end

@@ -4,7 +4,8 @@
 -- returns  {1, now}  the lease had run out: nothing was done
 --          {2, now}  it is not the trip that comes next: nothing was done
 --          {0, now, verdicts, packed entries, first claims, recovered, orphaned,
---           backlog, paused, next due (-1 for none), survey (empty unless asked for),
+--           backlog, paused, limited (1 where limits are set, 2 where nothing may be claimed now for
+--           them), next due (-1 for none), survey (empty unless asked for),
 --           delivery and id, in turn, of claimed orders that have begun,
 --           delivery and id, in turn, of claimed orders whose id is known from an earlier attempt,
 --           sizes of those that were too large, and are dead letters now,
@@ -29,13 +30,14 @@ define('exchange', function(ARGV)
 
   local books = call('HMGET', BOOKS, 'received', 'fulfilled', 'duplicates', 'dropped', 'paused',
     'trips:' .. WORKER, 'breaker:' .. WORKER, 'id_fields', 'next_due',
-    'clock', 'steps', 'retry_steps', 'events', 'wishes:' .. WORKER)
+    'clock', 'steps', 'retry_steps', 'events', 'wishes:' .. WORKER, 'limits', 'limit_rate')
   local function book(i) return tonumber(books[i] or 0) end
 
   if book(6) >= REAPED then return {LEASE_LOST, NOW} end
   if book(6) ~= trip.number - 1 then return {STALE, NOW} end
   local steps, judges_at = follow_clock(trip, book(10), book(11), book(12))
   local may_judge = judges_at == 0
+  limits.load(books[15], books[16], steps)
   if trip.holding > 0 and may_judge then
     -- One that is missing was lost by Redis: what is in flight was given to nobody else.
     local lease = call('ZSCORE', LEASES, WORKER)
@@ -59,6 +61,7 @@ define('exchange', function(ARGV)
   forget_ids(trip.forget)
   fulfil_all(trip.fulfilled)
   apply_outcomes(trip.outcomes)
+  if limits.set then limits.let_go_of(trip.fulfilled, trip.outcomes) end
   local verdicts = begin_all(trip.begins)
   local told = wished and wishes.told() or {}
 
@@ -73,13 +76,15 @@ define('exchange', function(ARGV)
   end
 
   local back_at = bring_back()
+  local turn_at = limits.set and limits.follow()
   local retry_due, next_due = next_retry(books[9])
   local suspect, empty = trip.suspects > 0, false
   local room = paused and 0 or trip.claim
-  if room > 0 then
-    suspect, empty = claim(room, trip.suspects, trip.first_delivery, retry_due, listed)
+  local claimable = limits.set and limits.room(room) or room
+  if claimable > 0 then
+    suspect, empty = claim(claimable, trip.suspects, trip.first_delivery, retry_due, listed)
     if retry_due then retry_due, next_due = next_retry() end
-  else
+  elseif room == 0 then
     hand_on()
   end
 
@@ -107,7 +112,9 @@ define('exchange', function(ARGV)
       waiting, in_flight, retrying, scheduled, held, dead, since,
       received, book(2) + booked.fulfilled, book(3) + booked.duplicates, book(4),
       (cancelled or 0) + (booked.cancelled or 0), head,
+      limits.set and limits.use() or {},
     }
+    if limits.set then limits.sweep() end
     if call('ZADD', WORKERS, now, WORKER) == 1 then
       for _, silent in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', NOW - SILENT_FOR)) do
         forget(silent)
@@ -128,21 +135,29 @@ define('exchange', function(ARGV)
 
   close_books()
 
+  local backlog = retry_due
+    or (not empty and call('LLEN', PUBLIC) + call('LLEN', WOKEN) > 0)
+    or (not suspect and not no_suspects and call('LLEN', SUSPECTS) > 0)
+  local limited = 0
+  if limits.set then
+    local ended = #trip.fulfilled / 3 + #trip.outcomes + recovered
+    local has_room = trip.claim > #claimed + #oversized
+    limited, next_due = limits.finish(backlog and not paused, has_room, #claimed - ended, next_due)
+    backlog = backlog and limited < 2
+    if turn_at and (not next_due or turn_at < next_due) then next_due = turn_at end
+  end
+  if retry_due and trip.claim == 0 and not paused and limited < 2 then call_others() end
+
   -- The soonest moment at which there is something to do that no new order tells of.
   if back_at and (not next_due or back_at < next_due) then next_due = back_at end
   for i = 1, #leases, 2 do
     local lease = math.max(tonumber(leases[i + 1]), judges_at)
     if leases[i] ~= WORKER and (not next_due or lease < next_due) then next_due = lease + 1 end
   end
-
-  local backlog = retry_due
-    or (not empty and call('LLEN', PUBLIC) + call('LLEN', WOKEN) > 0)
-    or (not suspect and not no_suspects and call('LLEN', SUSPECTS) > 0)
-  if retry_due and trip.claim == 0 and not paused then call_others() end
   local first_claims = booked.received - #oversized
   return {
     OK, NOW, verdicts, claimed, first_claims, recovered, orphaned,
-    backlog and 1 or 0, paused and 1 or 0, next_due or -1, surveyed, begun,
+    backlog and 1 or 0, paused and 1 or 0, limited, next_due or -1, surveyed, begun,
     #claimed > first_claims and known_ids(trip.first_delivery) or {}, oversized, told,
     NOW - steps,
   }

@@ -35,12 +35,16 @@ define('holdings', function(ARGV)
 
   -- Stored before it is removed: should the function end in between, it is there twice.
   local function give_back(delivery)
-    if given_back == 0 then read_shift() end
+    if given_back == 0 then
+      read_shift()
+      limits.load_books()
+    end
     local entry = unpack_entry(call('HGET', IN_FLIGHT, delivery))
     local due = delay == 0 and due_since(entry.first_seen) or due_at(NOW + delay)
     local at = delay == 0 and entry.first_seen or NOW + delay
     wait_until(due, whole(at), entry, begun_unheard(entry.raw, delivery), entry.failures + 1)
     call('HDEL', IN_FLIGHT, delivery)
+    if limits.set then limits.let_go(WORKER, delivery) end
     given_back = given_back + 1
     if entry.failures == 0 and entry.orphanings == 0 then first_claims = first_claims + 1 end
   end

@@ -2,10 +2,10 @@
 -- full refuses all of it.
 --
 -- KEYS     1 public  2 woken  3 retry  4 suspects  5 dead  6 books  7 leases  8 workers  9 scheduled
---          10 held
+--          10 held  11 parked
 -- returns  {the time, the sizes of the first five, the bytes of the order at the head, for its age
 --          (nil where none waits, '' for a large one), books, leases, workers with their times,
---          the numbers of scheduled and held ones}
+--          the numbers of scheduled, held and parked ones}
 
 define_reading('overview', function(KEYS)
   call = redis.call
@@ -20,5 +20,6 @@ define_reading('overview', function(KEYS)
     call('ZRANGE', KEYS[8], 0, -1, 'WITHSCORES'),
     call('ZCARD', KEYS[9]),
     call('HLEN', KEYS[10]),
+    call('HLEN', KEYS[11]),
   }
 end)

@@ -102,6 +102,7 @@ local function put_back_all(orphans, worker, together)
     if became == 'dead' then dead = dead + 1 end
     if became == 'suspect' then suspects = suspects + 1 end
     call('HDEL', policy.in_flight_prefix .. worker, orphan.delivery)
+    if limits.set then limits.let_go(worker, orphan.delivery) end
   end
   if suspects > 0 then add_groups(suspects, math.max(1, math.floor(together / PARTS))) end
   return dead

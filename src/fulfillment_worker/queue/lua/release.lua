@@ -7,6 +7,7 @@ define('release', function()
   -- What remembers that it was reaped is forgotten with it in time.
   call('ZADD', WORKERS, 'NX', now, WORKER)
   read_shift()
+  limits.load_books()
   local recovered, orphaned = reap(WORKER)
   close_books()
   if recovered > orphaned then wake() end

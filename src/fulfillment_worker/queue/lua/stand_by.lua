@@ -10,18 +10,20 @@
 -- returns  as `exchange`; it never tells what is due next
 
 define('stand_by', function(ARGV)
-  local books = call('HMGET', BOOKS, 'received', 'paused', 'trips:' .. WORKER)
+  local books = call('HMGET', BOOKS, 'received', 'paused', 'trips:' .. WORKER, 'limits')
   local received, made = tonumber(books[1] or 0), tonumber(books[3] or 0)
   if made >= REAPED then return {LEASE_LOST, NOW} end
   if made ~= ARGV[3] - 1 then return {STALE, NOW} end
 
+  limits.set = nil
   local paused, delivery, backlog = books[2] == '1', tonumber(ARGV[4]), false
   -- The next one may have woken a worker that is gone.
   local woken = paused and {} or call('LRANGE', WOKEN, -2, -1)
   local raw = woken[#woken]
   start_claiming(received, MOST_BYTES)
-  -- A larger one was sent once already, by the command that blocked: the next trip claims it.
-  if raw and #raw <= LARGE then
+  -- A larger one was sent once already, by the command that blocked: the next trip claims it. So it
+  -- does where limits are to be obeyed.
+  if raw and #raw <= LARGE and not books[4] then
     take(delivery, string.format('%d 0 0 %s\n', received + 1, now) .. raw)
     store()
     call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[3], 'received', whole(received + 1))
@@ -33,7 +35,7 @@ define('stand_by', function(ARGV)
     backlog = raw ~= nil
   end
   return {
-    OK, NOW, {}, claimed, #claimed, 0, 0, backlog and 1 or 0, paused and 1 or 0, -1, {}, begun, {}, {}, {},
-    0,
+    OK, NOW, {}, claimed, #claimed, 0, 0, backlog and 1 or 0, paused and 1 or 0, books[4] and 1 or 0, -1,
+    {}, begun, {}, {}, {}, 0,
   }
 end)

@@ -77,6 +77,7 @@ local function survey(received, nothing_waits, in_flight, noted)
     local suspect = call('LINDEX', SUSPECTS, -1)
     if suspect then since = math.min(since, first_seen_of(suspect)) end
   end
+  if limits.set then retrying = retrying + call('HLEN', policy.parked) end
   local scheduled, held = call('ZCARD', policy.scheduled), call('HLEN', policy.held)
   -- All that was noted has gone, however it went.
   if waiting == 0 then
