@@ -202,7 +202,8 @@ def test_every_flag_in_the_prose_exists() -> None:
 def options(name: str) -> list[str]:
     command = main.get_command(click.Context(main), name)
     assert command is not None
-    return [flag for param in command.params for flag in param.opts]
+    each = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+    return [flag for command in each for param in command.params for flag in param.opts]
 
 
 def test_defaults_are_the_settings() -> None:

@@ -25,6 +25,7 @@ class _Header(msgspec.Struct):
     failures: int | float = 0
     orphanings: int | float = 0
     first_seen: int | float = 0
+    edited: int | float | None = None
 
 
 async def read_letters(
@@ -65,6 +66,7 @@ def read_letter(queue: str, number: int, header: bytes, size: int) -> DeadLetter
         orphanings=int(told.orphanings),
         first_seen=int(told.first_seen),
         size=size,
+        edited=None if told.edited is None else int(told.edited),
     )
 
 

@@ -24,7 +24,8 @@ class Traces(msgspec.Struct):
 
     waiting: entries of the list. waits: of retries, suspects, scheduled and held ones. letters:
     numbers of dead letters. events, acts: ids of entries in the streams. status: whether it has
-    one. An entry is text here: one that isn't UTF-8 is no order, and has no id.
+    one. edits: how many times a dead letter of it was edited, so that its bytes of before are kept.
+    An entry is text here: one that isn't UTF-8 is no order, and has no id.
     """
 
     held: str | None = None
@@ -34,6 +35,7 @@ class Traces(msgspec.Struct):
     events: list[str] = []
     acts: list[str] = []
     status: bool = False
+    edits: int = 0
 
     @property
     def is_free(self) -> bool:
@@ -42,12 +44,15 @@ class Traces(msgspec.Struct):
 
 
 class Erased(msgspec.Struct):
-    """What went. orders: entries and dead letters. held: by whom it is held, so that it stays."""
+    """What went. orders: entries and dead letters. edits: bytes that letters had before they were
+    edited. held: by whom it is held, so that it stays.
+    """
 
     orders: int = 0
     events: int = 0
     acts: int = 0
     status: bool = False
+    edits: int = 0
     held: str | None = None
 
 
@@ -78,6 +83,11 @@ class Eraser:
         )
         for traces, status in zip(found.values(), known, strict=True):
             traces.status = bool(status)
+        edits = await self._reader.ask(
+            lambda pipe: [pipe.hlen(keys.edited(self.queue, order_id)) for order_id in found]
+        )
+        for traces, many in zip(found.values(), edits, strict=True):
+            traces.edits = many
         return found
 
     async def _find_entries(self, found: dict[str, Traces]) -> None:
@@ -115,6 +125,7 @@ class Eraser:
         erased.events += events
         erased.acts += acts
         erased.status = erased.status or traces.status
+        erased.edits += traces.edits
 
     async def _entries(
         self, stream: str, order_ids: Collection[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from enum import IntEnum
 from typing import Any
 
 import msgspec
@@ -35,8 +36,8 @@ Advance = Callable[[list[int]], object]
 class Act(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an operator did. at: Unix ms of Redis's clock. order_id or count: to which, or how many.
 
-    act: `hold`, `release`, `cancel`, `retry`, `drop`, `erase`, `pause`, `resume` or `limit`.
-    what: is changed, in words.
+    act: `hold`, `release`, `cancel`, `retry`, `drop`, `edit`, `erase`, `pause`, `resume`, `limit`.
+    what: is changed, in words. before: the bytes that an edited letter had, while they are kept.
     """
 
     queue: str
@@ -47,6 +48,16 @@ class Act(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int | None = None
     what: str | None = None
     why: str | None = None
+    before: bytes | None = None
+
+
+class Edited(IntEnum):
+    """What became of an edit."""
+
+    GONE = 0  # the letter isn't there any more
+    DONE = 1
+    CHANGED = 2  # it has other bytes by now
+    DAMAGED = 3  # what is known of it can't be read
 
 
 def _wished(was: bytes, wish: bytes, worker: bytes, many: int = 0) -> Wished:
@@ -82,7 +93,9 @@ class Operator:
         self._url = url
         self._keys = [key(queue) for key in FUNCTION_KEYS]
         self._policy = _pack(
-            msgspec.to_builtins(_POLICY) | keys_in_policy(queue) | {"audit": keys.audit(queue)}
+            msgspec.to_builtins(_POLICY)
+            | keys_in_policy(queue)
+            | {"audit": keys.audit(queue), "edited_prefix": keys.edited_prefix(queue)}
         )
 
     async def is_known(self) -> bool:
@@ -132,6 +145,15 @@ class Operator:
     async def drop_dead(self, numbers: Sequence[int], advance: Advance, order_id: str = "") -> None:
         """Remove letters for ever, and count them as dropped. Otherwise as `retry_dead`."""
         await self._in_batches(Function.DROP_DEAD, numbers, advance, order_id)
+
+    async def edit_dead(self, number: int, old: bytes, new: bytes, order_id: str) -> Edited:
+        """Give a letter the bytes `new`, if it still has those that are `old`.
+
+        order_id: that of the order in `new`. The old bytes are kept for a week: see `acts`.
+        """
+        await self._call(Function.RIGHTS)
+        said = b"%d" % number, self._by, self._why, old, new, order_id.encode()
+        return Edited(await self._call(Function.EDIT_DEAD, *said))
 
     async def hold(self, order_id: str) -> Wished:
         """Keep an order from being handled, wherever it is, also before it has arrived."""
@@ -187,7 +209,16 @@ class Operator:
         """The last acts of operators, the first first."""
         async with answered(self._url):
             told = await self._client.xrevrange(keys.audit(self.queue), count=most)
-        return [_act(self.queue, fields) for _, fields in reversed(told)]
+            acts = [_act(self.queue, fields) for _, fields in reversed(told)]
+            edits = [(n, each) for n, each in enumerate(acts) if each.act == "edit"]
+            pipe = self._client.pipeline(transaction=False)
+            for n, each in edits:
+                pipe.hget(keys.edited(self.queue, each.order_id or ""), told[-1 - n][0])
+            before = await pipe.execute() if edits else []
+        for (n, each), raw in zip(edits, before, strict=True):
+            if raw is not None:
+                acts[n] = msgspec.structs.replace(each, before=raw)
+        return acts
 
     async def pause(self) -> bool:
         """Forbid all workers to claim. Returns whether they were allowed to before."""

@@ -10,6 +10,7 @@ import msgspec
 
 from fulfillment_worker.admin.operator import Act
 from fulfillment_worker.cli.clients import ask, operators
+from fulfillment_worker.cli.letters import bytes_as_json
 from fulfillment_worker.cli.options import own_option, settings_options
 from fulfillment_worker.cli.terminal import complain, moment, no_such_queue, print_json
 from fulfillment_worker.config.settings import Settings
@@ -26,7 +27,8 @@ _MOST = 10_000
 def audit(settings: Settings, last: int, as_json: bool) -> int:
     """Tell what operators did: who, what, to how many orders, when and why.
 
-    The oldest comes first. The last 10,000 acts on each queue are kept.
+    The oldest comes first. The last 10,000 acts on each queue are kept. With --json, an edit of a
+    dead letter has the bytes of before, for a week.
 
     \b
     Examples:
@@ -35,7 +37,7 @@ def audit(settings: Settings, last: int, as_json: bool) -> int:
     """
     acts = ask(_read(settings, last))
     if as_json:
-        print_json([msgspec.to_builtins(each) for each in acts])
+        print_json([_fields(each) for each in acts])
     elif acts:
         click.echo("\n".join(_lines(acts, len(settings.queues) > 1)))
     else:
@@ -51,6 +53,14 @@ async def _read(settings: Settings, last: int) -> list[Act]:
                 complain(no_such_queue(queue))
             acts += await operator.acts(last)
     return sorted(acts, key=lambda act: act.at)[-last:]
+
+
+def _fields(act: Act) -> dict[str, object]:
+    told: dict[str, object] = msgspec.to_builtins(act)
+    if act.before is not None:
+        del told["before"]
+        told |= bytes_as_json("before", act.before)
+    return told
 
 
 def _lines(acts: list[Act], several: bool) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,9 @@ import click
 import msgspec
 
 from fulfillment_worker.admin.operator import Operator
-from fulfillment_worker.admin.rules.causes import DeadLetter, grouped, names
-from fulfillment_worker.admin.rules.selection import KINDS, selected, sought
+from fulfillment_worker.admin.rules.causes import DeadLetter, grouped
 from fulfillment_worker.cli.clients import ask, audited, operators
+from fulfillment_worker.cli.dead_edit import edit
 from fulfillment_worker.cli.letters import (
     DeadLetterDetail,
     group_lines,
@@ -25,10 +25,18 @@ from fulfillment_worker.cli.letters import (
 )
 from fulfillment_worker.cli.options import Command, Unusable, settings_options
 from fulfillment_worker.cli.progress import progress
-from fulfillment_worker.cli.terminal import complain, no_such_queue, print_json
+from fulfillment_worker.cli.selection import (
+    Chosen,
+    check_selection,
+    choose,
+    choose_named,
+    groups_of,
+    letters_of,
+    meant,
+)
+from fulfillment_worker.cli.terminal import complain, print_json
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.outcome import DeadReason
-from fulfillment_worker.core.redaction import quoted
 
 _MANY = 5_000
 _NONE = "no dead letters"
@@ -40,7 +48,7 @@ _Act = Callable[
 
 @click.group()
 def dead() -> None:
-    """Look at dead letters, retry them or drop them.
+    """Look at dead letters, correct them, retry them or drop them.
 
     They are named by number, by order id, or by group: those that died of the same cause. Where a
     name could mean several things, say which: letter:17, order:17 or group:17.
@@ -49,6 +57,7 @@ def dead() -> None:
     Examples:
       fulfillment-worker dead list
       fulfillment-worker dead show A-1001
+      fulfillment-worker dead edit A-1001
       fulfillment-worker dead retry rejected-3f2a --dry-run
       fulfillment-worker dead drop --reason invalid
     """
@@ -68,13 +77,13 @@ def list_(settings: Settings, every: bool, group: str | None, as_json: bool) -> 
       fulfillment-worker dead list --group rejected-3f2a
       fulfillment-worker dead list --all --json
     """
-    letters = ask(_letters(settings))
+    letters = ask(letters_of(settings))
     if group is not None:
-        chosen = _named(letters, [f"group:{group}"])
+        chosen = choose_named(letters, [f"group:{group}"])
         _show_letters(chosen.letters, chosen.groups, as_json)
         return 1 if chosen.missing else 0
     if every:
-        _show_letters(letters, _groups(letters), as_json)
+        _show_letters(letters, groups_of(letters), as_json)
     else:
         _show_groups(letters, as_json)
     return 0
@@ -157,78 +166,7 @@ def drop(settings: Settings, **options: Any) -> int:
     return _work(settings, "drop", "dropped", Operator.drop_dead, **options)
 
 
-# --- selecting ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    letters: list[DeadLetter]
-    missing: list[str]
-    groups: dict[DeadLetter, str]
-
-
-async def _letters(settings: Settings, wanted: tuple[str, ...] = ()) -> list[DeadLetter]:
-    async with operators(settings) as each:
-        return await _meant(each.values(), wanted)
-
-
-async def _meant(each: Collection[Operator], wanted: tuple[str, ...]) -> list[DeadLetter]:
-    """The letters that these names may mean; all of them where there are no names."""
-    for operator in each:
-        if not await operator.is_known():
-            complain(no_such_queue(operator.queue))
-    only = sought(wanted) if wanted else None
-    if only is None:
-        return await _all_letters(each)
-    found: dict[tuple[str, int], DeadLetter] = {}
-    for operator in each:
-        numbered = [await operator.letter(number) for number in only.numbers]
-        named = [each async for each in operator.letters(only.order_ids)] if only.order_ids else []
-        for letter in (*numbered, *named):
-            if letter:
-                found[letter.queue, letter.number] = letter
-    return list(found.values())
-
-
-async def _all_letters(each: Iterable[Operator]) -> list[DeadLetter]:
-    letters = [letter for operator in each async for letter in operator.letters()]
-    return sorted(letters, key=lambda letter: (letter.at, letter.number))
-
-
-def _groups(letters: list[DeadLetter]) -> dict[DeadLetter, str]:
-    causes = {letter: letter.cause for letter in letters}
-    named = names(causes.values())
-    return {letter: named[cause] for letter, cause in causes.items()}
-
-
-def _named(letters: list[DeadLetter], wanted: Iterable[str]) -> _Chosen:
-    """The letters with these names; tells of names that fit none, and fails at ambiguous ones."""
-    selection = selected(letters, wanted)
-    if selection.ambiguous:
-        raise Unusable("\n".join(map(_ambiguous, selection.ambiguous)))
-    for name in selection.missing:
-        complain(f"{quoted(name)} is no dead letter, and no order or group that has any")
-    return _Chosen(selection.letters, selection.missing, _groups(letters))
-
-
-def _ambiguous(name: str) -> str:
-    if name.partition(":")[0] in KINDS:
-        return f"{quoted(name)} is in several queues: say which with --queue"
-    choices = ", ".join(quoted(f"{kind}:{name}") for kind in KINDS)
-    return f"{quoted(name)} fits several: say {choices}, and which queue with --queue"
-
-
-def _choose(letters: list[DeadLetter], wanted: tuple[str, ...], reason: str | None) -> _Chosen:
-    chosen = _named(letters, wanted) if wanted else _Chosen(letters, [], _groups(letters))
-    kept = [letter for letter in chosen.letters if reason in (None, letter.reason)]
-    return _Chosen(kept, chosen.missing, chosen.groups)
-
-
-def _check(wanted: tuple[str, ...], every: bool, reason: str | None) -> None:
-    if wanted and every:
-        raise Unusable("--all and names were given: give one of them")
-    if not (wanted or every or reason):
-        raise Unusable("nothing is selected: give letters, order ids, groups, --reason or --all")
+dead.add_command(edit)
 
 
 # --- showing --------------------------------------------------------------------------------------
@@ -255,9 +193,9 @@ def _show_letters(letters: list[DeadLetter], groups: dict[DeadLetter, str], as_j
 
 async def _open(
     settings: Settings, wanted: tuple[str, ...], raw: bool
-) -> tuple[_Chosen, list[DeadLetterDetail]]:
+) -> tuple[Chosen, list[DeadLetterDetail]]:
     async with operators(settings) as each:
-        chosen = _named(await _meant(each.values(), wanted), wanted)
+        chosen = choose_named(await meant(each.values(), wanted), wanted)
         if raw and len(chosen.letters) > 1:
             raise Unusable(f"--raw is for one letter, and {len(chosen.letters)} were named")
         opened = [
@@ -305,10 +243,10 @@ def _work(
     by: str | None,
     why: str | None,
 ) -> int:
-    _check(wanted, every, reason)
+    check_selection(wanted, every, reason)
     work = _Work(verb, past, act, by, why)
-    letters = ask(_letters(settings, wanted))
-    chosen = _choose(letters, wanted, reason)
+    letters = ask(letters_of(settings, wanted))
+    chosen = choose(letters, wanted, reason)
     if not dry_run:
         _carry_out(settings, work, chosen.letters)
         _tell_gone(work, chosen.letters)
@@ -371,7 +309,7 @@ def _show_plan(work: _Work, letters: list[DeadLetter]) -> None:
         click.echo("\n".join(group_lines(grouped(letters), _now())))
 
 
-def _result(work: _Work, chosen: _Chosen, dry_run: bool) -> dict[str, Any]:
+def _result(work: _Work, chosen: Chosen, dry_run: bool) -> dict[str, Any]:
     told = [each for each in chosen.letters if dry_run or (each.queue, each.number) in work.done]
     return {
         work.past: 0 if dry_run else len(told),

@@ -45,10 +45,10 @@ def erase(
 ) -> int:
     """Remove every byte of orders from Redis: a person's right to be forgotten.
 
-    Their entries, dead letters, statuses and events go, and what the audit says of them. The audit
-    tells that orders were erased, and not which. An order that a worker is handling stays: repeat
-    the command when it is done. Exits 1 if one stays. An order of which there is nothing is no
-    error.
+    Their entries, dead letters, statuses and events go, what the audit says of them, and the bytes
+    that letters had before they were edited. The audit tells that orders were erased, and not
+    which. An order that a worker is handling stays: repeat the command when it is done. Exits 1 if
+    one stays. An order of which there is nothing is no error.
 
     \b
     Examples:
@@ -101,6 +101,7 @@ async def _would_erase(eraser: Eraser, order_ids: list[str]) -> dict[str, Erased
             events=len(found.events),
             acts=len(found.acts),
             status=found.status,
+            edits=found.edits,
             held=found.held,
         )
         for order_id, found in (await eraser.find(order_ids)).items()
@@ -108,7 +109,8 @@ async def _would_erase(eraser: Eraser, order_ids: list[str]) -> dict[str, Erased
 
 
 def _is_something(erased: Erased) -> bool:
-    return not erased.held and bool(erased.orders or erased.events or erased.acts or erased.status)
+    what = erased.orders or erased.events or erased.acts or erased.edits
+    return not erased.held and bool(what or erased.status)
 
 
 def _fields(result: _Result, dry_run: bool) -> dict[str, object]:
@@ -131,6 +133,7 @@ def _lines(results: list[_Result], dry_run: bool) -> Iterator[str]:
                 f"{'its status' if what.status else 'no status'}, "
                 f"{_count(what.events, 'event', 'events')}, "
                 f"{_count(what.acts, 'line of the audit', 'lines of the audit')}"
+                + (f", {_count(what.edits, 'edit', 'edits')}" if what.edits else "")
             )
 
 

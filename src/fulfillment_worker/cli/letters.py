@@ -82,6 +82,8 @@ def _details(opened: DeadLetterDetail, now: int) -> Iterator[tuple[str, str]]:
     for failure in opened.history:
         yield f"failed ({failure.attempt})", f"{moment(failure.at, now)}: {failure.error}"
     yield "bytes", str(letter.size)
+    if letter.edited is not None:
+        yield "edited", moment(letter.edited, now)
 
 
 def letter_fields(letter: DeadLetter, group: str) -> dict[str, Any]:
@@ -94,7 +96,12 @@ def opened_fields(opened: DeadLetterDetail) -> dict[str, Any]:
     fields = letter_fields(opened.letter, opened.group)
     fields["history"] = msgspec.to_builtins(opened.history)
     fields["traceback"] = opened.traceback or None
+    return {**fields, **bytes_as_json("body", opened.raw)}
+
+
+def bytes_as_json(name: str, raw: bytes) -> dict[str, str]:
+    """Bytes for JSON: as text, or as `NAME_base64` where they are not UTF-8."""
     try:
-        return {**fields, "body": opened.raw.decode()}
+        return {name: raw.decode()}
     except UnicodeDecodeError:
-        return {**fields, "body_base64": base64.b64encode(opened.raw).decode()}
+        return {f"{name}_base64": base64.b64encode(raw).decode()}

@@ -28,7 +28,7 @@ COMMANDS = {
     "queue": "Show how the queue stands.",
     "events": "Print the changes of status, and follow them.",
     "doctor": "Check Redis, permissions, clocks and settings.",
-    "dead": "Look at dead letters, retry them or drop them.",
+    "dead": "Look at dead letters, correct them, retry them or drop them.",
     "hold": "Keep orders from being handled, wherever they are.",
     "release": "Let held orders go on.",
     "cancel": "End orders, wherever they are.",

@@ -126,6 +126,16 @@ def audit(queue: str) -> str:
     return f"{{{queue}}}:audit"
 
 
+def edited(queue: str, order_id: str) -> str:
+    """Hash: entry of the audit -> the bytes that a dead letter of the order had before it."""
+    return f"{edited_prefix(queue)}{order_id}"
+
+
+def edited_prefix(queue: str) -> str:
+    """What the keys of the old bytes of all orders start with."""
+    return f"{{{queue}}}:edited:"
+
+
 def wake(queue: str) -> str:
     """Channel, and no key: a message without content says that idle workers should look."""
     return f"{{{queue}}}:wake"

@@ -23,9 +23,8 @@ _PARTS = (
     *("common", "entries", "events", "clock", "order_id", "wishes", "limits", "begin", "early"),
     *("outcomes", "schedule", "withdrawn", "reap"),
     *("claim", "survey", "exchange", "stand_by", "holdings", "heartbeat", "release", "preflight"),
-    *("greet", "audit", "limit", "dead_letters", "hold", "erase", "letters", "pause", "overview"),
-    "known",
-    *("filled", "idle"),
+    *("greet", "audit", "limit", "dead_letters", "edit", "hold", "erase", "letters", "pause"),
+    *("overview", "known", "filled", "idle"),
 )
 
 
@@ -45,6 +44,7 @@ class Function(StrEnum):
     LETTERS = "letters"
     RETRY_DEAD = "retry_dead"
     DROP_DEAD = "drop_dead"
+    EDIT_DEAD = "edit_dead"
     HOLD = "hold"
     CANCEL = "cancel"
     KEEP_WISH = "keep_wish"

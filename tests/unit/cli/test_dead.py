@@ -12,7 +12,7 @@ import pytest
 from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.admin.rules.causes import DeadLetter
 from fulfillment_worker.admin.whereabouts import Failure
-from fulfillment_worker.cli import dead, pause, resume
+from fulfillment_worker.cli import dead, pause, resume, selection
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable
 from tests.unit.admin.test_causes import letter
@@ -93,7 +93,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> FakeOperator:
     async def operators(settings: Settings, *_: object) -> AsyncIterator[dict[str, FakeOperator]]:
         yield {"orders": fake, **fake.others}
 
-    for module in (dead, pause, resume):
+    for module in (dead, pause, resume, selection):
         monkeypatch.setattr(module, "operators", operators)
     monkeypatch.setattr(Operator, "retry_dead", FakeOperator.retry_dead)
     monkeypatch.setattr(Operator, "drop_dead", FakeOperator.drop_dead)

@@ -22,7 +22,8 @@ _STATUS = re.compile(r"\w+ \d{3}")
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter without its bytes, of which there are `size`. Times are Unix ms.
 
-    number: its own for ever, within its queue. order_id: "" where the bytes have none.
+    number: its own for ever, within its queue. order_id: "" where the bytes have none. edited: when
+    somebody edited the bytes last.
     """
 
     queue: str
@@ -36,6 +37,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     orphanings: int
     first_seen: int
     size: int
+    edited: int | None = None
 
     @property
     def cause(self) -> Cause:

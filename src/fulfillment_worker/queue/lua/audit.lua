@@ -2,14 +2,14 @@
 
 local MOST_ACTS = '10000'
 
--- what, value: 'order_id' and the id, or 'count' and how many.
+-- what, value: 'order_id' and the id, or 'count' and how many. Returns the id of the entry.
 local function note_act(act, by, why, what, value)
   local fields = {'at', now, 'by', by, 'act', act, what, value}
   if why ~= '' then
     fields[#fields + 1] = 'why'
     fields[#fields + 1] = why
   end
-  call('XADD', policy.audit, 'MAXLEN', '~', MOST_ACTS, '*', unpack(fields))
+  return call('XADD', policy.audit, 'MAXLEN', '~', MOST_ACTS, '*', unpack(fields))
 end
 
 -- The same for dead letters, of which the operator named one (its order's id, '' for several).

@@ -41,7 +41,7 @@ define('erase', function(ARGV)
   for _, number in ipairs(found.letters) do received = received + call('HDEL', DEAD, number) end
   -- They were received, and are in no place any more: the books say so.
   if received > 0 then call('HINCRBY', BOOKS, 'dropped', received) end
-  call('DEL', key)
+  call('DEL', key, policy.edited_prefix .. order_id)
   local events, acts = 0, 0
   for _, id in ipairs(found.events) do events = events + call('XDEL', EVENTS, id) end
   for _, id in ipairs(found.acts) do acts = acts + call('XDEL', policy.audit, id) end
