@@ -150,6 +150,7 @@ class _Worker:
     is_stopped: bool = False
     is_draining: bool = False
     ended_at: float = float("-inf")
+    ended_line: int = 0
     queues: list[str] | None = None
     names: dict[str, str] = field(default_factory=dict)
     heard: dict[tuple[str, str | None], float] = field(default_factory=dict)
@@ -424,6 +425,7 @@ class Checker:
             self._break("final", what, order)
         self._check_attempt(queue, order, attempt)
         self._check_running(queue, order, by)
+        self._note_late_claim(order, worker)
         if hold and hold.worker == by and hold.attempt == attempt:
             # Begun again, after a reply was lost. What has ended by now was undone since.
             for call in order.calls:
@@ -609,6 +611,11 @@ class Checker:
         elif reason and not order.invalid:
             self._break("blameless", f"{said} as {reason}, though it is a good order", order)
 
+    def _note_late_claim(self, order: _Order, worker: _Worker | None) -> None:
+        """One that had asked for orders before it ended: Redis takes it for one that lives."""
+        if worker and not worker.is_up and worker.ended_line <= order.reset:
+            self._incidents.append(self._line)
+
     def _count_incidents(self, order: _Order) -> int:
         silent = sum(map(self._is_silent, self._workers.values()))
         return silent + len(self._incidents) - bisect_right(self._incidents, order.reset)
@@ -753,6 +760,7 @@ class Checker:
         self._disturb()
         worker = self._worker(event["worker"])
         worker.is_up, worker.free_since, worker.ended_at = False, None, self._t
+        worker.ended_line = self._line
         for call, order in worker.running.items():
             call.end, call.how = self._t, "died"
             order.running.remove(call)

@@ -420,6 +420,16 @@ def test_blameless_counts_a_worker_that_ended_after_it_was_silent_for_a_lease() 
     assert found(enqueued(0.1), failed(0.2), silent, last, dead) == ["blameless"]
 
 
+def test_blameless_counts_a_worker_that_had_asked_for_the_order_and_ended_before_it_came() -> None:
+    limits = {"max_orphanings": 1}
+    dead = status(1.6, "dead", "c", 0, reason="orphaned")
+    gone = of(0.1, "a", "died")
+    late = status(0.3, "processing", "a")
+    assert not found(gone, enqueued(0.2), late, dead, **limits)
+    assert "blameless" in found(gone, enqueued(0.2), dead, **limits)
+    assert "blameless" in found(gone, enqueued(0.2), late, dead, max_orphanings=2)
+
+
 def test_blameless_counts_a_worker_that_holds_an_order_again_and_has_ended() -> None:
     """By the data with which Redis came back."""
     done = [*fulfilled(0.2), of(0.6, "a", "drained")]
