@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fulfillment_worker.core.exchange import Queue, Verdict
+from fulfillment_worker.core.exchange import Begin, Queue, Verdict
 from fulfillment_worker.core.outcome import (
     Dead,
     DeadReason,
@@ -300,3 +300,26 @@ async def test_orphaned_copy_of_a_held_order_that_is_quarantined_leaves_it_held(
     assert bench.dead() == [("orphaned", order("A"))]
     await bench.let_go("A")
     assert len(await hand.claim(5)) == 1
+
+
+@pytest.mark.parametrize("act", ["release", "cancel"])
+async def test_many_copies_of_a_held_order_are_all_let_go_or_cancelled(
+    bench: Bench, hand: Hand, act: str
+) -> None:
+    """No function moves more of them than keep Redis busy for some milliseconds."""
+    many = 1200
+    await bench.hold("A")
+    bench.push(*[order("A")] * many)
+    held = 0
+    while held < many:
+        claimed = await hand.claim(500)
+        asked = [Begin(each.delivery, "A", 1, each.first_seen) for each in claimed]
+        reply = await hand.say(begins=asked)
+        assert set(reply.verdicts) == {Verdict.HELD}
+        hand.held.clear()
+        held += len(claimed)
+    assert (await hand.survey()).held == many
+    await (bench.let_go("A") if act == "release" else bench.cancel("A"))
+    survey = await hand.survey()
+    counts = (survey.held, survey.retrying, survey.cancelled)
+    assert counts == ((0, many, 0) if act == "release" else (0, 0, many))

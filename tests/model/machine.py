@@ -490,6 +490,12 @@ class QueueMachine(RuleBasedStateMachine):
             self.note_end(hand, held, how, reply.obeyed.get(held.claimed.delivery))
         for held, verdict in zip(begin, reply.verdicts, strict=True):
             self.note_verdict(hand, held, verdict)
+        wished = {
+            number
+            for number, held in hand.held.items()
+            if held.begun and self.status(held.order_id)[1]
+        }
+        assert wished <= reply.stops.keys(), "a worker is told which attempts to stop"
         for delivery, becomes in reply.stops.items():
             # It has begun, or the reply that said so was lost.
             wish = self.status(hand.held[delivery].order_id)[1]
@@ -641,8 +647,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def fulfilled_orders_say_so(self) -> None:
         for order_id in self.fulfilled:
-            status = self.client.hget(keys.order("orders", order_id), "status")
-            assert status == b"fulfilled", f"invariant 3: {order_id} is {status}"
+            assert self.status(order_id) == ("fulfilled", ""), f"invariant 3: {order_id}"
 
     @invariant()
     def cancelled_orders_say_so(self) -> None:

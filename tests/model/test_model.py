@@ -284,6 +284,88 @@ def test_a_bug_planted_in_an_operators_function_is_caught(
     hunt(WithLetters)
 
 
+# A part of the library that holds and cancels orders, and a bug for it.
+HOLDING_MUTANTS: dict[str, tuple[str, str, str]] = {
+    "a held order released, and not removed": (
+        "hold",
+        "    many = many + call('HDEL', policy.held, copy)\n",
+        "    many = many + 1\n",
+    ),
+    "a held order removed, and then released": (
+        "hold",
+        "      use(packed)\n",
+        "      call('HDEL', policy.held, copy)\n      error('crashed')\n      use(packed)\n",
+    ),
+    "a copy of a held order that is forgotten": (
+        "wishes",
+        "was[2] and was[2] .. ' ' .. copy or copy",
+        "copy",
+    ),
+    "a cancellation that isn't booked": (
+        "wishes",
+        "  booked.cancelled = (booked.cancelled or 0) + many\n",
+        "",
+    ),
+    "a gate that looks for no wish": (
+        "begin",
+        "  if wish or status == 'held' then return withdraw(",
+        "  if status == 'held' then return withdraw(",
+    ),
+    "an outcome that overtakes a wish": (
+        "outcomes",
+        "if not (wished and wishes.overtake(unpack(fields))) then",
+        "if true then",
+    ),
+    "a wish that nobody is told of": (
+        "withdrawn",
+        "      stops[#stops + 1] = delivery\n"
+        "      stops[#stops + 1] = wish == 'cancel' and 'cancelled' or 'held'\n",
+        "",
+    ),
+    "a wish that outlives the success": (
+        "withdrawn",
+        "  for i = 2, #fulfilled, 3 do wishes.forget(fulfilled[i]) end\n",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOLDING_MUTANTS)
+def test_a_bug_planted_in_holding_is_caught(
+    redis_servers: Callable[[str], RedisServer], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    plant_in(monkeypatch, *HOLDING_MUTANTS[name])
+
+    class Holding(machine_on(redis_servers("redis-7"))):  # type: ignore[misc]
+        """Wishes are rare otherwise."""
+
+        @rule(
+            name=st.sampled_from(WORKERS),
+            order_id=st.sampled_from(IDS),
+            act=st.sampled_from(["hold", "hold", "cancel"]),
+            how=st.sampled_from(["fulfilled", "retried", "withdrawn"]),
+            early=st.booleans(),
+        )
+        def order_meets_a_wish(
+            self, name: str, order_id: str, act: str, how: str, early: bool
+        ) -> None:
+            if early:
+                self.operator_holds_cancels_or_releases(order_id, act)
+            self.push(order_id)
+            self.push(order_id)
+            hand = self.hands[name]
+            self.say(hand, claim=3)
+            self.say(hand, begin=[held for held in hand.held.values() if not held.begun])
+            if not early:
+                self.operator_holds_cancels_or_releases(order_id, act)
+                self.heartbeat(name)
+            for held in [held for held in hand.held.values() if held.begun]:
+                self.say(hand, ended=[(held, how)])
+            self.operator_holds_cancels_or_releases(order_id, "release")
+
+    hunt(Holding)
+
+
 def hunt(machine: type[QueueMachine]) -> None:
     """Run the model on the queue until it finds something wrong."""
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - looked at below

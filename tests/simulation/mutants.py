@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.model.test_model import HOLDING_MUTANTS, OPERATORS_MUTANTS, OTHER_MUTANTS
 from tests.model.test_model import MUTANTS as MODEL_MUTANTS
-from tests.model.test_model import OPERATORS_MUTANTS, OTHER_MUTANTS
 
 SOURCE = Path(__file__).parents[2] / "src" / "fulfillment_worker"
 
@@ -312,7 +312,7 @@ _PLANTED = (
     _planted(
         "a held order is forgotten at its release",
         "queue/lua/hold.lua",
-        "      if packed then call('ZADD', RETRY, due_at(NOW), packed) end\n",
+        "      call('ZADD', RETRY, due_at(NOW), packed)\n",
         "",
     ),
     Mutant(
@@ -476,7 +476,7 @@ def mutants() -> list[Mutant]:
         Mutant(name, "model", tuple(Edit("lua", *edit) for edit in edits))
         for name, edits in MODEL_MUTANTS.items()
     ]
-    for name, (part, *edit) in (OTHER_MUTANTS | OPERATORS_MUTANTS).items():
+    for name, (part, *edit) in (OTHER_MUTANTS | OPERATORS_MUTANTS | HOLDING_MUTANTS).items():
         file = f"queue/lua/{part}.lua"
         model.append(Mutant(name, "model", (Edit(file, *edit),)))
     return [*_PLANTED, *_PAST, *model]

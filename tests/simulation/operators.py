@@ -62,7 +62,7 @@ class Operators:
             world.enqueue(queue, dice.pick(_RUBBISH, f"rubbish {number} is"), None)
         if world.faults.storm and dice.roll(f"act {number}") < 0.05:
             self._act(f"{number}", queue)
-        if self._withdraws and world.faults.storm and dice.roll(f"withdraw {number}") < 0.2:
+        if self._withdraws and world.faults.storm and dice.roll(f"withdraw {number}") < 0.3:
             self._withdraw(f"{number}")
         self._next()
 
@@ -142,9 +142,20 @@ class Operators:
         queue = dice.pick(world.settings.queues, f"{fault}:queue")
         if number < len(placed):
             queue = placed[number][0]
+        order, moving = f"o{number}", self._moving()
+        if moving and dice.roll(f"{fault}:moves") < 0.7:
+            queue, order = dice.pick(moving, f"{fault}:of them")
         seconds = dice.skewed(0.05, 6, f"{fault}:for")
         act_on = self._hold if kind == "hold" else self._cancel
-        world.run_apart("operator", act_on(queue, f"o{number}", seconds))
+        world.run_apart("operator", act_on(queue, order, seconds))
+
+    def _moving(self) -> list[tuple[str, str]]:
+        """Those of the last orders that are being handled, or are to be again."""
+        last = [(queue, order) for queue, _, order in self._placed[-30:]]
+        asked = [("HGET", f"{{{queue}}}:order:{order}", "status") for queue, order in last]
+        told = self._world.server.control.ask(*asked) if asked else []
+        moves = (b"processing", b"retrying")
+        return [each for each, status in zip(last, told, strict=True) if status in moves]
 
     async def _hold(self, queue: str, order: str, seconds: float) -> None:
         client = self._client(queue)

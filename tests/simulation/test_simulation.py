@@ -25,6 +25,8 @@ FOUND_SOON = (
     "an event is told twice",
     "an order that comes wakes nobody",
     "deliveries of two trips get the same numbers",
+    "a wish is overtaken by a retry",
+    "a held order is forgotten at its release",
 )
 
 

@@ -157,8 +157,7 @@ class Operator:
 
     async def hold(self, order_id: str) -> Wished:
         """Keep an order from being handled, wherever it is, also before it has arrived."""
-        told = await self._call(Function.HOLD, order_id.encode(), self._by, self._why)
-        return _wished(*told)
+        return _wished(*await self._act(Function.HOLD, order_id))
 
     async def cancel(self, order_id: str, status_ttl: int, letters: Sequence[int] = ()) -> Wished:
         """End an order, wherever it is, also before it has arrived.
@@ -167,12 +166,18 @@ class Operator:
         it where it is dead.
         """
         said = b"%d" % status_ttl, _pack(list(letters))
-        told = await self._call(Function.CANCEL, order_id.encode(), self._by, self._why, *said)
-        return _wished(*told)
+        was, wish, worker, many, more = await self._act(Function.CANCEL, order_id, *said)
+        while more:
+            *_, some, more = await self._act(Function.CANCEL, order_id, *said)
+            many += some
+        return _wished(was, wish, worker, many)
 
     async def release(self, order_id: str) -> Wished:
         """Make a held order due at once, or take back what is wished for it."""
-        was, wish, many = await self._call(Function.LET_GO, order_id.encode(), self._by, self._why)
+        was, wish, many, more = await self._act(Function.LET_GO, order_id)
+        while more:
+            *_, some, more = await self._act(Function.LET_GO, order_id)
+            many += some
         return _wished(was, wish, b"", many)
 
     async def try_rights(self) -> None:
@@ -267,6 +272,10 @@ class Operator:
             seen, done = await self._call(function, *said)
             start += seen
             advance([int(number) for number in done])
+
+    async def _act(self, function: Function, order_id: str, *said: bytes) -> list[Any]:
+        told: list[Any] = await self._call(function, order_id.encode(), self._by, self._why, *said)
+        return told
 
     async def _call(self, function: Function, *args: bytes) -> Any:
         said = len(self._keys), *self._keys, self._policy, "", *args

@@ -90,7 +90,7 @@ def _of_cancelled(act: Act) -> tuple[Result, str]:
 
 
 def _released(said: Wished) -> tuple[Result, str]:
-    if said.was == "held":
+    if said.was == "held" or said.many:
         return Result.RELEASED, "released: it is due now"
     if said.wish:
         return Result.RELEASED, f"it goes on: it was to be {_DONE[Act(said.wish)]}"

@@ -31,7 +31,7 @@ end
 function wishes.cancel(key, order_id, attempt, many, by, why, ttl)
   booked.cancelled = (booked.cancelled or 0) + many
   call('HSET', key, 'status', 'cancelled', 'by', by, 'reason', why, 'finished_at', now)
-  call('HDEL', key, 'wish', 'wish_by', 'wish_why', 'wish_at', 'next_attempt_at', 'held', 'held_at')
+  call('HDEL', key, 'wish', 'wish_by', 'wish_why', 'wish_at', 'next_attempt_at', 'held_at')
   call('PEXPIRE', key, ttl)
   emit(order_id, 'cancelled', attempt, by, 'by', why)
 end
