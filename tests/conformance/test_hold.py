@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fulfillment_worker.core.exchange import Begin, Queue, Verdict
+from fulfillment_worker.core.limits import Rate
 from fulfillment_worker.core.outcome import (
     Dead,
     DeadReason,
@@ -323,3 +324,24 @@ async def test_many_copies_of_a_held_order_are_all_let_go_or_cancelled(
     survey = await hand.survey()
     counts = (survey.held, survey.retrying, survey.cancelled)
     assert counts == ((0, many, 0) if act == "release" else (0, 0, many))
+
+
+async def test_withdrawn_orders_use_up_no_limit_and_free_their_key(
+    bench: Bench, queue: Queue
+) -> None:
+    hand, other = Hand(queue, "w1"), Hand(queue, "w2")
+    await bench.limit(per_key="customer", at_once=1, rate=Rate(60, "h"), burst=2)
+    await bench.hold("1")
+    for number in (0, 1, 2):
+        bench.push(b'{"order_id": "%d", "customer": 7}' % number)
+    (first,) = await hand.claim(5)
+    assert first.begun == "0"
+    await bench.cancel("0")
+    assert (await hand.say()).stops == {first.delivery: Withdrawal.CANCELLED}
+    await hand.say(outcomes=[Withdrawn(first.delivery, "0", 1)])
+    (second,) = await other.claim(5)
+    assert await other.begin(second, "1") is Verdict.HELD
+    (third,) = await other.claim(5)
+    assert third.begun == "2" or await other.begin(third, "2") is Verdict.GO
+    survey = await other.survey()
+    assert (survey.cancelled, survey.held, survey.in_flight, survey.retrying) == (1, 1, 1, 0)

@@ -237,3 +237,39 @@ def test_unusable_ids_and_unknown_queues_are_told(redis_server: RedisServer) -> 
     done = CliRunner().invoke(main, ["cancel", "A-1", "--queue", "odrers", *at])
     assert done.exit_code == 1
     assert "there is no queue 'odrers'" in done.stderr
+
+
+def test_several_queues_are_asked_where_one_knows_the_order_or_all_of_them(
+    redis_server: RedisServer, run_worker: Start
+) -> None:
+    at = ("--redis-url", redis_server.url, "--queue", "express,orders")
+    worker = run_worker(redis_server.url, "async def fulfil(order): pass\n", *at[2:])
+    worker.wait_until_ready()
+    place(redis_server, [{"order_id": "A-1"}])
+    wait_until_all(redis_server, [{"order_id": "A-1"}])
+    said = ask("hold", "A-1", *at, exits=1)
+    assert said == "A-1 in orders: too late: it is fulfilled, and can't be held\n"
+    told_of = json.loads(ask("hold", "A-2", "--json", *at))
+    assert [(each["queue"], each["result"]) for each in told_of] == [
+        ("express", "pending"),
+        ("orders", "pending"),
+    ]
+    place(redis_server, [{"order_id": "A-2"}], queue="express")
+    wait_for_status(redis_server, "A-2", "held", queue="express")
+    backwards = ("--redis-url", redis_server.url, "--queue", "orders,express")
+    (answer,) = json.loads(ask("status", "A-2", "--json", *backwards))
+    assert (answer["queue"], answer["status"]) == ("express", "held")
+    assert ask("release", "A-2", *at).count("\n") == 2
+    wait_for_status(redis_server, "A-2", "fulfilled", queue="express")
+
+
+def test_order_that_is_held_is_nothing_to_scale_on(redis_7: RedisServer, run_worker: Start) -> None:
+    worker = run_worker(redis_7.url)
+    at = ("--redis-url", redis_7.url)
+    worker.wait_until_ready()
+    ask("hold", "A-1", *at)
+    place(redis_7, [{"order_id": "A-1"}])
+    eventually(lambda: worker.scrape()["fulfillment_held_depth"] == 1, what="it is held")
+    page = worker.scrape()
+    assert page["fulfillment_outstanding_orders"] == 0
+    assert page["orders_unaccounted"] == 0

@@ -72,12 +72,21 @@ async def _find(settings: Settings, order_ids: list[str]) -> dict[str, _Found]:
     async with inspectors(settings) as all_queues:
         await warn_of_unknown(all_queues)
         for inspector in all_queues:
-            missing = [order_id for order_id in order_ids if order_id not in found]
+            # One that has not arrived here, though something is wished for it, may be elsewhere.
+            missing = [each for each in order_ids if not _is_there(found.get(each))]
             here = await inspector.find(missing) if missing else {}
             if here:
                 queue = await _standing(inspector)
-                found |= {name: _Found(order, _why(order, queue)) for name, order in here.items()}
+                found |= {
+                    name: _Found(order, _why(order, queue))
+                    for name, order in here.items()
+                    if name not in found or order.status != "unknown"
+                }
     return found
+
+
+def _is_there(found: _Found | None) -> bool:
+    return found is not None and found.order.status != "unknown"
 
 
 async def _standing(inspector: Inspector) -> Standing | None:

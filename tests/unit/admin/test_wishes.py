@@ -98,7 +98,7 @@ def test_why_held_order_tells_since_when_and_by_whom() -> None:
 
 def test_why_wish_tells_when_it_takes_effect() -> None:
     assert wished("retrying", "hold", "ops", "address?") == (
-        'it is to be held by ops, "address?", when it is its turn'
+        'it is to be held by ops, "address?", when its turn comes'
     )
     assert wished("processing", "cancel", "ops", None).endswith("unless the attempt succeeds first")
     assert wished("unknown", "cancel", "ops", None).endswith("when it arrives")

@@ -85,7 +85,7 @@ def wished(status: str, wish: str | None, by: str | None, reason: str | None) ->
         return f"{told}, unless the attempt succeeds first"
     if status == "dead":
         return f"{told}, if it is retried"
-    return f"{told}, when it {'arrives' if status == 'unknown' else 'is its turn'}"
+    return f"{told}, when {'it arrives' if status == 'unknown' else 'its turn comes'}"
 
 
 def _by_whom(by: str | None, reason: str | None) -> str:
