@@ -131,8 +131,13 @@ class TaskPool:
 
     def _lose_patience(self) -> None:
         self._impatient = None
-        before = time.monotonic() - _PATIENCE
-        while self._waiting and self._waiting[0][1] <= before and self._capacity.startable <= 0:
+        # The same sum as above: another may round to a moment that has not come, again and again.
+        now = time.monotonic()
+        while (
+            self._waiting
+            and self._waiting[0][1] + _PATIENCE <= now
+            and self._capacity.startable <= 0
+        ):
             delivery, _ = self._waiting.popleft()
             if delivery.stage is READY:
                 self._give_back(delivery)

@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from types import SimpleNamespace
 
 import pytest
 
 from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.exchange import Claimed
 from fulfillment_worker.core.outcome import Result
+from fulfillment_worker.worker import task_pool
 from fulfillment_worker.worker.delivery import Delivery, Stage
 from fulfillment_worker.worker.task_pool import TaskPool
 
@@ -390,3 +392,22 @@ async def test_who_waits_because_the_loop_is_busy_is_not_given_back() -> None:
     bench.add(*range(10))
     await bench.until_ended(10)
     assert bench.given_back == []
+
+
+async def test_wait_for_room_ends_at_the_very_instant_for_which_it_was_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However that rounds: a clock that stands still shows it."""
+    patience = task_pool._PATIENCE
+    # 0.1 s later, the same sum as a difference is less than 0.1 s.
+    since = next(at / 7 for at in range(1, 1000) if at / 7 > at / 7 + patience - patience)
+    now = since
+    monkeypatch.setattr(task_pool, "time", SimpleNamespace(monotonic=lambda: now))
+
+    async def fulfil(number: int) -> None:
+        raise AssertionError("there is no room")
+
+    bench = Bench(fulfil, slots=0)
+    bench.add(0)
+    now = since + patience
+    await bench.until(lambda: bench.given_back == [0])
