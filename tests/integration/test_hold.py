@@ -162,8 +162,10 @@ def test_plain_function_that_cannot_be_stopped_decides_how_its_order_ends(
     )
     eventually(lambda: calls.count() == 2, what="both run")
     at = ("--redis-url", redis_7.url)
-    said = ask("cancel", "A-1", "A-2", "--wait", "1.5s", *at)
-    assert said.count("still handles it: it will be cancelled unless that succeeds") == 2
+    done = CliRunner().invoke(main, ["cancel", "A-1", "A-2", "--wait", "3s", *at])
+    assert done.exit_code == 0
+    assert done.stdout.count("still handles it: it will be cancelled unless that succeeds") == 2
+    assert "waiting for 2 orders that are still being handled" in done.stderr
     assert statuses(redis_7, ["A-1", "A-2"]) == ["processing", "processing"]
     assert "unless the attempt succeeds first" in str(told(redis_7, "A-1")["why"])
     calls.open_gate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -19,6 +19,8 @@ from fulfillment_worker.admin.rules.wishes import (
     is_open,
 )
 
+_SOON = 2.0
+"""Seconds within which a worker has heard of it, and its attempt has ended if it can be stopped."""
 _LOOK_EVERY = 0.1
 """Seconds between two looks at an order that its worker is stopping, which takes about one."""
 
@@ -38,15 +40,23 @@ class Withdrawals:
         told = await self._operator.statuses(order_ids)
         return {each for each, said in zip(order_ids, told, strict=True) if any(said)}
 
-    async def act(self, act: Act, order_ids: Sequence[str], patience: float) -> list[Deed]:
-        """patience: seconds to wait for the ends of orders that are being handled."""
+    async def act(
+        self,
+        act: Act,
+        order_ids: Sequence[str],
+        patience: float,
+        waits: Callable[[int], object] = int,
+    ) -> list[Deed]:
+        """patience: seconds to wait for the ends of orders that are being handled. waits: called
+        with their number where that takes longer than a worker needs to hear of it.
+        """
         await self._operator.try_rights()
         asked = {each: await self._ask(act, each) for each in order_ids}
         if act is Act.CANCEL:
             asked |= await self._cancel_letters(asked)
         deeds = {each: at_once(act, each, self.queue, said) for each, said in asked.items()}
         await self._find_arrived(act, deeds, asked)
-        await self._wait(act, deeds, asked, patience)
+        await self._wait(act, deeds, asked, patience, waits)
         return list(deeds.values())
 
     async def _ask(self, act: Act, order_id: str, letters: Sequence[int] = ()) -> Wished:
@@ -85,20 +95,28 @@ class Withdrawals:
                 )
 
     async def _wait(
-        self, act: Act, deeds: dict[str, Deed], asked: dict[str, Wished], patience: float
+        self,
+        act: Act,
+        deeds: dict[str, Deed],
+        asked: dict[str, Wished],
+        patience: float,
+        waits: Callable[[int], object],
     ) -> None:
-        ends = time.monotonic() + patience
-        waits = [each for each, said in asked.items() if said.worker]
-        while waits:
-            told = await self._operator.statuses(waits)
-            over = time.monotonic() >= ends
-            now = dict(zip(waits, told, strict=True))
-            waits = [each for each in waits if is_open(*now[each]) and not over]
-            for order_id in now.keys() - set(waits):
+        began, is_told = time.monotonic(), False
+        left = [each for each, said in asked.items() if said.worker]
+        while left:
+            told = await self._operator.statuses(left)
+            waited = time.monotonic() - began
+            now = dict(zip(left, told, strict=True))
+            left = [each for each in left if is_open(*now[each]) and waited < patience]
+            for order_id in now.keys() - set(left):
                 deeds[order_id] = after_waiting(
                     act, order_id, self.queue, asked[order_id].worker, *now[order_id]
                 )
-            if waits:
+            if left and waited > _SOON and not is_told:
+                is_told = True
+                waits(len(left))
+            if left:
                 await asyncio.sleep(_LOOK_EVERY)
 
 

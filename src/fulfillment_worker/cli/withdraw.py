@@ -21,6 +21,8 @@ from fulfillment_worker.core.decode import is_id
 from fulfillment_worker.core.redaction import quoted
 from fulfillment_worker.core.text import visible
 
+_STANDS = "what was asked for stands; `release` takes it back"
+
 waiting = own_option(
     "--wait",
     Duration("0", "1d"),
@@ -60,7 +62,10 @@ def withdraw(
         raise Unusable(
             "\n".join(f"{quoted(e)} can't be an order's id: {allowed}" for e in unusable)
         )
-    deeds = ask(_withdraw(act, settings, wanted, by or myself(), why or "", wait))
+    try:
+        deeds = ask(_withdraw(act, settings, wanted, by or myself(), why or "", wait))
+    except KeyboardInterrupt:
+        raise click.ClickException(f"stopped waiting; {_STANDS}") from None
     if as_json:
         print_json([msgspec.to_builtins(deed) for deed in deeds])
     else:
@@ -87,10 +92,15 @@ async def _withdraw(
         anywhere = set().union(*known.values())
         for queue, withdrawals in each_queue.items():
             here = [each for each in order_ids if each in known[queue] or each not in anywhere]
-            deeds += await withdrawals.act(act, here, wait) if here else []
+            deeds += await withdrawals.act(act, here, wait, _tell_of_wait) if here else []
     if not each_queue:
         raise click.ClickException("nothing was done")
     return deeds
+
+
+def _tell_of_wait(orders: int) -> None:
+    what = "an order that is" if orders == 1 else f"{orders} orders that are"
+    complain(f"waiting for {what} still being handled; Ctrl-C ends the waiting, and {_STANDS}")
 
 
 def _line(deed: Deed, several: bool) -> str:
