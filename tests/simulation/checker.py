@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.simulation.limit_rules import Limits, Starts
+
 Event = dict[str, Any]
 
 _PLACES = ("waiting", "in_flight", "retrying", "dead", "fulfilled", "duplicates", "dropped")
@@ -48,13 +50,17 @@ class Violation:
 
 @dataclass(slots=True, eq=False)
 class _Hold:
-    """Redis's view: this worker has begun the order. over: how it ended, "own", "taken" or ""."""
+    """Redis's view: this worker has begun the order. over: how it ended, "own", "taken" or "".
+
+    limits: that were set then.
+    """
 
     worker: str | None
     name: str | None
     attempt: int | None
     t: float
     over: str = ""
+    limits: Limits | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -89,8 +95,8 @@ class _Order:
     copies, unsure: how many entries were enqueued, for certain and perhaps. failures: as Redis must
     have recorded, at the least. wish: what an operator has asked for that has not taken effect,
     "hold" or "cancel", "" for nothing; asked: when that was last; released: since it was held.
-    reset: the line from which failures and incidents count. begun: by
-    whom, and as which attempt.
+    reset: the line from which failures and incidents count. moved: when it last had another status.
+    begun: by whom, and as which attempt.
     """
 
     id: str
@@ -105,6 +111,8 @@ class _Order:
     wish: str = ""
     asked: float = float("-inf")
     released: bool = False
+    key: str | None = None
+    moved: float = float("-inf")
     calls: list[_Call] = field(default_factory=list)
     running: list[_Call] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
@@ -134,6 +142,8 @@ class _Queue:
     is_slow: bool = False
     renewed: float = float("-inf")
     disturbed: int = 0
+    limits: Limits | None = None
+    starts: Starts = field(default_factory=Starts)
 
 
 @dataclass(slots=True, eq=False)
@@ -286,13 +296,24 @@ class Checker:
         order = self._order(queue, event.get("order"))
         if order is None:
             return
+        order.key = event.get("key", order.key)
         if not order.copies and not order.unsure:
             self._set(queue, order, "reset", self._line)
-            if not unsure and not order.status and self._is_calm(queue) and self._has_room(queue):
+            is_prompt = not unsure and not order.status and self._is_calm(queue)
+            if order.key is not None or (is_prompt and self._has_room(queue)):
                 self._fresh.append((self._t, self._line, queue, order))
         self._add(queue, order, "unsure" if unsure else "copies")
         if event.get("invalid"):
             self._add(queue, order, "invalid")
+
+    def _on_limited(self, event: Event) -> None:
+        self._check_idle()
+        queue = self._queue(event)
+        self._set(queue, queue, "limits", Limits.of(event))
+        queue.starts = Starts()
+        queue.disturbed = self._line
+        if queue.waiting_since is not None:
+            queue.waiting_since = self._t
 
     def _on_deleted(self, event: Event) -> None:
         queue = self._queue(event)
@@ -340,6 +361,7 @@ class Checker:
         many = sum(worker.ended_at > to for worker in self._workers.values())
         self._incidents += [self._line] * many
         queue.renewed = self._t
+        queue.starts = Starts()
         queue.places, queue.waiting_since, queue.is_wrong = None, None, False
         queue.disturbed = self._line
 
@@ -388,6 +410,7 @@ class Checker:
             self._add(queue, queue, status)
         if order is None:
             return
+        order.moved = self._t
         if order.copies + order.unsure <= 0:
             self._break(
                 "kept", f"{self._name(queue, order)} is {status}, and nobody enqueued it", order
@@ -446,11 +469,20 @@ class Checker:
             if not other.over:
                 kept = other is hold and not started and not self._is_lost(queue, hold)
                 self._set(queue, other, "over", "own" if kept else "taken")
-        new = _Hold(by, None, attempt, self._t)
+        new = _Hold(by, None, attempt, self._t, limits=queue.limits)
+        self._check_rate(queue, order)
         order.begun.add((by, attempt))
         order.holds[by] = new
         self._set(queue, order, "hold", new)
         self._note_name(queue, new, worker, event.get("name"))
+
+    def _check_rate(self, queue: _Queue, order: _Order) -> None:
+        """While all is calm: a step of Redis's clock may let some more start."""
+        if queue.limits is None or self._calm_since is None:
+            return
+        if exceeded := queue.starts.exceeds(self._t, order.key, queue.limits):
+            what = f"{self._name(queue, order)} is begun, and exceeds {exceeded}"
+            self._break("limited", what, order)
 
     def _note_name(
         self, queue: _Queue, hold: _Hold, worker: _Worker | None, name: str | None
@@ -687,9 +719,32 @@ class Checker:
                 self._break(
                     "owned once", f"{what}, which runs it since {other.t:.3f} already", order
                 )
+        self._check_limits(queue, order, call)
         order.calls.append(call)
         order.running.append(call)
         worker.running[call] = order
+
+    def _check_limits(self, queue: _Queue, order: _Order, call: _Call) -> None:
+        """Whether so many may run at once. One that nobody has any more doesn't count."""
+        limits = call.hold.limits if call.hold and not call.hold.over else None
+        if limits is None:
+            return
+        running = [
+            other
+            for worker in self._workers.values()
+            for each, other in worker.running.items()
+            if other is queue.orders.get(other.id)
+            and each.hold
+            and not (each.hold.over or self._is_lost(queue, each.hold))
+        ]
+        same = [other for other in running if other.key == order.key is not None]
+        for many, most, what in (
+            (1 + len(running), limits.in_flight, "are in flight"),
+            (1 + len(same), limits.at_once, f"of the key {order.key} run"),
+        ):
+            if most is not None and many > most:
+                said = f"{self._name(queue, order)} is started, and {many} orders {what}"
+                self._break("limited", f"{said}, of {most} that may", order)
 
     def _leave_to_start(
         self, queue: _Queue, order: _Order, worker: _Worker, attempt: int | None
@@ -817,6 +872,8 @@ class Checker:
 
     def _on_fault(self, event: Event) -> None:
         self._disturb()
+        for queue in self._queues.values():
+            queue.starts = Starts()
         self._calm_since = None
 
     def _on_calm(self, event: Event) -> None:
@@ -867,6 +924,8 @@ class Checker:
             since = queue.waiting_since
             if since is None or queue.is_paused or queue.is_slow:
                 continue
+            if queue.limits and queue.limits.hold_up_all:
+                continue
             for worker in self._with_room(queue):
                 began = max(since, worker.free_since or 0.0, self._settled)
                 if self._t - began > self._prompt:
@@ -878,13 +937,46 @@ class Checker:
     def _check_started(self, since: float, line: int, queue: _Queue, order: _Order) -> None:
         """Whether what was enqueued in calm has started, if a worker had room all the time."""
         is_over = order.status in (*_ENDED, *_WITHDRAWN) or order.wish
-        if order.calls or is_over or order.copies <= 0 or queue.disturbed > line:
+        if order.calls or is_over or order.copies <= 0:
+            return
+        if queue.limits and queue.limits.hold_up_all:
+            return
+        if self._may_wait_on(queue, order, since) or queue.disturbed > line:
             return
         for worker in self._with_room(queue):
             if (worker.free_since or 0.0) <= since:
                 what = f"{self._name(queue, order)} was enqueued at {since:.3f}"
                 self._break("live", f"{what}, has not started, and {worker.name} has room", order)
                 return
+
+    def _waits_for_key(self, queue: _Queue, order: _Order) -> bool:
+        """Whether others of its key are there, for which it may have to wait."""
+        return (
+            queue.limits is not None
+            and order.key is not None
+            and any(
+                other.key == order.key
+                and other is not order
+                and other.status not in (*_ENDED, *_FINAL)
+                for other in queue.orders.values()
+            )
+        )
+
+    def _may_wait_on(self, queue: _Queue, order: _Order, since: float) -> bool:
+        """Whether others of its key are at work, or all is not calm: it is looked at again."""
+        is_calm = order.key is None or self._is_calm(queue)
+        waits = self._waits_for_key(queue, order)
+        if waits or not is_calm:
+            self._fresh.append((self._t, self._line, queue, order))
+        return not is_calm or (waits and self._is_key_at_work(queue, order, since))
+
+    def _is_key_at_work(self, queue: _Queue, order: _Order, since: float) -> bool:
+        """Whether an order of the same key is held, or something became of one."""
+        return any(
+            other.moved >= since or (other.hold and not self._is_lost(queue, other.hold))
+            for other in queue.orders.values()
+            if other.key == order.key
+        )
 
     def _on_end(self, event: Event) -> None:
         self._check_idle()

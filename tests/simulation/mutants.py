@@ -197,6 +197,49 @@ _PLANTED = (
         "if attempt >= policy.max_attempts:",
         "if attempt > 2 * policy.max_attempts:",
     ),
+    # --- limits -----------------------------------------------------------------------------------
+    _planted(
+        "a key is let go when its order begins, and once more when it ends",
+        "queue/lua/begin.lua",
+        "    if limits.set and verdict ~= GO then limits.let_go(WORKER, begins[i]) end\n",
+        "    if limits.set then limits.let_go(WORKER, begins[i]) end\n",
+    ),
+    Mutant(
+        "parked orders are forgotten when the one that holds their key ends",
+        "planted",
+        (
+            Edit(
+                "queue/lua/exchange.lua",
+                "  if limits.set then limits.let_go_of(trip.fulfilled, trip.outcomes) end\n",
+                "",
+            ),
+            Edit("queue/lua/exchange.lua", "    if limits.set then limits.sweep() end\n", ""),
+        ),
+    ),
+    _planted(
+        "one more of a key than allowed is claimed",
+        "queue/lua/limits.lua",
+        "  if set.at_once and count_holders(key) >= set.at_once then\n    park",
+        "  if set.at_once and count_holders(key) > set.at_once then\n    park",
+    ),
+    _planted(
+        "starts are not charged to the rate",
+        "queue/lua/limits.lua",
+        "    limits.reached = after_start(limits.reached, set.rate)\n",
+        "",
+    ),
+    _planted(
+        "each worker has the limit in flight for itself",
+        "queue/lua/limits.lua",
+        "      if worker ~= WORKER then held = held",
+        "      if false then held = held",
+    ),
+    _planted(
+        "keys that are limited anew forget who holds them",
+        "queue/lua/limit.lua",
+        "    if set.per_key then hold_all() end\n",
+        "",
+    ),
     # --- connections ------------------------------------------------------------------------------
     _planted(
         "a connection is used on after a fault",

@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 
 from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.core.exchange import QueueUnavailable
+from tests.simulation.limits import Limiter
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -31,12 +32,14 @@ class Operators:
         self._rate = world.dice.skewed(0.5, 40, "rate")
         # How many are about to resume each queue.
         self._resuming = dict.fromkeys(world.settings.queues, 0)
+        self.limiter = Limiter(world, self._client)
         self._withdraws = world.dice.roll(WITHDRAWS) < 0.5
         # The orders that were ever held, by their queues.
         self._held: dict[str, set[str]] = {queue: set() for queue in world.settings.queues}
 
     def begin(self) -> None:
         """Start to place orders."""
+        self.limiter.begin()
         self._next()
 
     def _next(self) -> None:
@@ -64,6 +67,8 @@ class Operators:
             self._act(f"{number}", queue)
         if self._withdraws and world.faults.storm and dice.roll(f"withdraw {number}") < 0.3:
             self._withdraw(f"{number}")
+        if self.limiter.is_there and world.faults.storm and dice.roll(f"limit {number}") < 0.1:
+            self.limiter.act(f"limit {number}", queue)
         self._next()
 
     def _many(self, burst: str) -> int:
@@ -80,6 +85,8 @@ class Operators:
             body["note"] = "x" * int(dice.skewed(1000, 200_000, f"{order} size"))
         if dice.roll(f"{order} says when") < 0.3:
             body["enqueued_at"] = 4_102_444_800 + self._world.timeline.now
+        if key := self.limiter.key(order):
+            body["k"] = key
         raw = json.dumps(body).encode()
         self._placed.append((queue, raw, order))
         self._world.enqueue(queue, raw, order)
@@ -91,6 +98,7 @@ class Operators:
         what is held there is released.
         """
         world = self._world
+        self.limiter.find_rolled_back(queue)
         for order in sorted(self._held[queue]):
             seconds = world.dice.skewed(0.05, 4, f"{order} released after {world.timeline.now:.6f}")
             world.run_apart("operator", self._release(queue, order, seconds))
@@ -264,6 +272,10 @@ class _Client:
         if isinstance(reply, Exception):
             raise ResponseError(str(reply))
         return reply
+
+    async def hget(self, name: str, field: str) -> Any:
+        """See redis.asyncio.Redis."""
+        return await self.execute_command("HGET", name, field)
 
     def pipeline(self, *, transaction: bool) -> _Pipeline:
         """See redis.asyncio.Redis."""

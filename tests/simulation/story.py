@@ -23,6 +23,7 @@ _LINES = {
     "resumed": "an operator resumes {queue}",
     "retried": "an operator retries {order} of {queue}",
     "dropped": "an operator drops {order} of {queue}",
+    "limited": "an operator limits {queue}: {in_flight} in flight, {at_once} of a key",
     "asked": "an operator wants to {act} {order} of {queue}",
     "places": "{queue}: {waiting} waiting, {in_flight} in flight, {retrying} retrying, "
     "{dead} dead, {fulfilled} fulfilled, {duplicates} duplicates, {dropped} dropped, "

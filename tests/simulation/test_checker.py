@@ -660,3 +660,66 @@ def test_final_is_broken_by_a_cancelled_order_that_is_started() -> None:
 def test_live_is_broken_by_an_order_that_is_held_at_the_end() -> None:
     held = [asked(1.0, "hold"), enqueued(1.1), status(1.2, "held"), places(1.2, held=1)]
     assert "live" in found(held, end(20.0))
+
+
+def limited(at: float, **fields: Any) -> Line:
+    return at, "limited", {"queue": "orders", **fields}
+
+
+def keyed(at: float, order_id: str, key: str | None = "c-1") -> Line:
+    return order(at, "enqueued", order_id, **({"key": key} if key else {}))
+
+
+def starts(at: float, order_id: str, worker: str = "a") -> list[Line]:
+    return [
+        heard(at, worker),
+        order(at, "status", order_id, status="processing", attempt=1, worker=worker),
+        order(at, "started", order_id, attempt=1, worker=worker),
+    ]
+
+
+def ends(at: float, order_id: str, worker: str = "a") -> list[Line]:
+    return [
+        order(at, "ended", order_id, attempt=1, worker=worker, how="success"),
+        heard(at, worker),
+        order(at, "status", order_id, status="fulfilled", attempt=1, worker=worker),
+    ]
+
+
+TWO = [keyed(1.0, "A"), keyed(1.0, "B")]
+
+
+def test_limited_is_broken_by_two_of_a_key_at_once() -> None:
+    one_of_each = [limited(0.5, at_once=1), *TWO]
+    assert found(one_of_each, starts(1.1, "A"), starts(1.2, "B", "b")) == ["limited"]
+    assert not found(one_of_each, starts(1.1, "A"), ends(1.2, "A"), starts(1.3, "B", "b"))
+    two = limited(0.5, at_once=2)
+    assert not found(two, TWO, starts(1.1, "A"), starts(1.2, "B", "b"))
+    others = [keyed(1.0, "A", None), keyed(1.0, "B", None)]
+    assert not found(limited(0.5, at_once=1), others, starts(1.1, "A"), starts(1.2, "B", "b"))
+
+
+def test_limited_is_broken_by_more_in_flight_than_may() -> None:
+    said = [limited(0.5, in_flight=1), *TWO]
+    assert found(said, starts(1.1, "A"), starts(1.2, "B", "b")) == ["limited"]
+    assert not found(said, starts(1.1, "A"), limited(1.15), starts(1.2, "B", "b"))
+    # One whose worker is gone doesn't count.
+    assert not found(said, starts(1.1, "A"), of(1.15, "a", "died"), starts(1.2, "B", "b"))
+
+
+def test_limited_is_broken_by_starts_that_come_too_soon() -> None:
+    said = [CALM, limited(0.5, rate=10.0, burst=1), *TWO]
+    assert found(said, starts(1.1, "A"), starts(1.15, "B", "b")) == ["limited"]
+    assert not found(said, starts(1.1, "A"), starts(1.2, "B", "b"))
+    burst = limited(0.5, rate=10.0, burst=2)
+    assert not found(CALM, burst, TWO, starts(1.1, "A"), starts(1.15, "B", "b"))
+    of_keys = limited(0.5, key_rate=10.0, key_burst=1)
+    assert found(CALM, of_keys, TWO, starts(1.1, "A"), starts(1.15, "B", "b")) == ["limited"]
+
+
+def test_live_is_broken_by_an_order_that_waits_for_nobody() -> None:
+    waits: list[Line] = [CALM, limited(0.2, at_once=1), of(0.3, "b", "room", free=3), *TWO]
+    gone = [*starts(1.1, "A"), *ends(1.5, "A")]
+    assert "live" in found(waits, gone, (20.0, "tick", {}), (25.0, "tick", {}))
+    still: list[Line] = [heard(20.0), *[(20.0 + each, "tick", {}) for each in range(2)]]
+    assert not found(waits, starts(1.1, "A"), still)

@@ -317,7 +317,9 @@ class World:
         if isinstance(reply, Exception):
             return
         self._enqueued[queue] += 1
-        self.history.add("enqueued", queue=queue, order=order)
+        key = self.operators.limiter.key(order) if order else None
+        said = {"key": key} if key else {}
+        self.history.add("enqueued", queue=queue, order=order, **said)
         self.network.look_around("producer", queue)
 
     def delete(self, queue: str) -> None:
