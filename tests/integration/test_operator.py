@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from fulfillment_worker.admin.inspector import Inspector
 from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.admin.redis_client import open_client
 from fulfillment_worker.cli.main import main
@@ -348,6 +349,22 @@ def test_status_and_queue_read_large_orders_a_few_at_a_time(
         (queue,) = json.loads(cli("queue", "--json").stdout)
         assert queue["waiting"] == 8
         assert client.info()["total_net_output_bytes"] - sent < 200_000
+
+
+async def test_overview_balances_at_any_instant(
+    redis_server: RedisServer, run_worker: Callable[..., RunningWorker]
+) -> None:
+    """Invariant 5: what busy workers hold is read at the same instant as all else."""
+    place(redis_server, bodies(20_000))
+    run_worker(redis_server.url)
+    url = RedisUrl.parse(redis_server.url)
+    client = open_client(url)
+    try:
+        inspector = Inspector(client, "orders", url)
+        while (found := await inspector.overview()).fulfilled < 20_000:
+            assert found.survey.unaccounted == 0
+    finally:
+        await client.aclose()
 
 
 def test_letters_are_found_by_number_and_by_order_id_whatever_the_id(

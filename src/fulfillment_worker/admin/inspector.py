@@ -25,14 +25,13 @@ from fulfillment_worker.admin.whereabouts import (
     with_wish,
 )
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.exchange import LimitUse
+from fulfillment_worker.core.exchange import LimitUse, Survey
 from fulfillment_worker.core.limits import NO_LIMITS, Limits, Started, read_limits
 from fulfillment_worker.core.text import text_of
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.library import Function
 
 _HEARD_WITHIN_MS = 60_000
-_ANY_SIZE = 2**40
 _LAST_ACTS = 100
 """Acts of operators among which the pause is looked for: more are seldom made while it lasts."""
 _COUNTERS = (b"received", b"fulfilled", b"duplicates", b"dropped", b"cancelled")
@@ -77,6 +76,13 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = NO_LIMITS
     used: LimitUse = LimitUse()
 
+    @property
+    def survey(self) -> Survey:
+        """The same as workers see it, which knows how to balance the books."""
+        names = (name for name in Survey.__struct_fields__ if hasattr(self, name))
+        same = {name: getattr(self, name) for name in names}
+        return Survey(**same | {"oldest": self.oldest or self.at})
+
 
 class Inspector:
     """Answers questions about one queue. Every method raises QueueUnavailable."""
@@ -96,7 +102,7 @@ class Inspector:
 
     async def overview(self) -> Overview:
         """How the queue stands now."""
-        clock, *told, scheduled, held, parked = await self._read_overview()
+        clock, *told, scheduled, held, parked, holds = await self._read_overview()
         *depths, head, pairs, leases, times = told
         books = dict(zip(pairs[::2], pairs[1::2], strict=True))
         heard = [(name, float(at)) for name, at in zip(times[::2], times[1::2], strict=True)]
@@ -104,7 +110,7 @@ class Inspector:
         received, fulfilled, duplicates, dropped, cancelled = counts
         at = int(clock[0]) * 1000 + int(clock[1]) // 1000
         public, woken, retry, suspects, dead = depths
-        workers = await self._workers(leases, heard, at, books)
+        workers = _workers(dict(zip(leases, holds, strict=True)), heard, at, books)
         return Overview(
             queue=self.queue,
             at=at,
@@ -137,9 +143,9 @@ class Inspector:
             (keyed,) = await self._reader.ask(lambda pipe: pipe.zcard(keys.key_holders(self.queue)))
         return LimitUse(started, keyed, parked)
 
-    async def standing(self) -> Standing:
-        """What holds up the orders of this queue now."""
-        now = await self.overview()
+    async def standing(self, now: Overview | None = None) -> Standing:
+        """What holds up the orders of this queue now. now: where it has just been read."""
+        now = now or await self.overview()
         standing = Standing(
             now=now.at,
             paused=now.paused,
@@ -202,33 +208,9 @@ class Inspector:
             *(keys.books, keys.leases, keys.workers, keys.scheduled),
             *(keys.held, keys.parked),
         )
-        said = len(parts), *(key(self.queue) for key in parts)
+        said = len(parts), *(key(self.queue) for key in parts), keys.in_flight_prefix(self.queue)
         answers: list[Any] = await call(self._client, self._url, Function.OVERVIEW, *said)
         return answers
-
-    async def _workers(
-        self,
-        leases: list[bytes],
-        heard: list[tuple[bytes, float]],
-        now: int,
-        books: dict[bytes, bytes],
-    ) -> list[WorkerInfo]:
-        since = now - _HEARD_WITHIN_MS
-        times: dict[bytes, int | None] = dict.fromkeys(leases)
-        times |= {name: int(at) for name, at in heard if at >= since or name in times}
-        names = [text_of(name) for name in times]
-        sizes = await self._sizes(keys.in_flight(self.queue, name) for name in names)
-        open_ = [b"breaker:" + name in books for name in times]
-        workers = map(WorkerInfo, names, times.values(), sizes, open_)
-        return sorted(workers, key=lambda worker: worker.name)
-
-    async def _sizes(self, hashes: Iterable[str]) -> list[int]:
-        names = list(hashes)
-        return (
-            await self._reader.ask(lambda pipe: [pipe.hlen(name) for name in names])
-            if names
-            else []
-        )
 
     async def _since(self, head: bytes | None, received: int, now: int) -> int | None:
         """Since when the head has been waiting: as it says, else as the workers noted."""
@@ -311,6 +293,23 @@ class Inspector:
                     )
             ahead += length
         return found
+
+
+def _workers(
+    holds: dict[bytes, int],
+    heard: list[tuple[bytes, float]],
+    now: int,
+    books: dict[bytes, bytes],
+) -> list[WorkerInfo]:
+    """holds: how many orders each worker with a lease has; without one it has none."""
+    since = now - _HEARD_WITHIN_MS
+    times: dict[bytes, int | None] = dict.fromkeys(holds)
+    times |= {name: int(at) for name, at in heard if at >= since or name in times}
+    workers = (
+        WorkerInfo(text_of(name), last, holds.get(name, 0), b"breaker:" + name in books)
+        for name, last in times.items()
+    )
+    return sorted(workers, key=lambda worker: worker.name)
 
 
 def _known_of(head: bytes | None, received: int, books: dict[bytes, bytes]) -> bytes | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from fulfillment_worker.admin.inspector import Overview
 from fulfillment_worker.core.exchange import Survey
 from fulfillment_worker.demo.tally import Tally
 from fulfillment_worker.runtime.lifecycle import Ending
@@ -47,12 +46,6 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         if self.ending is not Ending.DRAINED:
             found.append("it was cut short before the running orders had ended")
         return found
-
-
-def surveyed(overview: Overview) -> Survey:
-    """The same as a survey, which knows how to balance the books."""
-    same = {name: getattr(overview, name) for name in Survey.__struct_fields__ if name != "oldest"}
-    return Survey(oldest=overview.oldest or overview.at, **same)
 
 
 def summary(account: Account) -> list[str]:

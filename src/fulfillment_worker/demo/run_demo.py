@@ -21,7 +21,7 @@ from fulfillment_worker.admin.producer import Producer
 from fulfillment_worker.admin.redis_client import connected
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable
-from fulfillment_worker.demo.books import Account, summary, surveyed
+from fulfillment_worker.demo.books import Account, summary
 from fulfillment_worker.demo.live import LiveView
 from fulfillment_worker.demo.places import log_path, places
 from fulfillment_worker.demo.shop import fulfil
@@ -85,7 +85,7 @@ async def _with_resources(parts: _DemoParts, view: View, signals: StopSignals) -
     async with reachable(settings.redis_url) as redis_url, connected(redis_url) as client:
         queue = settings.queues[0]
         inspector = Inspector(client, queue, redis_url, id_field=settings.id_field)
-        before = surveyed(await inspector.overview())
+        before = (await inspector.overview()).survey
         tally.received_before = before.received
         offered = entries(parts.seed, tally.orders, settings.id_field)
         storefront = Storefront(Producer(client, queue, redis_url), offered, parts.rate, tally)
@@ -105,7 +105,7 @@ async def _with_resources(parts: _DemoParts, view: View, signals: StopSignals) -
             group.create_task(storefront.run())
             living = group.create_task(live(settings, redis_url, handler, watch, signals))
         seconds = time.monotonic() - began
-        after = surveyed(await inspector.overview())
+        after = (await inspector.overview()).survey
     return Account(tally=tally, before=before, after=after, ending=living.result(), seconds=seconds)
 
 

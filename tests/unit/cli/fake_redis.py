@@ -47,7 +47,7 @@ class FakeRedis:
         return [b"0", [part for n, header, raw in parts for part in (n, header, len(raw))]]
 
     def _overview(self, public: str, woken: str, *names: str) -> list[Any]:
-        retry, suspects, dead, books, leases, workers, scheduled, held, parked = names
+        retry, suspects, dead, books, leases, workers, scheduled, held, parked, in_flight = names
         head = [entries[-1] for name in (woken, public) if (entries := self.lists.get(name))]
         asked = FakePipeline(self)
         asked.llen(public).llen(woken).zcard(retry).llen(suspects).hlen(dead)
@@ -64,6 +64,7 @@ class FakeRedis:
             aside,
             put_by,
             waits,
+            [len(self.hashes.get(in_flight + worker.decode(), {})) for worker in leased],
         ]
 
 

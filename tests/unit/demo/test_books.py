@@ -6,7 +6,7 @@ import pytest
 
 from fulfillment_worker.admin.inspector import Overview
 from fulfillment_worker.core.exchange import Survey
-from fulfillment_worker.demo.books import Account, summary, surveyed
+from fulfillment_worker.demo.books import Account, summary
 from fulfillment_worker.demo.tally import Tally
 from fulfillment_worker.runtime.lifecycle import Ending
 from tests.unit.demo.support import survey
@@ -124,5 +124,5 @@ def test_an_overview_is_read_as_a_survey() -> None:
         dropped=1,
         workers=[],
     )
-    assert surveyed(overview).unaccounted == 0
-    assert surveyed(overview).oldest == 7
+    assert overview.survey.unaccounted == 0
+    assert overview.survey.oldest == 7

@@ -34,8 +34,7 @@ local function id_of(entry, worker, delivery)
   return possible[1] or ''
 end
 
--- What becomes of the orphan: 'dead', 'suspect', or anything else. One that an operator has cancelled
--- is no dead letter. alone: whether no other order may
+-- What becomes of the orphan: 'dead', 'suspect', or anything else. alone: whether no other order may
 -- be the one that ended the worker; only then does max_orphanings apply.
 local function put_back(entry, worker, delivery, alone)
   local order_id = id_of(entry, worker, delivery)
@@ -48,11 +47,6 @@ local function put_back(entry, worker, delivery, alone)
   end
   entry.orphanings = entry.orphanings + 1
   if alone and entry.orphanings >= policy.max_orphanings then
-    local key = policy.order_prefix .. order_id
-    if order_id ~= '' and stands ~= 'others' and call('HGET', key, 'wish') == 'cancel' then
-      local attempt = call('HGET', key, 'attempt') or '0'
-      return wishes.obey('cancel', key, order_id, attempt, pack_entry(entry))
-    end
     local err = 'its worker died with it each time'
     bury(entry, order_id, 'orphaned', err, worker, stands == 'others')
     if order_id ~= '' and stands ~= 'others' then mark_dead(order_id, err) end
