@@ -345,21 +345,3 @@ async def test_withdrawn_orders_use_up_no_limit_and_free_their_key(
     assert third.begun == "2" or await other.begin(third, "2") is Verdict.GO
     survey = await other.survey()
     assert (survey.cancelled, survey.held, survey.in_flight, survey.retrying) == (1, 1, 1, 0)
-
-
-async def test_cancelled_order_whose_worker_dies_each_time_is_no_dead_letter(
-    bench: Bench, queue: Queue
-) -> None:
-    hand = Hand(queue)
-    bench.push(order("A"))
-    for number in range(MAX_ORPHANINGS):
-        one = Hand(queue, f"one-{number}")
-        (claimed,) = await one.claim(5)
-        assert claimed.begun or await one.begin(claimed, "A") is Verdict.GO
-        if number == MAX_ORPHANINGS - 1:
-            await bench.cancel("A")
-        await queue.release(one.name)
-    assert bench.status("A") == "cancelled"
-    assert bench.dead() == []
-    survey = await hand.survey()
-    assert (survey.cancelled, survey.dead, survey.retrying) == (1, 0, 0)

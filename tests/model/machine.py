@@ -571,10 +571,6 @@ class QueueMachine(RuleBasedStateMachine):
             if b'"orphaned"' in header:
                 assert self.fates[raw].orphanings == MAX_ORPHANINGS, "invariant 4: the cap"
                 self.fates[raw].ended = "dead"
-        # Or cancelled, as somebody has asked for.
-        for order_id in set(IDS) - self.cancelled:
-            if self.status(order_id)[0] == "cancelled":
-                self.cancel(order_id, self.quarantined(order_id))
         # An orphaned copy of a fulfilled order is a duplicate when it is put back.
         copies = [
             raw
@@ -587,17 +583,6 @@ class QueueMachine(RuleBasedStateMachine):
         for raw in copies:
             if not places[raw]:
                 self.fates[raw].ended = "duplicate"
-
-    def quarantined(self, order_id: str) -> list[bytes]:
-        """What would be a dead letter, and is none."""
-        places = self.places()
-        return [
-            raw
-            for raw, fate in self.fates.items()
-            if fate.order_id == order_id
-            and not (fate.ended or places[raw])
-            and fate.orphanings == MAX_ORPHANINGS
-        ][:1]
 
     # --- what must be true after every step ---------------------------------------------------
 

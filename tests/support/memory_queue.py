@@ -587,11 +587,6 @@ class _Exchange:
         if at_work or order.get("status") == "held":
             order = {}  # It is another copy's.
         if alone and entry.orphanings >= store.max_orphanings:
-            if order.get("wish") is Withdrawal.CANCELLED:
-                store.cancelled += 1
-                order["status"] = "cancelled"
-                del order["wish"]
-                return False
             store.dead.append(("orphaned", entry.raw))
             order["status"] = "dead"
             return True

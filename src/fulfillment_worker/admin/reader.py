@@ -63,6 +63,11 @@ class Reader:
         for part in (keys.set_aside, keys.parked, keys.held):
             async for entry in self._scan(part(self.queue)):
                 yield None, entry
+        async for worker, entry in self.in_flight():
+            yield worker, entry
+
+    async def in_flight(self) -> AsyncIterator[tuple[str, bytes]]:
+        """The entries that workers hold, and who does."""
         (workers,) = await self.ask(lambda pipe: pipe.zrange(keys.leases(self.queue), 0, -1))
         for worker in map(text_of, workers):
             name = keys.in_flight(self.queue, worker)

@@ -26,6 +26,7 @@ COMMANDS = {
     "enqueue": "Put orders on the queue.",
     "status": "Tell where orders are, and what they have been through.",
     "queue": "Show how the queue stands.",
+    "console": "Serve the web console.",
     "events": "Print the changes of status, and follow them.",
     "doctor": "Check Redis, permissions, clocks and settings.",
     "dead": "Look at dead letters, correct them, retry them or drop them.",

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
+from fulfillment_worker.admin.explain import why
 from fulfillment_worker.admin.inspector import Inspector
-from fulfillment_worker.admin.rules.why import Standing, why_it_waits, wished, withdrawn
+from fulfillment_worker.admin.rules.why import Standing
 from fulfillment_worker.admin.whereabouts import OrderLocation
 from fulfillment_worker.cli.clients import ask, inspectors, is_text, warn_of_unknown
 from fulfillment_worker.cli.options import settings_options
@@ -98,24 +99,8 @@ async def _standing(inspector: Inspector) -> Standing | None:
 
 
 def _why(order: OrderLocation, queue: Standing | None) -> str:
-    waits = ""
-    if order.status in ("held", "cancelled"):
-        since = order.held_at if order.status == "held" else order.finished_at
-        waits = withdrawn(order.status, time_of_day(since), order.by, order.reason)
-    elif queue is not None:
-        waits = why_it_waits(
-            order.status,
-            queue,
-            position=order.position,
-            started_at=order.started_at,
-            next_attempt_at=order.next_attempt_at,
-            attempt=order.attempt,
-            reason=order.reason,
-            waits_for=order.waits_for,
-            held_by=[(holder.order_id, holder.worker) for holder in order.held_by],
-        )
-    wish = wished(order.status, order.wish, order.wish_by, order.wish_why)
-    return "; ".join(filter(None, (waits, wish)))
+    since = order.held_at if order.status == "held" else order.finished_at
+    return why(order, queue, time_of_day(since))
 
 
 def _fields(order_id: str, found: _Found | None) -> Any:

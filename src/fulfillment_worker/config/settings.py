@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from fulfillment_worker.config.console_token import TOKEN, TOKEN_FILE
 from fulfillment_worker.config.environ import (
     PREFIX,
     is_quoted,
@@ -243,6 +244,9 @@ class Settings:
 
 SPECS: dict[str, SettingSpec] = {each.name: each.metadata["spec"] for each in fields(Settings)}
 
+VARIABLES = [TOKEN, TOKEN_FILE, *(name for spec in SPECS.values() for name in spec.variables)]
+"""All that are known: the console's token is no setting, since no other command may show it."""
+
 
 def load(
     flags: Mapping[str, str | None], environ: Mapping[str, str], *, required: Collection[str] = ()
@@ -253,7 +257,7 @@ def load(
     Raises SettingsError with all faults at once.
     """
     given = {name: _given(name, spec, flags, environ) for name, spec in SPECS.items()}
-    faults = unknown_variables(environ, [v for spec in SPECS.values() for v in spec.variables])
+    faults = unknown_variables(environ, VARIABLES)
     values: dict[str, Any] = {}
     for name, (source, text) in given.items():
         try:

@@ -15,6 +15,8 @@ begins with `FULFILLMENT_` but is no setting is one of them. White space, line e
 order mark around a value are left out; a value in quotes is a fault, since a shell takes quotes off
 and `docker --env-file` does not. Variables that Kubernetes sets for
 Services (`FULFILLMENT_…_SERVICE_HOST`, `FULFILLMENT_…_PORT=tcp://…`) are ignored.
+`FULFILLMENT_CONSOLE_TOKEN` and `FULFILLMENT_CONSOLE_TOKEN_FILE` are for the [console](console.md)
+alone, and have no flag: a process's arguments can be seen by others.
 
 Durations are seconds (`0.5`, `60`) or have a unit (`250ms`, `10s`, `5m`, `2h`, `7d`). Sizes are
 bytes or have a unit (`64KiB`, `1MiB`).

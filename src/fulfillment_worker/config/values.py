@@ -21,12 +21,14 @@ __all__ = [
     "Field",
     "HandlerName",
     "Host",
+    "HostNames",
     "Location",
     "Names",
     "Number",
     "Parser",
     "PasswordFile",
     "RedisUrl",
+    "Rights",
     "Size",
     "Text",
     "Whole",
@@ -247,6 +249,37 @@ class Host:
         if not listed or not resolvable(text):
             raise ValueError(f"give {self.allowed}")
         return text.strip("[]")
+
+
+class HostNames:
+    """Names that a host is reached by, separated by commas."""
+
+    allowed = "host names without ports, separated by commas"
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        names = tuple(name.strip().lower() for name in text.split(","))
+        if not all(re.fullmatch(r"[a-z0-9._-]{1,253}", name) for name in names):
+            raise ValueError(f"give {self.allowed}")
+        return names
+
+
+@dataclass(frozen=True)
+class Rights:
+    """Some of a few words, separated by commas; `all` is all of them."""
+
+    words: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        return f"some of {', '.join(self.words)}, separated by commas, or all"
+
+    def __call__(self, text: str) -> frozenset[str]:
+        given = {word.strip().lower() for word in text.split(",")}
+        if given == {"all"}:
+            return frozenset(self.words)
+        if not given <= set(self.words):
+            raise ValueError(f"give {self.allowed}")
+        return frozenset(given)
 
 
 _FUNCTION = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*"

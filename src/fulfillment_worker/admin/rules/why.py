@@ -51,7 +51,7 @@ def why_it_waits(
     and their workers, for which it waits then.
     """
     if status == "processing":
-        seconds = "" if started_at is None else f" for {_span(queue.now - started_at)}"
+        seconds = "" if started_at is None else f" for {span(queue.now - started_at)}"
         number = "" if attempt is None else f"attempt {attempt} "
         return f"{number}runs{seconds}"
     if status == "claimed":
@@ -95,7 +95,7 @@ def _by_whom(by: str | None, reason: str | None) -> str:
 def _postponed(queue: Standing, next_attempt_at: int | None, reason: str | None) -> str:
     why = f" ({reason})" if reason else ""
     if next_attempt_at is not None and next_attempt_at > queue.now:
-        return f"it comes back in {_span(next_attempt_at - queue.now)}{why}"
+        return f"it comes back in {span(next_attempt_at - queue.now)}{why}"
     held_up = _held_up(queue)
     due = f"it is due{why}"
     return f"{due}, and {held_up}" if held_up else due
@@ -105,7 +105,7 @@ def _turn(status: str, queue: Standing, position: int | None, next_attempt_at: i
     if status == "retrying":
         if next_attempt_at is None or next_attempt_at <= queue.now:
             return "its next attempt is due"
-        return f"its next attempt is due in {_span(next_attempt_at - queue.now)}"
+        return f"its next attempt is due in {span(next_attempt_at - queue.now)}"
     before = (position or 1) - 1
     if before == 0:
         return "it is the next"
@@ -114,7 +114,7 @@ def _turn(status: str, queue: Standing, position: int | None, next_attempt_at: i
 
 def _held_up(queue: Standing) -> str:
     if queue.paused:
-        since = "" if queue.paused_at is None else f" for {_span(queue.now - queue.paused_at)}"
+        since = "" if queue.paused_at is None else f" for {span(queue.now - queue.paused_at)}"
         by = f" by {queue.paused_by}" if queue.paused_by else ""
         why = f" ({queue.paused_why})" if queue.paused_why else ""
         return f"the queue is paused{since}{by}{why}"
@@ -139,11 +139,11 @@ def _limited(queue: Standing, position: int | None) -> str:
         return f"the fleet is at its limit: {limits.in_flight} in flight"
     if limits.rate is None or position is None:
         return ""
-    wait = _span(round(position * limits.rate.interval))
+    wait = span(round(position * limits.rate.interval))
     return f"the rate is limited to {limits.rate}: about {wait}"
 
 
-def _span(ms: int) -> str:
+def span(ms: int) -> str:
     """A time in its largest unit."""
     seconds = max(0, ms) / 1000
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
