@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 from click.testing import CliRunner
 
@@ -21,6 +22,7 @@ from tests.support.orders import (
     wait_until_all,
 )
 from tests.support.redis_server import RedisServer, wait_for_status
+from tests.support.topology import cluster
 from tests.support.worker import RunningWorker
 
 Start = Callable[..., RunningWorker]
@@ -275,3 +277,25 @@ def test_order_that_is_held_is_nothing_to_scale_on(redis_7: RedisServer, run_wor
     page = worker.scrape()
     assert page["fulfillment_outstanding_orders"] == 0
     assert page["orders_unaccounted"] == 0
+
+
+def test_orders_of_a_cluster_are_held_released_and_cancelled(
+    tmp_path: Path, run_worker: Start, calls: Calls
+) -> None:
+    with cluster(tmp_path / "c", replicas=1) as group:
+        run_worker(group.url, WAITS, env=calls.env).wait_until_ready()
+        at = ("--redis-url", group.url)
+
+        def status_of(order_id: str) -> str:
+            (answer,) = json.loads(ask("status", order_id, "--json", *at))
+            return str(answer["status"])
+
+        ask("hold", "A-1", *at)
+        with group.client() as client:
+            client.lpush("orders", b'{"order_id": "A-1"}', b'{"order_id": "A-2", "seconds": 600}')
+        eventually(lambda: calls.ids() == ["A-2"], what="the other one runs")
+        eventually(lambda: status_of("A-1") == "held", what="it is held")
+        said = ask("cancel", "A-1", "A-2", *at)
+        assert said == ("A-1: cancelled: it was held\nA-2: cancelled: its attempt was stopped\n")
+        ask("hold", "A-3", *at)
+        assert ask("release", "A-3", *at) == "A-3: it goes on: it was to be held\n"

@@ -142,7 +142,7 @@ class Operators:
         """Hold or cancel an order: one of the last that were placed, or of the next to be."""
         world = self._world
         dice, placed = world.dice, self._placed
-        kind = dice.pick(("hold", "hold", "cancel"), f"withdraw {act} is")
+        kind = dice.pick(("hold", "cancel"), f"withdraw {act} is")
         fault = f"withdraw:{act}:{kind}"
         if not world.faults.happens(fault, 1.1):
             return
