@@ -81,8 +81,8 @@ bench-peers: setup system-packages ## The same against other workers over Redis,
 	@$(bin)/python -m benchmarks.peers.compare
 	@$(bin)/python -m benchmarks.peers.latency
 
-bench-more: setup system-packages ## Processes, memory, scrapes, thousands at once, many queues, dead letters, idle fleets, backlogs, recovery, watching, a hostile crowd, a durable Redis, large orders, a Redis far away
-	@for name in processes memory scrape many queues letters idle backlog recovery watching crowd durable large far; do \
+bench-more: setup system-packages ## Processes, memory, scrapes, thousands at once, many queues, limits, dead letters, idle fleets, backlogs, recovery, watching, a hostile crowd, a durable Redis, large orders, a Redis far away
+	@for name in processes memory scrape many queues limits letters idle backlog recovery watching crowd durable large far; do \
 		echo "== benchmarks.$$name"; $(bin)/python -m benchmarks.$$name; done
 
 bench-docs: setup ## Write the last figures into docs/performance.md, and draw the last make bench-peers

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import ceiling, drain, durable, memory, pickup, scrape
+from benchmarks import ceiling, drain, durable, limits, memory, pickup, scrape
 from benchmarks.kit import figures
 from benchmarks.kit.arrivals import arrivals, waits
 from benchmarks.kit.drain import drain as drain_once
@@ -95,3 +95,17 @@ def test_latency_of_orders_that_arrive_at_random_counts_from_when_each_is_due() 
         found = waits(Ours(), here, Work("arrived", len(due) + 1), due)
     assert len(found) == len(due) - int(0.1 * len(due))
     assert all(wait > 0 for wait in found)
+
+
+def test_limits_are_measured_with_what_a_key_takes(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits.main(["--orders", "2000", "--keys", "200", "--used", "1000"])
+    assert "bytes are left when all have ended" in capsys.readouterr().out
+    saved = _saved(results, "limits")
+    assert len(saved["orders_per_second"]) == 5
+    assert all(rate > 0 for rate in saved["orders_per_second"].values())
+    # What the docs say of a key.
+    assert 0 < saved["bytes"]["held"] < 300
+    assert 0 < saved["bytes"]["parked"] < 300
+    assert saved["bytes"]["left"] == 0
