@@ -25,6 +25,7 @@ class Traces(msgspec.Struct):
     waiting: entries of the list. waits: of retries, suspects, scheduled and held ones. letters:
     numbers of dead letters. events, acts: ids of entries in the streams. status: whether it has
     one. edits: how many times a dead letter of it was edited, so that its bytes of before are kept.
+    courses: paced retries of dead letters that wait for it.
     An entry is text here: one that isn't UTF-8 is no order, and has no id.
     """
 
@@ -36,6 +37,7 @@ class Traces(msgspec.Struct):
     acts: list[str] = []
     status: bool = False
     edits: int = 0
+    courses: list[str] = []
 
     @property
     def is_free(self) -> bool:
@@ -78,6 +80,11 @@ class Eraser:
             found[order_id].events.append(entry_id)
         async for order_id, entry_id in self._entries(keys.audit(self.queue), found):
             found[order_id].acts.append(entry_id)
+        await self._find_kept(found)
+        return found
+
+    async def _find_kept(self, found: dict[str, Traces]) -> None:
+        """What is kept under the orders' own ids."""
         known = await self._reader.ask(
             lambda pipe: [pipe.exists(keys.order(self.queue, order_id)) for order_id in found]
         )
@@ -88,7 +95,10 @@ class Eraser:
         )
         for traces, many in zip(found.values(), edits, strict=True):
             traces.edits = many
-        return found
+        for name, course in (await self._operator.courses()).items():
+            for first in course.first:
+                if first.order_id in found:
+                    found[first.order_id].courses.append(name)
 
     async def _find_entries(self, found: dict[str, Traces]) -> None:
         for name in (keys.woken(self.queue), keys.public(self.queue)):

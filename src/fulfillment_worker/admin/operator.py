@@ -13,6 +13,7 @@ from fulfillment_worker.admin.dead_letters import read_letter, read_letters
 from fulfillment_worker.admin.presence import is_known
 from fulfillment_worker.admin.redis_client import answered, call
 from fulfillment_worker.admin.rules.causes import DeadLetter
+from fulfillment_worker.admin.rules.pacing import Course, Progress, progress_of
 from fulfillment_worker.admin.rules.wishes import Wished
 from fulfillment_worker.admin.whereabouts import Failure, failures
 from fulfillment_worker.config.redis_url import RedisUrl
@@ -25,6 +26,7 @@ from fulfillment_worker.queue.redis_queue import FUNCTION_KEYS, QueuePolicy
 MOST_LETTERS = 500
 """As many as one function may touch, so that Redis is never busy for long."""
 
+_COURSES_KEPT_FOR = 7 * 86_400_000  # ms
 # Only what the functions that an operator calls don't use is made up here.
 _POLICY = QueuePolicy(lease=0, status_ttl=0, max_orphanings=1, id_field="")
 
@@ -49,6 +51,13 @@ class Act(msgspec.Struct, frozen=True, omit_defaults=True):
     what: str | None = None
     why: str | None = None
     before: bytes | None = None
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """What the audit tells of a command so far. entry: its id there, "" for none."""
+
+    entry: str = ""
+    count: int = 0
 
 
 class Edited(IntEnum):
@@ -95,7 +104,11 @@ class Operator:
         self._policy = _pack(
             msgspec.to_builtins(_POLICY)
             | keys_in_policy(queue)
-            | {"audit": keys.audit(queue), "edited_prefix": keys.edited_prefix(queue)}
+            | {
+                "audit": keys.audit(queue),
+                "edited_prefix": keys.edited_prefix(queue),
+                "courses": keys.courses(queue),
+            }
         )
 
     async def is_known(self) -> bool:
@@ -141,6 +154,52 @@ class Operator:
         order, where it is one letter; the audit names it.
         """
         await self._in_batches(Function.RETRY_DEAD, numbers, advance, order_id)
+
+    async def retry_some(
+        self, numbers: Sequence[int], noted: Noted, order_id: str = ""
+    ) -> tuple[list[int], Noted]:
+        """Put some letters back, and tell of it together with what the same command did before.
+
+        Returns the numbers of those that Redis confirmed, and what is noted by now. `try_rights`
+        comes first, once.
+        """
+        done: list[int] = []
+        while numbers:
+            batch, entry = list(numbers[:MOST_LETTERS]), noted.entry.encode()
+            said = _pack(batch), self._by, self._why, order_id.encode(), entry, b"%d" % noted.count
+            seen, some, told = await self._call(Function.RETRY_DEAD, *said)
+            done += map(int, some)
+            numbers, noted = numbers[seen:], Noted(text_of(told), noted.count + len(some))
+        return done, noted
+
+    async def courses(self) -> dict[str, Course]:
+        """Where the paced retries of dead letters stand, by their names."""
+        async with answered(self._url):
+            told = await self._client.hgetall(keys.courses(self.queue))
+        return {
+            text_of(name): msgspec.json.decode(text, type=Course) for name, text in told.items()
+        }
+
+    async def keep_course(self, name: str, course: Course) -> None:
+        """Note where a paced retry stands, for a week."""
+        key = keys.courses(self.queue)
+        async with answered(self._url):
+            await self._client.hset(key, name, msgspec.json.encode(course))
+            await self._client.pexpire(key, _COURSES_KEPT_FOR)
+
+    async def end_course(self, name: str) -> None:
+        """Forget a paced retry: it is over."""
+        async with answered(self._url):
+            await self._client.hdel(keys.courses(self.queue), name)
+
+    async def follow(self, order_ids: Sequence[str]) -> list[Progress]:
+        """How the orders of letters that were retried first are doing."""
+        async with answered(self._url):
+            pipe = self._client.pipeline(transaction=False)
+            for order_id in order_ids:
+                pipe.hmget(keys.order(self.queue, order_id), "status", "error", "reason")
+            told = await pipe.execute()
+        return [progress_of(*(text_of(value or b"") for value in values)) for values in told]
 
     async def drop_dead(self, numbers: Sequence[int], advance: Advance, order_id: str = "") -> None:
         """Remove letters for ever, and count them as dropped. Otherwise as `retry_dead`."""
@@ -269,7 +328,7 @@ class Operator:
         while start < len(numbers):
             batch = list(numbers[start : start + MOST_LETTERS])
             said = _pack(batch), self._by, self._why, order_id.encode()
-            seen, done = await self._call(function, *said)
+            seen, done, *_ = await self._call(function, *said)
             start += seen
             advance([int(number) for number in done])
 

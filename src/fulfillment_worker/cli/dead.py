@@ -13,8 +13,10 @@ import msgspec
 
 from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.admin.rules.causes import DeadLetter, grouped
+from fulfillment_worker.admin.rules.pacing import name_of
 from fulfillment_worker.cli.clients import ask, audited, operators
 from fulfillment_worker.cli.dead_edit import edit
+from fulfillment_worker.cli.dead_pace import ParsedRate, Plan, retry_paced
 from fulfillment_worker.cli.letters import (
     DeadLetterDetail,
     group_lines,
@@ -23,7 +25,7 @@ from fulfillment_worker.cli.letters import (
     opened_fields,
     opened_lines,
 )
-from fulfillment_worker.cli.options import Command, Unusable, settings_options
+from fulfillment_worker.cli.options import Command, Unusable, own_option, settings_options
 from fulfillment_worker.cli.progress import progress
 from fulfillment_worker.cli.selection import (
     Chosen,
@@ -36,6 +38,8 @@ from fulfillment_worker.cli.selection import (
 )
 from fulfillment_worker.cli.terminal import complain, print_json
 from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.config.values import Whole
+from fulfillment_worker.core.limits import Rate
 from fulfillment_worker.core.outcome import DeadReason
 
 _MANY = 5_000
@@ -134,20 +138,47 @@ def _selecting(command: Command) -> Command:
 
 
 @dead.command()
+@own_option("--first", Whole(1, 1000), None, "retry so many, and the rest when they are fulfilled")
+@own_option("--rate", ParsedRate(), None, "retry no more than this, such as 10/s, 90/m or 500/h")
 @_selecting
-def retry(settings: Settings, **options: Any) -> int:
+def retry(settings: Settings, first: int | None, rate: Rate | None, **options: Any) -> int:
     """Put dead letters back: due at once, with all their attempts before them.
 
     An order that was fulfilled since is not handled again: its letter counts as a duplicate. Exits
     1 if any that was named isn't there; the others are retried.
+
+    With --first or --rate it goes step by step. If an order that goes first dies again, is
+    postponed, held or cancelled, the rest stays as it is (exit 1). However it ends, the same
+    command goes on where it stood, and leaves alone what has died since.
 
     \b
     Examples:
       fulfillment-worker dead retry A-1001 A-1002
       fulfillment-worker dead retry rejected-3f2a --dry-run
       fulfillment-worker dead retry --reason attempts_exhausted --why "the carrier is back"
+      fulfillment-worker dead retry rejected-3f2a --first 1 --rate 10/s
     """
-    return _work(settings, "retry", "retried", Operator.retry_dead, **options)
+    if first is None and rate is None:
+        return _work(settings, "retry", "retried", Operator.retry_dead, **options)
+    return _retry_paced(settings, first or 0, rate, **options)
+
+
+def _retry_paced(
+    settings: Settings,
+    first: int,
+    rate: Rate | None,
+    *,
+    wanted: tuple[str, ...],
+    every: bool,
+    reason: str | None,
+    by: str | None,
+    why: str | None,
+    **report: bool,
+) -> int:
+    check_selection(wanted, every, reason)
+    plan = Plan(name_of(wanted, reason), first, rate, by, why)
+    chosen = choose(ask(letters_of(settings, wanted)), wanted, reason)
+    return retry_paced(settings, plan, chosen, **report)
 
 
 @dead.command()

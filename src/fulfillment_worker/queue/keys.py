@@ -136,6 +136,11 @@ def edited_prefix(queue: str) -> str:
     return f"{{{queue}}}:edited:"
 
 
+def courses(queue: str) -> str:
+    """Hash: paced retry of dead letters -> where it stands, as JSON (admin/rules/pacing.py)."""
+    return f"{{{queue}}}:courses"
+
+
 def wake(queue: str) -> str:
     """Channel, and no key: a message without content says that idle workers should look."""
     return f"{{{queue}}}:wake"

@@ -13,13 +13,14 @@ local function note_act(act, by, why, what, value)
 end
 
 -- The same for dead letters, of which the operator named one (its order's id, '' for several).
-local function note_letters(act, by, why, order_id, count)
-  if count == 0 then return end
-  if order_id ~= '' then
-    note_act(act, by, why, 'order_id', order_id)
-  else
-    note_act(act, by, why, 'count', whole(count))
-  end
+-- earlier: the entry that tells of what the same command did before, '' for none, and to how many: one
+-- entry tells of all of it. Returns its id.
+local function note_letters(act, by, why, order_id, count, earlier, before)
+  if count == 0 then return earlier or '' end
+  if order_id ~= '' then return note_act(act, by, why, 'order_id', order_id) end
+  local entry = note_act(act, by, why, 'count', whole(count + (before or 0)))
+  if earlier and earlier ~= '' then call('XDEL', policy.audit, earlier) end
+  return entry
 end
 
 -- ARGV     3 the act  4 who does it  5 why, '' for no reason  6 to how many orders

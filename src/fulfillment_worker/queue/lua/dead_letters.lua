@@ -5,7 +5,10 @@
 --
 -- ARGV     3 numbers of letters, MessagePack  4 who does it  5 why, '' for no reason
 --          6 the id of the order where it is one letter, else ''
--- returns  {how many of the numbers were looked at, the numbers of those that were put back}
+--          7 the entry of the audit that tells of what the same command did before, '' for none
+--          8 to how many; both may be left out
+-- returns  {how many of the numbers were looked at, the numbers of those that were put back, the entry
+--           of the audit}
 --          The rest (beyond 512 KiB) is for the next call; a letter that isn't there is passed over.
 
 -- Letters of earlier versions don't tell their copy; no count of orders comes near this.
@@ -58,14 +61,14 @@ define('retry_dead', function(ARGV)
     end
     seen, bytes = seen + 1, bytes + size
   end
-  note_letters('retry', ARGV[4], ARGV[5], ARGV[6], #revived)
+  local entry = note_letters('retry', ARGV[4], ARGV[5], ARGV[6], #revived, ARGV[7], ARGV[8])
   if #revived > 0 then wake() end
-  return {seen, revived}
+  return {seen, revived, entry}
 end)
 
 -- Removes dead letters for ever, and counts them, so that the books balance.
 --
--- ARGV     as above
+-- ARGV     3 to 6 as above
 -- returns  {how many of the numbers were looked at, the numbers of those that were removed}
 --          The rest (beyond 512 KiB) is for the next call; a letter that isn't there is passed over.
 

@@ -5,7 +5,8 @@
 -- ARGV     3 the order's id  4 who does it  5 why, '' for no reason
 --          6 what was found, MessagePack: waiting (entries of the public list and of `woken`),
 --            waits (entries of retries, suspects, those set aside and held ones), letters (their
---            numbers), events, acts (ids of entries of the streams)
+--            numbers), events, acts (ids of entries of the streams),
+--            courses (names of paced retries)
 -- returns  {1 where a worker holds the order: nothing was done; how many entries and letters went,
 --          how many events, how many acts}
 
@@ -42,6 +43,7 @@ define('erase', function(ARGV)
   -- They were received, and are in no place any more: the books say so.
   if received > 0 then call('HINCRBY', BOOKS, 'dropped', received) end
   call('DEL', key, policy.edited_prefix .. order_id)
+  for _, name in ipairs(found.courses) do call('HDEL', policy.courses, name) end
   local events, acts = 0, 0
   for _, id in ipairs(found.events) do events = events + call('XDEL', EVENTS, id) end
   for _, id in ipairs(found.acts) do acts = acts + call('XDEL', policy.audit, id) end
