@@ -141,6 +141,17 @@ def test_search_finds_orders_without_a_record(
         assert client.llen("orders") == 3
 
 
+def test_search_prefers_the_queue_that_has_the_order(
+    redis_server: RedisServer, run_console: StartConsole
+) -> None:
+    place(redis_server, [{"order_id": "A-1"}], queue="returns")
+    with redis_server.client() as client:
+        client.hset("{orders}:order:A-1", mapping={"wish": "hold", "wish_by": "ops"})
+    console = run_console(redis_server.url, "--queue", "orders,returns")
+    told = console.get("/api/orders/A-1").json
+    assert (told["status"], told["order"]["queue"]) == ("waiting", "returns")
+
+
 def test_hostile_orders_are_text(
     redis_server: RedisServer, run_worker: StartWorker, run_console: StartConsole, calls: Calls
 ) -> None:
@@ -392,7 +403,7 @@ def test_outage_of_redis_shows_what_was_known_and_ends_by_itself(
     def stale(path: str) -> Answer:
         def seen() -> Answer | None:
             answer = console.get(path)
-            return answer if "Redis can't be asked" in answer.shown else None
+            return answer if "Redis at" in answer.shown else None
 
         answer = eventually(seen, what=f"{path} tells of the outage")
         assert answer is not None
@@ -401,7 +412,7 @@ def test_outage_of_redis_shows_what_was_known_and_ends_by_itself(
     for path in PAGES:
         answer = stale(path)
         assert answer.status == 200
-        assert "so this is how things stood" in answer.shown
+        assert "Out of date. This is how things stood at" in answer.shown
         assert "Traceback" not in answer.text
     assert stale("/orders/never-seen").status == 503
     assert console.get("/letters/orders/1").status == 503
@@ -409,7 +420,7 @@ def test_outage_of_redis_shows_what_was_known_and_ends_by_itself(
     server.start()
     for path in PAGES[:-1]:
         eventually(
-            lambda path=path: "Redis can't be asked" not in console.get(path).shown,  # type: ignore[misc]
+            lambda path=path: "Out of date" not in console.get(path).shown,  # type: ignore[misc]
             what=f"{path} is new again",
         )
     assert "Traceback" not in console.output
@@ -419,7 +430,7 @@ def test_console_starts_without_redis(run_console: StartConsole, redis_7: RedisS
     console = run_console("redis://127.0.0.1:1/0")
     for path in PAGES:
         answer = console.get(path)
-        assert (answer.status, "nothing is known yet" in answer.shown) == (503, True)
+        assert (answer.status, "Nothing is known yet." in answer.shown) == (503, True)
     assert console.terminate() == 0
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import click
 import msgspec
 
 from fulfillment_worker.admin.inspector import Overview
+from fulfillment_worker.admin.rules.limit_rows import LimitRow, limit_rows
 from fulfillment_worker.cli.clients import ask, audited, inspectors, operators, warn_of_unknown
 from fulfillment_worker.cli.options import own_option, settings_options
 from fulfillment_worker.cli.terminal import no_such_queue, print_json, table
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.values import Parser
-from fulfillment_worker.core.limits import MOST, UNIT_NAMES, Limits, Rate, parse_path
+from fulfillment_worker.core.limits import MOST, Rate, parse_path
 from fulfillment_worker.core.text import visible
 
 _OFF = "off"
@@ -127,36 +128,12 @@ async def _read(settings: Settings, *, warn: bool) -> list[Overview]:
         return [await inspector.overview() for inspector in all_queues]
 
 
-class _Row(NamedTuple):
-    """limit: what is set. used: in words."""
-
-    name: str
-    limit: str
-    used: str
-
-
-def _rows(limits: Limits, now: Overview) -> Iterator[_Row]:
-    if limits.rate:
-        started = f"{now.used.started} in the last {UNIT_NAMES[limits.rate.per]}"
-        yield _Row("rate", f"{limits.rate}, {limits.largest_burst} at once", started)
-    if limits.in_flight is not None:
-        yield _Row("in flight", str(limits.in_flight), str(now.in_flight))
-    if limits.per_key is not None:
-        each = [f"{limits.at_once} at once"] if limits.at_once else []
-        if limits.key_rate:
-            each.append(f"{limits.key_rate}, {limits.largest_key_burst} at once")
-        used = (
-            f"{now.used.keyed} orders with a key are in flight, {now.used.parked} wait for theirs"
-        )
-        yield _Row(f"per key {visible(limits.per_key)}", "; ".join(each), used)
-
-
 def _lines(now: Overview, several: bool) -> list[str]:
     queue = [visible(now.queue)] if several else []
-    rows = [*_rows(now.limits, now)]
+    rows = [*limit_rows(now.limits, now.used, now.in_flight)]
     if not rows:
         return [f"{visible(now.queue)} has no limits"]
-    headings = ["QUEUE", *_Row._fields] if several else [*_Row._fields]
+    headings = ["QUEUE", *LimitRow._fields] if several else [*LimitRow._fields]
     shown = [[*queue, *row] for row in rows]
     return table([[heading.upper() for heading in headings], *shown], left=len(headings))
 

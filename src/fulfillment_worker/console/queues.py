@@ -15,6 +15,7 @@ from fulfillment_worker.admin.rules import wishes
 from fulfillment_worker.admin.rules.causes import Cause, DeadLetter, grouped
 from fulfillment_worker.admin.rules.wishes import Deed
 from fulfillment_worker.admin.running import Running, running
+from fulfillment_worker.admin.whereabouts import OrderLocation
 from fulfillment_worker.admin.withdrawals import Withdrawals
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.console.records import Letter, Letters, Located, State
@@ -28,6 +29,7 @@ _MOST_ORDERS = 500
 """Orders that are remembered, for those who look at them."""
 _LONG = 15.0
 """Seconds for what reads a whole queue."""
+_NOT_FOUND_YET = "Many orders wait, and it was not found among them"
 _STOPPING = 5.0
 """Seconds to wait for the end of an attempt that an act stops."""
 
@@ -81,6 +83,11 @@ class WatchedQueue:
     async def numbers_of(self, cause: Cause) -> list[int]:
         """All dead letters with this cause, the first first. Raises QueueUnavailable."""
         return sorted([each.number async for each in self._reader.letters() if each.cause == cause])
+
+    async def has_status(self, order_id: str) -> bool:
+        """Whether a status tells where the order is. Raises QueueUnavailable."""
+        ((status, _),) = await self._reader.statuses([order_id])
+        return status != ""
 
     async def letters_of(self, order_id: str) -> list[DeadLetter]:
         """Of one order. Raises QueueUnavailable."""
@@ -136,7 +143,9 @@ class Queues:
         """Where an order is. One without a record is searched for, by one viewer at a time."""
         remembered = self._orders.pop(order_id, None)
         if remembered is None:
-            remembered = Remembered(lambda: self._locate(order_id), patience=_LONG)
+            remembered = Remembered(
+                lambda: self._locate(order_id), patience=_LONG, late=_NOT_FOUND_YET
+            )
         self._orders[order_id] = remembered  # Those that nobody asks for any more go first.
         while len(self._orders) > _MOST_ORDERS:
             del self._orders[next(iter(self._orders))]
@@ -147,13 +156,24 @@ class Queues:
         self._orders.pop(order_id, None)
 
     async def _locate(self, order_id: str) -> Located:
+        queues = list(self.each.values())
+        known = [queue for queue in queues if await queue.has_status(order_id)]
+        if known:
+            return await _found(known, order_id)
         async with self._searching:
-            for queue in self.each.values():
-                found = (await queue.inspector.find([order_id])).get(order_id)
-                if found:
-                    letters = await queue.letters_of(order_id) if found.status == "dead" else []
-                    return Located(found, letters)
-        return Located()
+            return await _found(queues, order_id)
+
+
+async def _found(queues: list[WatchedQueue], order_id: str) -> Located:
+    """In the first queue that has it; else in one where something is wished for it."""
+    wished: OrderLocation | None = None
+    for queue in queues:
+        found = (await queue.inspector.find([order_id])).get(order_id)
+        if found and found.status != "unknown":
+            letters = await queue.letters_of(order_id) if found.status == "dead" else []
+            return Located(found, letters)
+        wished = wished or found
+    return Located(wished)
 
 
 @asynccontextmanager

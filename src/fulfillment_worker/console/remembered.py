@@ -32,14 +32,23 @@ class Seen(Generic[T]):
 
 
 class Remembered(Generic[T]):
-    """fresh: seconds for which what was read is new. patience: seconds that a read may take."""
+    """fresh: seconds for which what was read is new. patience: seconds that a read may take.
+
+    late: what is said where it takes longer.
+    """
 
     def __init__(
-        self, read: Callable[[], Awaitable[T]], *, fresh: float = 1.0, patience: float = 3.0
+        self,
+        read: Callable[[], Awaitable[T]],
+        *,
+        fresh: float = 1.0,
+        patience: float = 3.0,
+        late: str = "Redis gave no answer",
     ) -> None:
         self._read = read
         self._fresh = fresh
         self._patience = patience
+        self._late = f"{late} within {patience:g} s"
         self._seen: Seen[T] = Seen()
         self._again_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -68,6 +77,5 @@ class Remembered(Generic[T]):
         except QueueUnavailable as error:
             return Seen(self._seen.value, self._seen.at, str(error))
         except TimeoutError:
-            fault = f"no answer within {self._patience:g} s"
-            return Seen(self._seen.value, self._seen.at, fault)
+            return Seen(self._seen.value, self._seen.at, self._late)
         return Seen(value, round(time.time() * 1000))

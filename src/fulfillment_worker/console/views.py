@@ -13,6 +13,7 @@ import msgspec
 from fulfillment_worker.admin.inspector import Overview
 from fulfillment_worker.admin.operator import Act
 from fulfillment_worker.admin.rules.causes import DeadLetter, Group
+from fulfillment_worker.admin.rules.limit_rows import limit_rows
 from fulfillment_worker.admin.rules.why import span
 from fulfillment_worker.admin.running import Running
 from fulfillment_worker.admin.whereabouts import Failure
@@ -58,6 +59,7 @@ def queue(name: str, state: State | None) -> Context:
         "notices": notices(state),
         "balance": balance(now),
         "places": places(now),
+        "limits": [each._asdict() for each in limit_rows(now.limits, now.used, now.in_flight)],
         "figures": msgspec.to_builtins(now),
         "workers": len(now.workers),
         "oldest": now.oldest,
@@ -71,9 +73,9 @@ def notices(state: State) -> list[Context]:
     if now.survey.unaccounted:
         found.append(_notice("bad", "The books don't balance: see the runbook of lost orders."))
     if now.paused:
-        by = f" by {standing.paused_by}" if standing.paused_by else ""
-        why = f": {blot_line(standing.paused_why)}" if standing.paused_why else ""
-        found.append(_notice("warn", visible(f"It is paused{by}{why}"), standing.paused_at))
+        by = f" by {visible(standing.paused_by)}" if standing.paused_by else ""
+        why = blot_line(standing.paused_why)
+        found.append(_notice("warn", f"It is paused{by}", standing.paused_at, why))
     if not now.workers:
         found.append(_notice("bad" if _outstanding(now) else "warn", "No worker is alive."))
     elif standing.breakers_open:
@@ -83,8 +85,8 @@ def notices(state: State) -> list[Context]:
     return found
 
 
-def _notice(tone: str, text: str, since: int | None = None) -> Context:
-    return {"tone": tone, "text": text, "since": since}
+def _notice(tone: str, text: str, since: int | None = None, why: str = "") -> Context:
+    return {"tone": tone, "text": text, "since": since, "why": why}
 
 
 def _outstanding(now: Overview) -> int:
@@ -226,5 +228,6 @@ def act_fields(act: Act) -> Context:
         "act": act.act,
         "order_id": act.order_id,
         "count": act.count,
+        "what": blot_line(act.what) if act.what else None,
         "why": blot_line(act.why) if act.why else None,
     }

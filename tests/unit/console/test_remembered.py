@@ -78,5 +78,5 @@ async def test_remembered_waits_for_a_silent_redis_no_longer_than_its_patience()
     source.gate = asyncio.Event()
     remembered = Remembered(source, fresh=1000, patience=0.01)
     seen = await asyncio.gather(*(remembered.get() for _ in range(5)))
-    assert {each.fault for each in seen} == {"no answer within 0.01 s"}
+    assert {each.fault for each in seen} == {"Redis gave no answer within 0.01 s"}
     assert source.asked == 1

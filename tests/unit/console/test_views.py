@@ -16,6 +16,8 @@ from fulfillment_worker.console import views
 from fulfillment_worker.console.blot import BLOT
 from fulfillment_worker.console.records import Letter, Letters, State
 from fulfillment_worker.console.remembered import Seen
+from fulfillment_worker.core.exchange import LimitUse
+from fulfillment_worker.core.limits import Limits, Rate
 
 NOW = 1_000_000_000_000
 WORKER = WorkerInfo("w-1", NOW, 2)
@@ -80,7 +82,9 @@ def test_overview_of_books_that_do_not_balance_says_so_first() -> None:
     assert not shown["balance"]["ok"]
     assert shown["balance"]["text"] == "2 of 22 orders are unaccounted for"
     assert "don't balance" in shown["notices"][0]["text"]
-    assert shown["notices"][1] == {"tone": "bad", "text": "No worker is alive.", "since": None}
+    assert shown["notices"][1] == {
+        "tone": "bad", "text": "No worker is alive.", "since": None, "why": "",
+    }  # fmt: skip
     more = views.balance(state(received=19).overview)
     assert more["text"] == "1 more orders are counted than the 19 received"
 
@@ -89,13 +93,23 @@ def test_overview_tells_who_has_paused_it_and_why() -> None:
     paused = {"paused_by": "ops@host.example.com", "paused_at": 5, "paused_why": "card=4111"}
     (notice,) = views.notices(state(paused, paused=True))
     assert notice["since"] == 5
-    assert notice["text"] == f"It is paused by ops@host.example.com: card={BLOT}"
+    assert notice["text"] == "It is paused by ops@host.example.com"
+    assert notice["why"] == f"card={BLOT}"
 
 
 def test_overview_tells_of_open_breakers() -> None:
     broken = WorkerInfo("w-1", NOW, 0, breaker_open=True)
     (text,) = texts(views.notices(state({"breakers_open": 1}, workers=[broken])))
     assert text.startswith("The circuit breaker is open in 1 of 1 workers")
+
+
+def test_overview_shows_limits_and_their_use() -> None:
+    limits = Limits(rate=Rate(10, "s"), in_flight=20)
+    shown = views.queue("orders", state(limits=limits, used=LimitUse(started=3)))["limits"]
+    assert [(each["name"], each["limit"], each["used"]) for each in shown] == [
+        ("rate", "10/s, 2 at once", "3 in the last second"),
+        ("in flight", "20", "2"),
+    ]
 
 
 def test_overview_of_a_queue_never_read_is_unknown() -> None:
@@ -156,8 +170,10 @@ def test_workers_are_shown_with_what_they_run() -> None:
 
 def test_audit_has_the_newest_first_of_all_queues() -> None:
     first = Act("orders", 1, "ops", "hold", order_id="A-1", why="mail jane@shop.example.com")
-    last = Act("returns", 2, "ops", "pause")
+    last = Act("returns", 2, "ops", "limit", what="rate 10/s", before=b"secret")
     shown = views.acts({"orders": Seen([first], 1), "returns": Seen([last], 1)}, 10)
-    assert [each["act"] for each in shown["acts"]] == ["pause", "hold"]
+    assert [each["act"] for each in shown["acts"]] == ["limit", "hold"]
+    assert shown["acts"][0]["what"] == "rate 10/s"
+    assert "secret" not in str(shown)
     assert shown["acts"][1]["why"] == f"mail {BLOT}"
-    assert views.acts({"orders": Seen([first, last], 1)}, 1)["acts"][0]["act"] == "pause"
+    assert views.acts({"orders": Seen([first, last], 1)}, 1)["acts"][0]["act"] == "limit"
