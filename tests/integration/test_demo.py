@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import select
@@ -115,6 +116,18 @@ def test_an_order_from_another_shell_is_fulfilled_and_metrics_tell(demo: Demos) 
     running.signal(signal.SIGTERM)
     assert running.wait() == 0, running.output
     running.wait_for(r"and 1 from elsewhere")
+
+
+def test_demo_has_the_console(demo: Demos) -> None:
+    running = demo("--rate", "20")
+    running.wait_for(FULFILLED)
+    url = running.wait_for(r"^  console +(\S+)$")[1]
+    with urllib.request.urlopen(f"{url}api/overview", timeout=120) as page:
+        (queue,) = json.load(page)["queues"]
+    assert queue["balance"]["ok"]
+    assert queue["workers"] == 1
+    running.signal(signal.SIGINT)
+    assert running.wait() == 0, running.output
 
 
 def test_orders_survive_a_redis_that_is_killed(demo: Demos) -> None:

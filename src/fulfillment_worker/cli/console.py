@@ -12,10 +12,8 @@ from fulfillment_worker.cli.options import Unusable, own_option, settings_option
 from fulfillment_worker.config.console_token import TOKEN, TOKEN_FILE, console_token
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.config.values import Host, HostNames, Rights, Whole
-from fulfillment_worker.console.access import RIGHTS, Options, is_loopback
+from fulfillment_worker.console.access import NEEDS, RIGHTS, Options, is_loopback
 from fulfillment_worker.system.streams import make_streams_safe
-
-_NEEDS = ("starlette", "jinja2", "uvicorn")
 
 
 @click.command()
@@ -66,7 +64,7 @@ def console(
             f"--host is {host or '*'}, which others can reach: set {TOKEN} to a token of at least "
             f"16 characters, or name a file with one in {TOKEN_FILE}"
         )
-    lacking = [name for name in _NEEDS if find_spec(name) is None]
+    lacking = [name for name in NEEDS if find_spec(name) is None]
     if lacking:
         raise Unusable(
             f"the console needs the package {lacking[0]}: pip install 'fulfillment-worker[console]'"

@@ -40,7 +40,7 @@ def demo(
     seed: int | None,
     data: Path | None,
 ) -> int:
-    """See it work: a Redis server of its own, a shop that places orders, and a worker.
+    """See it work: a Redis server of its own, a shop that places orders, a worker, the console.
 
     Some of the orders fail at first, a few are rejected, one is rubbish. Ctrl-C ends everything.
 

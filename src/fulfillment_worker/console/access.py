@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 RIGHTS = ("retry", "drop", "pause", "hold", "cancel")
 LONGEST_NAME = 128
 SESSION_SECONDS = 12 * 3600
+NEEDS = ("starlette", "jinja2", "uvicorn")
+"""The packages of the extra."""
 _ALWAYS = ("localhost",)
 
 RIGHT_OF = {

@@ -6,7 +6,8 @@ import asyncio
 import socket
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -44,18 +45,29 @@ def serve(settings: Settings, options: Options) -> int:
 
 async def _serve(settings: Settings, options: Options, sockets: list[socket.socket]) -> int:
     with StopSignals() as signals:
-        async with watched(settings) as queues:
-            access = Access(options, time.time)
-            app = Web(Pages(queues, access, settings.id_field), access, version()).app()
-            server = _server(app)
-            serving = asyncio.create_task(server.serve(sockets))
+        async with served(settings, options, sockets):
             _say(_greeting(options, sockets[0].getsockname()[1]))
-            asked = asyncio.create_task(signals.asked.wait())
-            await asyncio.wait([serving, asked], return_when=asyncio.FIRST_COMPLETED)
-            asked.cancel()
+            await signals.asked.wait()
+    return DONE
+
+
+@asynccontextmanager
+async def served(
+    settings: Settings, options: Options, sockets: list[socket.socket]
+) -> AsyncIterator[None]:
+    """The console is served meanwhile, on sockets that listen.
+
+    Raises QueueUnavailable where an embedded server can't be started.
+    """
+    async with watched(settings) as queues:
+        access = Access(options, time.time)
+        server = _server(Web(Pages(queues, access, settings.id_field), access, version()).app())
+        serving = asyncio.create_task(server.serve(sockets))
+        try:
+            yield
+        finally:
             server.should_exit = True
             await serving
-    return DONE
 
 
 def _server(app: ASGIApp) -> uvicorn.Server:

@@ -25,13 +25,17 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     commands: tuple[Command, ...]
 
 
-def places(settings: Settings, port: int, socket: str) -> Places:
-    """The places of a demo whose metrics are on `port`, and whose Redis is at `socket`."""
+def places(settings: Settings, port: int, socket: str, console: str = "") -> Places:
+    """The places of a demo whose metrics are on `port`, and whose Redis is at `socket`.
+
+    console: where it is, "" where there is none.
+    """
     site = f"http://{_host(settings.metrics_host)}:{port}"
     enqueue = f"{_program()} enqueue"
     embedded = f"--redis-url {shlex.quote(f'embedded:{_folder(settings)}')}"
     return Places(
         named=(
+            *((("console", console),) if console else ()),
             ("metrics", f"{site}/metrics"),
             ("health", f"{site}/health   and /livez, /readyz"),
             ("redis", socket),

@@ -22,6 +22,7 @@ from fulfillment_worker.admin.redis_client import connected
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.demo.books import Account, summary
+from fulfillment_worker.demo.console import console_beside
 from fulfillment_worker.demo.live import LiveView
 from fulfillment_worker.demo.places import log_path, places
 from fulfillment_worker.demo.shop import fulfil
@@ -99,7 +100,8 @@ async def _with_resources(parts: _DemoParts, view: View, signals: StopSignals) -
         handler = AsyncFunction(fulfil, "demo")
         # Orders are placed and fulfilled until all have ended, or a signal asks for the end.
         async with (
-            view.showing(places(settings, watch.port, redis_url.path), tally, inspector),
+            console_beside(replace(settings, redis_url=redis_url)) as console,
+            view.showing(places(settings, watch.port, redis_url.path, console), tally, inspector),
             asyncio.TaskGroup() as group,
         ):
             group.create_task(storefront.run())

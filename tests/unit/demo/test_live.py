@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 from fulfillment_worker.admin.inspector import Overview
 from fulfillment_worker.config.redis_url import RedisUrl, Scheme
 from fulfillment_worker.config.settings import Settings
+from fulfillment_worker.demo.console import console_beside
 from fulfillment_worker.demo.live import Moment, picture
 from fulfillment_worker.demo.pace import Pace, percentile
 from fulfillment_worker.demo.places import lines_of, places
@@ -143,6 +145,18 @@ def test_a_command_is_broken_where_a_shell_takes_it_as_one() -> None:
 def test_the_metrics_are_where_they_are_served(host: str, site: str) -> None:
     there = places(replace(SETTINGS, metrics_host=host), 8000, "/s")
     assert dict(there.named)["metrics"] == f"http://{site}:8000/metrics"
+
+
+def test_the_console_is_told_where_there_is_one() -> None:
+    assert "console" not in dict(places(SETTINGS, 8000, "/s").named)
+    there = places(SETTINGS, 8000, "/s", "http://127.0.0.1:8080/")
+    assert there.named[0] == ("console", "http://127.0.0.1:8080/")
+
+
+async def test_demo_without_the_extra_has_no_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    async with console_beside(SETTINGS) as where:
+        assert where == ""
 
 
 def test_what_needs_quotes_in_a_shell_has_them() -> None:
