@@ -23,7 +23,7 @@ local limits = {}
 do
 
 local UNITS = {s = 1000, m = 60000, h = 3600000}
-local MOST_PARKED = 500 -- in one run, and as many brought back
+local MOST_PARKED = 300 -- in one run, and as many brought back
 local MOST_SWEPT = 50 -- keys that are looked at in one survey
 local LONGEST_KEY = 256 -- bytes
 
