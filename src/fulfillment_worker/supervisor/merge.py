@@ -76,9 +76,11 @@ def _merged(spec: MetricSpec, own: Snapshot, seats: Mapping[str, Seat], now: flo
             running = (each for seat in seats.values() for each in seat.running)
             zeros = dict.fromkeys(own.series(spec.family), 0.0)
             return _sum([zeros, *(each.series(spec.family) for each in running)])
-        case _:
+        case Merge.SINCE:
             series = _remains(spec, list(_all(own, seats.values())))
             return {key: now if value == NOW else value for key, value in series.items()}
+        case _:
+            return _remains(spec, list(_all(own, seats.values())))
 
 
 def _side_by_side(spec: MetricSpec, own: Snapshot, seats: Mapping[str, Seat]) -> Series:
@@ -146,7 +148,8 @@ def _newest(family: str, snapshots: Iterable[Snapshot]) -> Series:
     for snapshot in snapshots:
         samples = snapshot.series(QUEUE_SAMPLE.family)
         for key, value in snapshot.series(family).items():
-            at = samples.get((QUEUE_SAMPLE.name, key[1]), 0.0)
+            queue = tuple(label for label in key[1] if label[0] == "queue")
+            at = samples.get((QUEUE_SAMPLE.name, queue), 0.0)
             if at >= sampled.get(key, at):
                 newest[key], sampled[key] = value, at
     return newest

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,8 @@ from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition, parser
 
 from fulfillment_worker.core.events import OrdersReceived, QueueRolledBack, QueueSurveyed
+from fulfillment_worker.core.exchange import LimitUse
+from fulfillment_worker.core.limits import Limits, Rate
 from fulfillment_worker.observability.catalogue import CATALOGUE
 from fulfillment_worker.observability.metrics import Metrics
 from fulfillment_worker.observability.spec import Merge, MetricKind
@@ -42,7 +46,7 @@ def received(count: int) -> Metrics:
     return metrics
 
 
-def surveyed(**given: int) -> Snapshot:
+def surveyed(**given: Any) -> Snapshot:
     now = [given.get("at", 2_000_000) / 1000]
     metrics = new_metrics(clock=lambda: now[0])
     metrics.observe(QueueSurveyed("orders", survey(**given)))
@@ -183,6 +187,20 @@ def test_each_queue_has_its_own_newest_survey() -> None:
     merged = fleet(*sides, own=new_metrics("orders", "express"))
     assert at(merged, "fulfillment_queue_depth", queue="orders") == 3
     assert at(merged, "fulfillment_queue_depth", queue="express") == 7
+
+
+def test_limits_are_those_of_the_newest_survey_and_infinite_where_there_is_none() -> None:
+    limited = Limits(rate=Rate(500, "h"), in_flight=20)
+    old = surveyed(at=2_000_000, limits=Limits(rate=Rate(9, "s")), used=LimitUse(started=9))
+    new = surveyed(at=2_001_000, limits=limited, used=LimitUse(started=70, parked=3))
+    for seats in ((old, new), (new, old)):
+        merged = fleet(*(Seat(running=(each,)) for each in seats))
+        assert at(merged, "fulfillment_limit", limit="rate") == 500
+        assert at(merged, "fulfillment_limit", limit="in_flight") == 20
+        assert at(merged, "fulfillment_limit", limit="per_key") == inf
+        assert at(merged, "fulfillment_limit_used", limit="rate") == 70
+        assert at(merged, "fulfillment_limit_used", limit="per_key") == 3
+    assert at(fleet(running(new_metrics())), "fulfillment_limit", limit="rate") == inf
 
 
 def test_no_order_ages_while_none_waits() -> None:
