@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.calls import NOTE, Calls
-from tests.support.console import Answer, RunningConsole
+from tests.support.console import RunningConsole
 from tests.support.eventually import eventually
 from tests.support.orders import place, place_by_hand, wait_until_all
 from tests.support.process import run_cli
@@ -62,6 +62,17 @@ def wait_until_dead(server: RedisServer, many: int) -> None:
         eventually(
             lambda: client.hlen("{orders}:dead") == many, what=f"there are {many} dead letters"
         )
+
+
+def eventually_shown(console: RunningConsole, path: str, text: str) -> str:
+    """What the page shows once this is part of it."""
+
+    def shown() -> str:
+        told = console.get(path).shown
+        assert text in told, told
+        return told
+
+    return eventually(shown, what=f"{path} shows {text!r}")
 
 
 def test_pages_of_an_empty_queue_say_so(
@@ -400,23 +411,14 @@ def test_outage_of_redis_shows_what_was_known_and_ends_by_itself(
         assert console.get(path).status == 200
     server.kill()
 
-    def stale(path: str) -> Answer:
-        def seen() -> Answer | None:
-            answer = console.get(path)
-            return answer if "Redis at" in answer.shown else None
-
-        answer = eventually(seen, what=f"{path} tells of the outage")
-        assert answer is not None
-        return answer
-
     for path in PAGES:
-        answer = stale(path)
-        assert answer.status == 200
-        assert "Out of date. This is how things stood at" in answer.shown
-        assert "Traceback" not in answer.text
-    assert stale("/orders/never-seen").status == 503
+        told = eventually_shown(console, path, "Redis at")
+        assert "Out of date. This is how things stood at" in told
+        assert console.get(path).status == 200
+        assert "Traceback" not in told
+    assert console.get("/orders/never-seen").status == 503
     assert console.get("/letters/orders/1").status == 503
-    assert console.post_json("/api/acts/pause", {"queue": "orders"}).status == 403
+    assert console.get("/acts/pause?queue=orders").status == 503
     server.start()
     for path in PAGES[:-1]:
         eventually(
@@ -424,6 +426,26 @@ def test_outage_of_redis_shows_what_was_known_and_ends_by_itself(
             what=f"{path} is new again",
         )
     assert "Traceback" not in console.output
+
+
+def test_silent_redis_is_waited_for_once_and_nothing_is_done_meanwhile(
+    new_redis: Callable[..., RedisServer], run_console: StartConsole
+) -> None:
+    server = new_redis()
+    console = run_console(server.url, "--allow", "all")
+    for path in PAGES:
+        assert console.get(path).status in (200, 404)
+    form = console.get("/acts/pause?queue=orders").hidden
+    server.pause()
+    for path in PAGES:
+        told = eventually_shown(console, path, "Out of date")
+        assert "Redis gave no answer within 3 s" in told
+    assert console.post("/acts/pause", form).status == 503
+    assert console.get("/acts/hold?order_id=A-1").status == 503
+    assert console.get("/letters/orders/1").status == 503
+    server.resume()
+    eventually(lambda: "Out of date" not in console.get("/").shown, what="it is new again")
+    assert audit(server) == []
 
 
 def test_console_starts_without_redis(run_console: StartConsole, redis_7: RedisServer) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from fulfillment_worker.admin.rules.causes import Cause
 from fulfillment_worker.admin.withdrawals import all_done
 from fulfillment_worker.console.blot import blot_line
-from fulfillment_worker.console.queues import Queues, WatchedQueue
+from fulfillment_worker.console.queues import Queues, WatchedQueue, needed
 from fulfillment_worker.core.decode import is_id
 from fulfillment_worker.core.text import visible
 
@@ -98,8 +98,7 @@ async def _plan_for_order(queues: Queues, act: str, order_id: str) -> Plan:
     if not is_id(order_id):
         raise Refused(400, "give an order's id: 1 to 128 characters without control characters")
     queues.forget_order(order_id)
-    located = (await queues.order(order_id)).value
-    found = located.order if located else None
+    found = needed(await queues.order(order_id)).order
     where = [found.queue] if found else list(queues.each)
 
     async def carry_out(by: str, why: str) -> Done:
@@ -119,12 +118,9 @@ async def _plan_for_queue(queue: WatchedQueue, act: str) -> Plan:
         state = "paused" if act == "pause" else "open"
         return Done(True, f"{queue.name} is {state}" + ("" if new else " already"), int(new))
 
-    state = (await queue.state.get()).value
-    figures = ""
-    if state:
-        workers, waiting = len(state.overview.workers), state.overview.waiting
-        figures = f": {_count(workers, 'worker')}, {_count(waiting, 'order')} waiting"
-    what = visible(f"{act.capitalize()} queue {queue.name}{figures}")
+    now = needed(await queue.state.get()).overview
+    figures = f"{_count(len(now.workers), 'worker')}, {_count(now.waiting, 'order')} waiting"
+    what = visible(f"{act.capitalize()} queue {queue.name}: {figures}")
     return Plan(act, what, 1, "/", {"queue": queue.name}, carry_out)
 
 
@@ -150,8 +146,7 @@ async def _plan_for_letter(queues: Queues, queue: WatchedQueue, act: str, text: 
 
 async def _plan_for_group(queue: WatchedQueue, act: str, name: str, until: str) -> Plan:
     """until: the last letter that somebody has seen the figure of; those that came since stay."""
-    letters = (await queue.letters.get()).value
-    group = letters.group(name) if letters else None
+    group = needed(await queue.letters.get()).group(name)
     if group is None:
         raise Refused(404, "there are no dead letters with this cause any more")
     numbers = await queue.numbers_of(Cause(group.reason, group.error))

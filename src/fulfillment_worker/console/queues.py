@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fulfillment_worker.admin.inspector import Inspector
 from fulfillment_worker.admin.operator import Act, Operator
@@ -20,11 +20,16 @@ from fulfillment_worker.admin.withdrawals import Withdrawals
 from fulfillment_worker.config.settings import Settings
 from fulfillment_worker.console.records import Letter, Letters, Located, State
 from fulfillment_worker.console.remembered import Remembered, Seen
+from fulfillment_worker.core.exchange import QueueUnavailable
 from fulfillment_worker.embedded.reachable import reachable
+
+T = TypeVar("T")
 
 MOST_LETTERS = 20_000
 """Dead letters that are read to group them by cause; an act on a group reads all."""
 MOST_ACTS = 200
+MOST_BYTES = 8 * 1024**2
+"""Of a dead letter that is shown."""
 _MOST_ORDERS = 500
 """Orders that are remembered, for those who look at them."""
 _LONG = 15.0
@@ -32,6 +37,13 @@ _LONG = 15.0
 _NOT_FOUND_YET = "Many orders wait, and it was not found among them"
 _STOPPING = 5.0
 """Seconds to wait for the end of an attempt that an act stops."""
+
+
+def needed(seen: Seen[T]) -> T:
+    """What an act is decided by: it must be new. Raises QueueUnavailable."""
+    if seen.value is None or seen.fault:
+        raise QueueUnavailable(seen.fault)
+    return seen.value
 
 
 class WatchedQueue:
@@ -44,9 +56,12 @@ class WatchedQueue:
         self.inspector = Inspector(client, name, settings.redis_url, id_field=settings.id_field)
         self._reader = self._operator()
         self.state = Remembered(self._read_state)
-        self.letters = Remembered(self._read_letters, fresh=2.0, patience=_LONG)
-        self.running = Remembered(self._read_running)
-        self.acts: Remembered[list[Act]] = Remembered(lambda: self._reader.acts(MOST_ACTS))
+        # While Redis is silent, only the first question waits for it.
+        self.letters = Remembered(self._read_letters, fresh=2.0, patience=_LONG, first=self.state)
+        self.running = Remembered(self._read_running, first=self.state)
+        self.acts: Remembered[list[Act]] = Remembered(
+            lambda: self._reader.acts(MOST_ACTS), first=self.state
+        )
 
     def _operator(self, by: str = "", why: str = "") -> Operator:
         return Operator(self._client, self.name, self._settings.redis_url, by=by, why=why)
@@ -71,7 +86,11 @@ class WatchedQueue:
         return await running(self._client, self.name, url, id_field)
 
     async def letter(self, number: int) -> Letter | None:
-        """A dead letter with its bytes. Raises QueueUnavailable."""
+        """A dead letter with its bytes, unless these are huge. Raises QueueUnavailable."""
+        letters = needed(await self.letters.get())
+        for each in letters.letters:
+            if each.number == number and each.size > MOST_BYTES:
+                return Letter(each, None, [], "")
         letter = await self._reader.letter(number)
         raw = await self._reader.read(number) if letter else None
         if letter is None or raw is None:
@@ -144,7 +163,10 @@ class Queues:
         remembered = self._orders.pop(order_id, None)
         if remembered is None:
             remembered = Remembered(
-                lambda: self._locate(order_id), patience=_LONG, late=_NOT_FOUND_YET
+                lambda: self._locate(order_id),
+                patience=_LONG,
+                late=_NOT_FOUND_YET,
+                first=next(iter(self.each.values())).state,
             )
         self._orders[order_id] = remembered  # Those that nobody asks for any more go first.
         while len(self._orders) > _MOST_ORDERS:

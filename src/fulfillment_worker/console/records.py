@@ -30,10 +30,10 @@ class Letters(msgspec.Struct, frozen=True):
 
 
 class Letter(msgspec.Struct, frozen=True):
-    """A dead letter with the order's bytes, and the attempts that failed."""
+    """A dead letter, and the attempts that failed. raw: the order's bytes; None for too many."""
 
     letter: DeadLetter
-    raw: bytes
+    raw: bytes | None
     history: list[Failure]
     traceback: str
 

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fulfillment_worker.core.exchange import QueueUnavailable
 
@@ -34,7 +34,7 @@ class Seen(Generic[T]):
 class Remembered(Generic[T]):
     """fresh: seconds for which what was read is new. patience: seconds that a read may take.
 
-    late: what is said where it takes longer.
+    late: what is said where it takes longer. first: where that can't be read, this isn't tried.
     """
 
     def __init__(
@@ -44,10 +44,12 @@ class Remembered(Generic[T]):
         fresh: float = 1.0,
         patience: float = 3.0,
         late: str = "Redis gave no answer",
+        first: Remembered[Any] | None = None,
     ) -> None:
         self._read = read
         self._fresh = fresh
         self._patience = patience
+        self._first = first
         self._late = f"{late} within {patience:g} s"
         self._seen: Seen[T] = Seen()
         self._again_at = float("-inf")
@@ -55,6 +57,9 @@ class Remembered(Generic[T]):
 
     async def get(self) -> Seen[T]:
         """What is known by now; raises nothing."""
+        fault = (await self._first.get()).fault if self._first else ""
+        if fault:
+            return Seen(self._seen.value, self._seen.at, fault)
         async with self._lock:
             if time.monotonic() >= self._again_at:
                 began = time.monotonic()

@@ -178,7 +178,7 @@ def letter(found: Letter, group: str, id_field: str) -> Context:
         "group": group,
         "history": failures(found.history),
         "traceback": blot_lines(found.traceback),
-        "body": blot_order(found.raw, id_field),
+        "body": None if found.raw is None else blot_order(found.raw, id_field),
     }
 
 

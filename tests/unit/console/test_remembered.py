@@ -73,6 +73,18 @@ async def test_remembered_knows_nothing_where_nothing_was_ever_read() -> None:
     assert (seen.value, seen.at, seen.fault) == (None, 0, "Redis is away")
 
 
+async def test_remembered_asks_nothing_longer_where_the_first_question_fails() -> None:
+    first, source = Source(), Source()
+    before = Remembered(first, fresh=0)
+    remembered = Remembered(source, fresh=0, first=before)
+    known = await remembered.get()
+    first.fails = True
+    before.forget()
+    seen = await remembered.get()
+    assert (seen.value, seen.at, seen.fault) == (known.value, known.at, "Redis is away")
+    assert source.asked == 1
+
+
 async def test_remembered_waits_for_a_silent_redis_no_longer_than_its_patience() -> None:
     source = Source()
     source.gate = asyncio.Event()

@@ -158,6 +158,10 @@ def test_letter_is_blotted_through_and_through() -> None:
     msgspec.json.encode(shown)
 
 
+def test_letter_that_is_too_large_has_no_body() -> None:
+    assert views.letter(Letter(dead_letter(), None, [], ""), "", "order_id")["body"] is None
+
+
 def test_workers_are_shown_with_what_they_run() -> None:
     held = Running([RunningOrder(order_id="A-1", worker="w-1", attempt=1, started_at=NOW)], False)
     (queue,) = views.workers({"orders": Seen(state(), NOW)}, {"orders": Seen(held, NOW)})["queues"]
