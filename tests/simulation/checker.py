@@ -807,9 +807,16 @@ class Checker:
         self._gone(event)
 
     def _on_drained(self, event: Event) -> None:
-        if self._is_silent(self._worker(event["worker"])):
-            self._incidents.append(self._line)  # It lost its orders, and never came back for them.
+        worker = self._worker(event["worker"])
+        # It held orders to its end, or it lost them before, and never came back for them.
+        if self._holds(worker) or self._is_silent(worker):
+            self._incidents.append(self._line)
         self._gone(event)
+
+    def _holds(self, worker: _Worker) -> bool:
+        """Whether an order is in flight with it, maybe without its knowledge: it heard no reply."""
+        holds = (order.hold for queue in self._queues.values() for order in queue.orders.values())
+        return any(hold and not hold.over and hold.worker == worker.name for hold in holds)
 
     def _gone(self, event: Event) -> None:
         self._disturb()

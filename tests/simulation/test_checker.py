@@ -430,6 +430,15 @@ def test_blameless_counts_a_worker_that_had_asked_for_the_order_and_ended_before
     assert "blameless" in found(gone, enqueued(0.2), late, dead, max_orphanings=2)
 
 
+def test_blameless_counts_a_worker_that_ended_with_the_order() -> None:
+    """Its claim was answered by a lost reply, say, and Redis was silent until it had to end."""
+    limits = {"max_orphanings": 1}
+    left = [status(0.2, "processing", "a"), of(0.3, "a", "drained")]
+    dead = status(0.4 + LEASE, "dead", "c", 0, reason="orphaned")
+    assert not found(enqueued(0.1), left, dead, **limits)
+    assert "blameless" in found(enqueued(0.1), left, dead, max_orphanings=2)
+
+
 def test_blameless_counts_a_worker_that_holds_an_order_again_and_has_ended() -> None:
     """By the data with which Redis came back."""
     done = [*fulfilled(0.2), of(0.6, "a", "drained")]
