@@ -323,6 +323,24 @@ async def test_key_flood_does_not_hold_up_another_key(bench: Bench, hand: Hand) 
     assert (await hand.survey()).retrying == 1999
 
 
+async def test_retry_that_is_claimed_beside_parked_orders_brings_its_id(
+    bench: Bench, hand: Hand
+) -> None:
+    bench.push(order("A"))
+    claimed = await hand.take("A")
+    await hand.say(outcomes=[Retried(claimed.delivery, "A", 1, "no luck", 0)])
+    await bench.limit(per_key="customer.id")
+    bench.push(*(of("c-1", number) for number in range(5)))
+    reply = await hand.say(claim=9)
+    assert reply.first_claims == 5, "one is claimed, and four wait"
+    assert {each.order_id for each in reply.claimed} == {"", "A"}
+    again = next(each for each in reply.claimed if each.order_id)
+    assert await hand.begin(again, "A") is Verdict.GO
+    done = Fulfilled(again.delivery, "A", 2)
+    await hand.say(outcomes=[done], forget=[again.delivery])
+    assert bench.known_ids() == []
+
+
 async def test_keys_take_turns_where_there_is_little_room(bench: Bench, hand: Hand) -> None:
     await bench.limit(per_key="customer.id", in_flight=2)
     for key in "1234":

@@ -311,6 +311,7 @@ class _Exchange:
         self.oversized: list[int] = []
         self.moved_bytes = 0
         self.suspect = trip.suspects > 0
+        self.received_before = store.received
         self.fleet = FleetLimits(store, self.held)
 
     def run(self) -> Reply:
@@ -346,7 +347,7 @@ class _Exchange:
             now=store.now,
             verdicts=verdicts,
             claimed=claimed,
-            first_claims=len(self.fresh),
+            first_claims=store.received - self.received_before - len(self.oversized),
             oversized=self.oversized,
             recovered=recovered,
             orphaned=orphaned,

@@ -157,7 +157,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         hold what it believes to hold: let it ask.
     now: Redis time, Unix ms.
     verdicts: one for each Begin, in order.
-    first_claims: how many of `claimed` were taken from the public list.
+    first_claims: how many orders were taken from the public list: those of `claimed` that are new,
+        and those that wait for their key.
     oversized: the sizes of orders on the public list that were larger than is allowed. They are
         dead letters now, and were not sent.
     recovered: orphans put back from workers that are gone; orphaned: those of them now dead.

@@ -168,7 +168,7 @@ class Ledger:
             del self._held[delivery.id]
         self._capacity.recorded(sent)
         self._capacity.claimed(self._rank, len(reply.claimed))
-        if reply.first_claims < len(reply.claimed):
+        if reply.limited or reply.first_claims < len(reply.claimed):
             self._suspects += sum(each.last_chance for each in reply.claimed)
         self._noted = _Noted(reply, recorded, self._hear(answered, reply.verdicts))
 

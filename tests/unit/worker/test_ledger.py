@@ -16,7 +16,14 @@ from fulfillment_worker.core.events import (
     OrderPostponed,
     OrdersReceived,
 )
-from fulfillment_worker.core.exchange import MOST_BYTES, Claimed, Holdings, Reply, Verdict
+from fulfillment_worker.core.exchange import (
+    MOST_BYTES,
+    Claimed,
+    Holdings,
+    Limited,
+    Reply,
+    Verdict,
+)
 from fulfillment_worker.core.outcome import (
     INTERRUPTED,
     SUCCEEDED,
@@ -94,6 +101,16 @@ def test_invalid_order_that_had_begun_is_dead_under_its_id() -> None:
     (outcome,) = ledger.compose(claim=0).outcomes
     assert isinstance(outcome, Dead)
     assert (outcome.order_id, outcome.reason) == ("B", DeadReason.INVALID)
+
+
+def test_suspect_is_counted_where_more_orders_were_received_than_claimed() -> None:
+    """Those that were parked for their key are received, and nobody's."""
+    ledger = new_ledger(ignore)
+    suspect = Claimed(1, b'{"order_id": "A"}', 0, 2, 0, True)
+    reply = Reply(now=0, claimed=[suspect], first_claims=5, limited=Limited.YES)
+    ledger.note(ledger.compose(claim=1), reply)
+    ledger.catch_up()
+    assert ledger.compose(claim=0).suspects == 1
 
 
 def test_question_has_a_higher_number_than_all_that_may_be_under_way() -> None:

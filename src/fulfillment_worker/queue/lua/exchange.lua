@@ -158,7 +158,8 @@ define('exchange', function(ARGV)
   return {
     OK, NOW, verdicts, claimed, first_claims, recovered, orphaned,
     backlog and 1 or 0, paused and 1 or 0, limited, next_due or -1, surveyed, begun,
-    #claimed > first_claims and known_ids(trip.first_delivery) or {}, oversized, told,
+    -- What was parked was received, too, so the numbers don't tell whether all are new.
+    (limits.set or #claimed > first_claims) and known_ids(trip.first_delivery) or {}, oversized, told,
     NOW - steps,
   }
 end)
