@@ -451,6 +451,7 @@ class Checker:
         self._note_late_claim(order, worker)
         if hold and hold.worker == by and hold.attempt == attempt:
             # Begun again, after a reply was lost. What has ended by now was undone since.
+            self._set(queue, hold, "limits", queue.limits)
             for call in order.calls:
                 if call.hold is hold and (call.end is not None or self._is_late(call)):
                     call.hold = None
