@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.eventually import eventually
 from tests.support.orders import place, place_by_hand, wait_until_all
 from tests.support.process import run_cli
 from tests.support.redis_server import RedisServer, wait_for_status
+from tests.support.topology import cluster
 from tests.support.worker import RunningWorker
 
 StartWorker = Callable[..., RunningWorker]
@@ -446,6 +448,28 @@ def test_silent_redis_is_waited_for_once_and_nothing_is_done_meanwhile(
     server.resume()
     eventually(lambda: "Out of date" not in console.get("/").shown, what="it is new again")
     assert audit(server) == []
+
+
+def test_queues_of_a_cluster_are_shown_and_acted_on(
+    tmp_path: Path, run_worker: StartWorker, run_console: StartConsole, calls: Calls
+) -> None:
+    with cluster(tmp_path / "c") as group:
+        run_worker(group.url, SHOP, env=calls.env).wait_until_ready()
+        with group.client() as client:
+            client.lpush(
+                "orders",
+                b'{"order_id": "W-1", "waits": true}',
+                b'{"order_id": "R-1", "sku": "M1"}',
+            )
+        console = run_console(group.url, "--queue", "orders,returns", "--allow", "all")
+        eventually_shown(console, "/orders/R-1", "no such SKU M1")
+        eventually_shown(console, "/workers", "W-1")
+        eventually_shown(console, "/dead", "no such SKU #")
+        assert "Done" in console.act("/acts/cancel?order_id=W-1", "by phone").shown
+        eventually_shown(console, "/orders/W-1", "It is cancelled")
+        assert "retried 1 dead letter" in console.act("/acts/retry?queue=orders&number=1").shown
+        assert "returns is paused" in console.act("/acts/pause?queue=returns").shown
+        eventually_shown(console, "/audit", "by phone")
 
 
 def test_console_starts_without_redis(run_console: StartConsole, redis_7: RedisServer) -> None:
