@@ -109,8 +109,13 @@ class WatchedQueue:
         return status != ""
 
     async def letters_of(self, order_id: str) -> list[DeadLetter]:
-        """Of one order. Raises QueueUnavailable."""
-        return [letter async for letter in self._reader.letters([order_id])]
+        """Of one order; all letters are read only where it isn't among those read lately.
+
+        Raises QueueUnavailable.
+        """
+        lately = (await self.letters.get()).value
+        found = [each for each in lately.letters if each.order_id == order_id] if lately else []
+        return found or [letter async for letter in self._reader.letters([order_id])]
 
     async def work_on_letters(
         self, act: str, numbers: list[int], *, by: str, why: str, order_id: str = ""
