@@ -735,7 +735,8 @@ class Checker:
             for worker in self._workers.values()
             for each, other in worker.running.items()
             if other is queue.orders.get(other.id)
-            and each.hold
+            and each.hold is not None
+            and each.hold is other.hold  # a rollback may have undone it
             and not (each.hold.over or self._is_lost(queue, each.hold))
         ]
         same = [other for other in running if other.key == order.key is not None]
