@@ -1,11 +1,11 @@
-"""Redis's own limit for this worker's scripts: recorded trips, said again as fast as it listens.
+"""Redis's own limit for this worker's scripts: recorded exchanges, sent as fast as it listens.
 
     .venv/bin/python -m benchmarks.ceiling [--orders N] [--rounds N] [--at-once N]
 
-What redis-benchmark sends can't depend on what was sent before, and each trip does: it ends the
-deliveries that earlier ones claimed. So a worker's own trips are recorded while it drains a full
-queue; then the queue is filled with the same orders, and the trips are sent again without waiting
-for replies, from another core. Redis does all that it does for a worker, and is never idle.
+What redis-benchmark sends can't depend on what was sent before, and each exchange does: it ends the
+deliveries that earlier ones claimed. So a worker's own exchanges are recorded while it drains a
+full queue; then the queue is filled with the same orders, and the exchanges are sent again without
+waiting for replies, from another core. Redis does all that it does for a worker, and is never idle.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.kit.runs import arguments, as_json, drains
 from benchmarks.kit.subject import Ours, Work
 
 NAME = "the scripts alone (Redis's limit)"
-_TRIPS = (b"FCALL",)
+_EXCHANGES = (b"FCALL",)
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -58,8 +58,8 @@ def _recorded(here: Ground, work: Work) -> list[bytes]:
     recorder = Recorder(here.server.port)
     with recorder.running():
         drain(Ours(url=recorder.url), here, work)
-    trips = sum(name_of(command) in _TRIPS for command in recorder.commands)
-    if not trips:
+    exchanges = sum(name_of(command) in _EXCHANGES for command in recorder.commands)
+    if not exchanges:
         raise RuntimeError("no script was recorded")
     return recorder.commands
 

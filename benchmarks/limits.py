@@ -23,7 +23,7 @@ from benchmarks.kit.runs import arguments
 from benchmarks.kit.subject import Ours, Work
 from benchmarks.kit.watching import wait_until_booked
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.exchange import Trip
+from fulfillment_worker.core.exchange import Exchange
 from fulfillment_worker.core.outcome import Fulfilled, Outcome
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from tests.support.process import run_cli
@@ -112,22 +112,22 @@ def _memory(many: int) -> _Memory:
 async def _claim_all(here: Ground, many: int) -> _Memory:
     """As one worker with as many slots would."""
     queue = RedisQueue("orders", RedisUrl.parse(here.server.url), _POLICY, lambda _: None)
-    trips = _Trips(queue)
-    while trips.holding < many:
-        await trips.say(claim=500)
+    exchanges = _Exchanges(queue)
+    while exchanges.holding < many:
+        await exchanges.say(claim=500)
     while here.client.llen("orders"):
-        await trips.say(claim=500)
+        await exchanges.say(claim=500)
     held = _used(here, _HELD) / many
     parked = _used(here, _PARKED) / many - len(_order(0, 0))
-    while trips.holding:
-        await trips.end(500)
-        await trips.say(claim=500)
-    await trips.say()
+    while exchanges.holding:
+        await exchanges.end(500)
+        await exchanges.say(claim=500)
+    await exchanges.say()
     await queue.close()
     return _Memory(held, parked, _used(here, (*_HELD, *_PARKED)))
 
 
-class _Trips:
+class _Exchanges:
     """Of a worker that holds many orders."""
 
     def __init__(self, queue: RedisQueue) -> None:
@@ -144,7 +144,7 @@ class _Trips:
         self._number += 1
         outcomes: list[Outcome] = [Fulfilled(each, self._held[each], 1) for each in ended]
         reply = await self._queue.exchange(
-            Trip(
+            Exchange(
                 worker="benchmark",
                 number=self._number,
                 holding=len(self._held),

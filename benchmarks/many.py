@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.many [--at-once N] [--orders N]
 
 Each order waits for 0.2 s, every twentieth for 2 s. For the quick ones, the time from the end of
-the handler to the order's `finished_at` is compared with the length of a trip to Redis.
+the handler to the order's `finished_at` is compared with the length of an exchange to Redis.
 """
 
 from __future__ import annotations
@@ -30,22 +30,27 @@ def main(given: Sequence[str] | None = None) -> None:
         orders.fill(here.client, told.orders)
         with Ours().start(here, Work("mixed", told.orders, told.at_once)) as worker:
             memory, in_flight = _watch(here, worker, told.orders)
-            trips = worker.scrape()
+            exchanges = worker.scrape()
         delays = ack_delays(here)
     operation = "fulfillment_redis_command_duration_seconds"
-    trip = trips.get_sample(f"{operation}_sum", operation="exchange") / trips.get_sample(
-        f"{operation}_count", operation="exchange"
-    )
+    exchange = exchanges.get_sample(
+        f"{operation}_sum", operation="exchange"
+    ) / exchanges.get_sample(f"{operation}_count", operation="exchange")
     report.tell(
         table(
             ["quick orders beside slow ones", "p50 ms", "p99 ms", "most ms"],
             [["from the handler's end to the ack", *[f"{each:.0f}" for each in _shares(delays)]]],
         )
     )
-    report.tell(f"a trip takes {trip * 1000:.1f} ms on average")
+    report.tell(f"an exchange takes {exchange * 1000:.1f} ms on average")
     report.tell(f"in flight / MiB, along the way: {_pairs(in_flight, memory)}")
     report.save(
-        {"delay_ms": _shares(delays), "trip_ms": trip * 1000, "mib": memory, "held": in_flight}
+        {
+            "delay_ms": _shares(delays),
+            "exchange_ms": exchange * 1000,
+            "mib": memory,
+            "held": in_flight,
+        }
     )
 
 

@@ -47,7 +47,7 @@ class Bench(Protocol):
     def known_ids(self) -> list[str]: ...
     def lose_leases(self) -> None: ...
     def step_clock(self, ms: int) -> None: ...
-    def delay_last_trip(self, queue: Queue, ms: int) -> None: ...
+    def delay_last_exchange(self, queue: Queue, ms: int) -> None: ...
     def pause(self) -> None: ...
     async def hold(self, order_id: str) -> None: ...
     async def cancel(self, order_id: str) -> None: ...
@@ -95,8 +95,8 @@ class MemoryBench:
     def step_clock(self, ms: int) -> None:
         self.store.step_clock(ms)
 
-    def delay_last_trip(self, queue: Queue, ms: int) -> None:
-        """It knows what time has passed, however long trips take."""
+    def delay_last_exchange(self, queue: Queue, ms: int) -> None:
+        """It knows what time has passed, however long exchanges take."""
 
     def known_ids(self) -> list[str]:
         store = self.store
@@ -190,7 +190,7 @@ class RedisBench:
         for queue in [queue for queue in self.queues if queue._heard.steady]:
             queue._heard = queue._heard._replace(steady=queue._heard.steady - ms)
 
-    def delay_last_trip(self, queue: Queue, ms: int) -> None:
+    def delay_last_exchange(self, queue: Queue, ms: int) -> None:
         """As if it had been sent so much sooner than Redis took it up."""
         assert isinstance(queue, RedisQueue)
         queue._heard = queue._heard._replace(sent_at=queue._heard.sent_at - ms / 1000)

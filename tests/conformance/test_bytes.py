@@ -1,10 +1,10 @@
-"""What one trip moves is bounded by bytes, not only by orders."""
+"""What one exchange moves is bounded by bytes, not only by orders."""
 
 from __future__ import annotations
 
 import pytest
 
-from fulfillment_worker.core.exchange import LARGE, MOST_BYTES, Claimed, Queue, Trip
+from fulfillment_worker.core.exchange import LARGE, MOST_BYTES, Claimed, Exchange, Queue
 from fulfillment_worker.core.outcome import Requeued
 from tests.conformance.conftest import MAX_ORDER_BYTES, Bench
 from tests.conformance.test_queue import Hand, order, rung
@@ -27,7 +27,9 @@ def numbers(claimed: list[Claimed]) -> list[int]:
     return [int(each.raw.split(b'"')[3]) for each in claimed]
 
 
-async def test_claim_ends_where_the_bytes_of_a_trip_are_reached(bench: Bench, hand: Hand) -> None:
+async def test_claim_ends_where_the_bytes_of_an_exchange_are_reached(
+    bench: Bench, hand: Hand
+) -> None:
     bench.push(*(sized(n, THIRD) for n in range(1, 6)))
     reply = await hand.say(claim=50)
     assert (numbers(reply.claimed), reply.backlog) == ([1, 2, 3], True)
@@ -35,7 +37,7 @@ async def test_claim_ends_where_the_bytes_of_a_trip_are_reached(bench: Bench, ha
     assert (numbers(reply.claimed), reply.backlog) == ([4, 5], False)
 
 
-async def test_claim_of_due_retries_ends_where_the_bytes_of_a_trip_are_reached(
+async def test_claim_of_due_retries_ends_where_the_bytes_of_an_exchange_are_reached(
     bench: Bench, hand: Hand
 ) -> None:
     bench.push(*(sized(n, THIRD) for n in range(1, 6)))
@@ -87,12 +89,12 @@ async def test_order_of_the_largest_size_is_claimed(bench: Bench, hand: Hand) ->
 
 async def test_lost_reply_gives_back_what_was_large(bench: Bench, hand: Hand) -> None:
     bench.push(order(1), sized(2, LARGE), sized(3, LARGE), order(4))
-    await hand.queue.exchange(Trip(worker=hand.name, claim=4))
+    await hand.queue.exchange(Exchange(worker=hand.name, claim=4))
     holdings = await hand.ask_holdings([])
     assert numbers(holdings.unknown) == [1, 4]
     assert holdings.deliveries == {1, 4}
     assert (holdings.given_back, holdings.first_claims) == (2, 2)
-    hand.held, hand.trips, hand.next = {1, 4}, holdings.number, 5
+    hand.held, hand.exchanges, hand.next = {1, 4}, holdings.number, 5
     assert numbers(await hand.claim(4)) == [2, 3]
     assert (await hand.survey()).received == 4
 
@@ -101,19 +103,19 @@ async def test_lost_reply_puts_off_what_was_large_as_long_as_asked_for(
     bench: Bench, hand: Hand
 ) -> None:
     bench.push(sized(1, LARGE + 1), order(2))
-    await hand.queue.exchange(Trip(worker=hand.name, claim=1))
+    await hand.queue.exchange(Exchange(worker=hand.name, claim=1))
     holdings = await hand.ask_holdings([], 300_000)
-    hand.trips, hand.next = holdings.number, 2
+    hand.exchanges, hand.next = holdings.number, 2
     assert numbers(await hand.claim(4)) == [2]
     await bench.pass_time(300_010)
     assert numbers(await hand.claim(4)) == [1]
 
 
-async def test_trip_that_stands_by_leaves_a_large_order_to_the_next(
+async def test_exchange_that_stands_by_leaves_a_large_order_to_the_next(
     bench: Bench, hand: Hand
 ) -> None:
     ring = await rung(bench, hand, sized(1, LARGE + 1))
     assert ring.reply is not None
     assert (ring.reply.claimed, ring.reply.backlog) == ([], True)
-    hand.trips = 1
+    hand.exchanges = 1
     assert numbers(await hand.claim()) == [1]

@@ -260,7 +260,7 @@ async def test_wishes_of_others_are_not_told(bench: Bench, queue: Queue) -> None
 
 
 async def test_question_what_is_held_finds_no_withdrawn_order(bench: Bench, hand: Hand) -> None:
-    """The reply to the trip with its outcome was lost."""
+    """The reply to the exchange with its outcome was lost."""
     bench.push(order("A"))
     claimed = await hand.take("A")
     await bench.hold("A")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fulfillment_worker.core.exchange import Queue, Trip, Verdict
+from fulfillment_worker.core.exchange import Exchange, Queue, Verdict
 from fulfillment_worker.core.outcome import Fulfilled, Retried
 from tests.conformance.conftest import LEASE_MS, Bench
 from tests.conformance.test_queue import Hand, order
@@ -22,7 +22,7 @@ async def test_lost_lease_costs_a_worker_that_lives_nothing(bench: Bench, hand: 
     claimed = await hand.take("A")
     bench.lose_leases()
     assert not (await hand.ask_holdings(hand.held)).lease_lost
-    hand.trips = hand.asked
+    hand.exchanges = hand.asked
     bench.lose_leases()
     reply = await hand.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)])
     assert not reply.lease_lost
@@ -130,30 +130,30 @@ async def test_new_worker_leaves_a_lost_lease_to_those_who_know(bench: Bench, qu
 async def test_step_of_the_clock_costs_no_lease_of_who_was_never_answered(
     bench: Bench, queue: Queue, ms: int
 ) -> None:
-    """The reply to its first trip was lost, so it knows nothing of the time before."""
+    """The reply to its first exchange was lost, so it knows nothing of the time before."""
     bench.push(order("A"))
-    (claimed,) = (await queue.exchange(Trip(worker="w1", claim=1))).claimed
+    (claimed,) = (await queue.exchange(Exchange(worker="w1", claim=1))).claimed
     bench.step_clock(ms)
     hand = Hand(bench.queue(), "w1")
     holdings = await hand.ask_holdings([])
     assert not holdings.lease_lost
     assert [each.delivery for each in holdings.unknown] == [claimed.delivery]
-    hand.trips, hand.held = holdings.number, {claimed.delivery}
+    hand.exchanges, hand.held = holdings.number, {claimed.delivery}
     bench.step_clock(ms)
     assert await hand.begin(claimed, "A") is Verdict.GO
 
 
 @pytest.mark.parametrize("delay", [2_000, 40_000])
-async def test_step_of_the_clock_costs_no_lease_where_trips_are_slow(
+async def test_step_of_the_clock_costs_no_lease_where_exchanges_are_slow(
     bench: Bench, queue: Queue, delay: int
 ) -> None:
-    """The step may be as long as such a trip was under way, or hide behind it."""
+    """The step may be as long as such an exchange was under way, or hide behind it."""
     bench.push(order("A"))
     holder, slow = Hand(queue, "holder"), Hand(bench.queue(), "slow")
     await holder.take("A")
     await slow.say()
     await bench.pass_time(LEASE_MS - 1500)
-    bench.delay_last_trip(slow.queue, delay)
+    bench.delay_last_exchange(slow.queue, delay)
     bench.step_clock(30_000)
     assert (await slow.say()).recovered == 0
     assert not (await holder.say()).lease_lost
@@ -163,13 +163,13 @@ async def test_step_of_the_clock_costs_no_lease_where_trips_are_slow(
 async def test_step_of_the_clock_costs_no_lease_of_who_asks_what_it_holds(
     bench: Bench, hand: Hand, ms: int
 ) -> None:
-    """After a lost reply, the question comes before any trip could tell of the step."""
+    """After a lost reply, the question comes before any exchange could tell of the step."""
     bench.push(order("A"))
     claimed = await hand.take("A")
     bench.step_clock(ms)
     holdings = await hand.ask_holdings(hand.held)
     assert not holdings.lease_lost
-    hand.trips = holdings.number
+    hand.exchanges = holdings.number
     reply = await hand.say(outcomes=[Fulfilled(claimed.delivery, "A", 1)])
     assert not reply.lease_lost
 

@@ -307,7 +307,7 @@ async def test_key_that_was_given_back_after_a_lost_reply_is_free(bench: Bench, 
     hand.held.clear()
     holdings = await hand.ask_holdings([])
     assert (holdings.given_back, claimed.raw) == (1, large)
-    hand.trips = holdings.number
+    hand.exchanges = holdings.number
     assert len(await start(hand, 2)) == 1
 
 
@@ -485,16 +485,18 @@ async def test_queue_without_limits_says_so(bench: Bench, hand: Hand) -> None:
 
 
 async def test_order_that_stands_by_obeys_the_limits(bench: Bench, hand: Hand) -> None:
-    from fulfillment_worker.core.exchange import Trip  # noqa: PLC0415
+    from fulfillment_worker.core.exchange import Exchange  # noqa: PLC0415
 
     await bench.limit(in_flight=1)
     await hand.say()
     await hand.queue.stand_by(
-        Trip(worker=hand.name, number=hand.trips + 1, claim=1, first_delivery=7, standing=True)
+        Exchange(
+            worker=hand.name, number=hand.exchanges + 1, claim=1, first_delivery=7, standing=True
+        )
     )
     bench.push(order("A"))
     wakeup = await hand.queue.wait(5)
     assert wakeup.reply is not None
-    hand.trips += 1
+    hand.exchanges += 1
     assert (wakeup.reply.claimed, wakeup.reply.backlog) == ([], True)
     assert await start(hand) == ["A"]

@@ -10,11 +10,11 @@ import pytest
 from fulfillment_worker.core.exchange import (
     Begin,
     Claimed,
+    Exchange,
     Holdings,
     Queue,
     Reply,
     Survey,
-    Trip,
     Verdict,
     Wakeup,
 )
@@ -33,27 +33,27 @@ class Hand:
         self.queue = queue
         self.name = name
         self.held: set[int] = set()
-        self.trips = 0
+        self.exchanges = 0
         self.next = 1
         self.suspects = 0
         self.asked = 0
 
     async def say(self, **said: object) -> Reply:
         claim = int(str(said.get("claim", 0)))
-        trip = Trip(
+        exchange = Exchange(
             worker=self.name,
-            number=self.trips + 1,
+            number=self.exchanges + 1,
             holding=len(self.held),
             first_delivery=self.next,
             suspects=self.suspects,
             **said,  # type: ignore[arg-type]
         )
         self.next += claim
-        reply = await self.queue.exchange(trip)
+        reply = await self.queue.exchange(exchange)
         if reply.stale or reply.lease_lost:
             return reply
-        self.trips += 1
-        self.held -= {outcome.delivery for outcome in trip.outcomes}
+        self.exchanges += 1
+        self.held -= {outcome.delivery for outcome in exchange.outcomes}
         self.held |= {claimed.delivery for claimed in reply.claimed}
         return reply
 
@@ -80,8 +80,8 @@ class Hand:
         return claimed
 
     async def ask_holdings(self, known: Collection[int], delay_ms: int = 0) -> Holdings:
-        """After a trip or a question whose reply was lost."""
-        self.asked = max(self.trips + 1, self.asked) + 1
+        """After an exchange or a question whose reply was lost."""
+        self.asked = max(self.exchanges + 1, self.asked) + 1
         return await self.queue.holdings(self.name, self.asked, known, delay_ms)
 
     async def survey(self) -> Survey:
@@ -140,7 +140,9 @@ async def test_two_copies_are_never_handled_at_once(bench: Bench, queue: Queue) 
     assert await other.begin(again, "A") is Verdict.DUPLICATE
 
 
-async def test_two_copies_in_one_trip_are_never_handled_at_once(bench: Bench, hand: Hand) -> None:
+async def test_two_copies_in_one_exchange_are_never_handled_at_once(
+    bench: Bench, hand: Hand
+) -> None:
     bench.push(order("A"), order("A"))
     first, second = await hand.claim(2)
     begins = [Begin(held.delivery, "A", 1, held.first_seen) for held in (first, second)]
@@ -288,11 +290,11 @@ async def test_an_outcome_that_arrives_twice_counts_once(bench: Bench, hand: Han
     bench.push(order("A"), order("B"))
     claimed = await hand.take("A")
     done = Fulfilled(claimed.delivery, "A", 1)
-    trip = Trip(
+    exchange = Exchange(
         worker="w1", number=3, holding=1, outcomes=[done], claim=1, first_delivery=hand.next
     )
-    assert len((await hand.queue.exchange(trip)).claimed) == 1
-    assert (await hand.queue.exchange(trip)).stale
+    assert len((await hand.queue.exchange(exchange)).claimed) == 1
+    assert (await hand.queue.exchange(exchange)).stale
     assert (await Hand(hand.queue, "other").survey()).fulfilled == 1
 
 
@@ -476,7 +478,7 @@ async def test_who_outlived_two_workers_is_alone_from_then_on(bench: Bench) -> N
 
 async def test_a_lost_reply_is_made_up_for_by_asking(bench: Bench, hand: Hand) -> None:
     bench.push(order("A"), order("B"))
-    await hand.queue.exchange(Trip(worker=hand.name, claim=2))
+    await hand.queue.exchange(Exchange(worker=hand.name, claim=2))
     holdings = await hand.ask_holdings([])
     assert not holdings.lease_lost
     assert [claimed.raw for claimed in holdings.unknown] == [order("A"), order("B")]
@@ -489,12 +491,12 @@ async def test_a_lost_reply_is_made_up_for_by_asking(bench: Bench, hand: Hand) -
 async def test_requeue_of_an_order_that_has_begun_unheard_changes_its_status(
     bench: Bench, hand: Hand
 ) -> None:
-    """The reply to the trip that began it was lost, and it is given back without a start."""
+    """The reply to the exchange that began it was lost, and it is given back without a start."""
     bench.push(order("A"), order("B"))
-    await hand.queue.exchange(Trip(worker=hand.name, claim=2))
+    await hand.queue.exchange(Exchange(worker=hand.name, claim=2))
     assert bench.status("A") == bench.status("B") == "processing"
     holdings = await hand.ask_holdings([])
-    hand.trips, hand.held = holdings.number, set(holdings.deliveries)
+    hand.exchanges, hand.held = holdings.number, set(holdings.deliveries)
     await hand.say(outcomes=[Requeued(1, "", 1)])
     assert (bench.status("A"), bench.status("B")) == ("retrying", "processing")
     heir = Hand(hand.queue, "heir")
@@ -510,7 +512,7 @@ async def test_question_that_gives_back_an_order_that_has_begun_changes_its_stat
     small = [b'{"order_id": "%d", "note": "%s"}' % (n, b"x" * 8160) for n in range(8)]
     assert max(map(len, small)) <= 8192, "more would not begin early"
     bench.push(*small)
-    await hand.queue.exchange(Trip(worker=hand.name, claim=8))
+    await hand.queue.exchange(Exchange(worker=hand.name, claim=8))
     assert {bench.status(str(n)) for n in range(8)} == {"processing"}
     holdings = await hand.ask_holdings([])
     assert (len(holdings.deliveries), holdings.given_back) == (7, 1)
@@ -543,11 +545,11 @@ async def test_orphaned_copy_leaves_the_status_to_the_one_at_work(bench: Bench) 
 async def test_a_worker_that_is_wrong_about_what_it_holds_is_told_so(
     bench: Bench, hand: Hand
 ) -> None:
-    """Redis may come back with an older state; a trip may even arrive twice."""
+    """Redis may come back with an older state; an exchange may even arrive twice."""
     bench.push(order("A"), order("B"))
-    trip = Trip(worker=hand.name, claim=1)
-    await hand.queue.exchange(trip)
-    assert (await hand.queue.exchange(trip)).stale
+    exchange = Exchange(worker=hand.name, claim=1)
+    await hand.queue.exchange(exchange)
+    assert (await hand.queue.exchange(exchange)).stale
     hand.held = {7, 8}
     assert (await hand.say()).stale
 
@@ -566,14 +568,14 @@ async def test_after_a_complete_reap_the_lease_is_lost_and_nothing_else(
     assert (await gone.say(claim=1)).lease_lost, "for ever: it goes on under another name"
 
 
-async def test_a_trip_that_arrives_after_the_question_has_no_effect(
+async def test_an_exchange_that_arrives_after_the_question_has_no_effect(
     bench: Bench, hand: Hand
 ) -> None:
     bench.push(order("A"))
     holdings = await hand.ask_holdings([])
     late = await hand.say(claim=1)
     assert (late.stale, late.claimed) == (True, [])
-    hand.trips = holdings.number
+    hand.exchanges = holdings.number
     assert len(await hand.claim()) == 1
 
 
@@ -581,9 +583,9 @@ async def test_question_that_arrives_late_has_no_effect(bench: Bench, hand: Hand
     """Its reply was given up, and the next question was answered."""
     large = b'{"order_id": "L", "note": "%s"}' % (b"x" * 100_000)
     bench.push(order("A"), large)
-    late = hand.trips + 2
+    late = hand.exchanges + 2
     holdings = await hand.queue.holdings(hand.name, late + 1, [])
-    hand.trips = holdings.number
+    hand.exchanges = holdings.number
     assert len(await hand.claim(2)) == 2
     assert (await hand.queue.holdings(hand.name, late, [])).stale
     assert (await hand.queue.holdings(hand.name, late + 1, [])).stale
@@ -620,30 +622,31 @@ async def test_waiting_ends_when_an_order_arrives_and_takes_nothing(
 
 
 async def rung(bench: Bench, hand: Hand, *raws: bytes) -> Wakeup:
-    """Orders arrive, all at once, while a trip of `hand` stands by."""
-    trip = Trip(
+    """Orders arrive, all at once, while an exchange of `hand` stands by."""
+    exchange = Exchange(
         worker=hand.name,
-        number=hand.trips + 1,
+        number=hand.exchanges + 1,
         holding=len(hand.held),
         first_delivery=hand.next,
         claim=1,
         standing=True,
     )
     hand.next += 1
-    await hand.queue.stand_by(trip)
+    await hand.queue.stand_by(exchange)
     waiting = asyncio.create_task(hand.queue.wait(30))
-    # It takes two turns to be told of the wait, and a trip of another to know that Redis was, too.
+    # It takes two turns to be told of the wait, and an exchange of another to know that Redis was,
+    # too.
     await Hand(hand.queue, "other").say()
     bench.push(*raws)
     found = await asyncio.wait_for(waiting, 5)
     if found.reply:
-        assert found.trip is trip
-        hand.trips += 1
+        assert found.exchange is exchange
+        hand.exchanges += 1
         hand.held |= {claimed.delivery for claimed in found.reply.claimed}
     return found
 
 
-async def test_a_trip_that_stands_by_claims_an_order_and_begins_it(
+async def test_an_exchange_that_stands_by_claims_an_order_and_begins_it(
     bench: Bench, hand: Hand
 ) -> None:
     found = await rung(bench, hand, order("A"))
@@ -657,11 +660,11 @@ async def test_a_trip_that_stands_by_claims_an_order_and_begins_it(
     assert (await hand.survey()).fulfilled == 1
 
 
-async def test_what_is_said_meanwhile_makes_a_trip_that_stands_by_stale(
+async def test_what_is_said_meanwhile_makes_an_exchange_that_stands_by_stale(
     bench: Bench, hand: Hand
 ) -> None:
     await hand.queue.stand_by(
-        Trip(worker=hand.name, number=1, first_delivery=1, claim=1, standing=True)
+        Exchange(worker=hand.name, number=1, first_delivery=1, claim=1, standing=True)
     )
     waiting = asyncio.create_task(hand.queue.wait(30))
     await hand.say(claim=3)
@@ -670,7 +673,7 @@ async def test_what_is_said_meanwhile_makes_a_trip_that_stands_by_stale(
     assert (await hand.survey()).waiting == 1
 
 
-async def test_a_trip_that_stands_by_at_a_paused_queue_claims_nothing(
+async def test_an_exchange_that_stands_by_at_a_paused_queue_claims_nothing(
     bench: Bench, hand: Hand
 ) -> None:
     bench.pause()
@@ -712,7 +715,7 @@ async def test_an_order_that_has_a_status_asks_to_begin(bench: Bench, hand: Hand
     assert await hand.begin(copy, "A") is Verdict.DUPLICATE
 
 
-async def test_a_trip_that_stands_by_leaves_other_orders_where_they_are(
+async def test_an_exchange_that_stands_by_leaves_other_orders_where_they_are(
     bench: Bench, hand: Hand
 ) -> None:
     bench.push(order("A"))
@@ -725,7 +728,7 @@ async def test_a_trip_that_stands_by_leaves_other_orders_where_they_are(
     assert (await hand.survey()).retrying == 1
 
 
-async def test_a_trip_that_stands_by_tells_of_the_orders_that_came_with_its_own(
+async def test_an_exchange_that_stands_by_tells_of_the_orders_that_came_with_its_own(
     bench: Bench, hand: Hand
 ) -> None:
     found = await rung(bench, hand, order("A"), order("B"))

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.exchange import Trip
+from fulfillment_worker.core.exchange import Exchange
 from fulfillment_worker.core.outcome import Requeued, Retried
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
@@ -63,7 +63,7 @@ def read_when_due(commands: list[list[str]]) -> int:
 
 async def exchange(bench: Bench, number: int, **said: Any) -> Any:
     # The monitor is read when it is over, in this same thread.
-    return await bench.queue.exchange(Trip(worker="w", number=number, **said))
+    return await bench.queue.exchange(Exchange(worker="w", number=number, **said))
 
 
 async def test_claim_reads_each_large_order_once(bench: Bench) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.events import CommandSent
-from fulfillment_worker.core.exchange import QueueUnavailable, Trip
+from fulfillment_worker.core.exchange import Exchange, QueueUnavailable
 from fulfillment_worker.queue import library
 from fulfillment_worker.queue.client import Client, Command
 from fulfillment_worker.queue.library import Function, Library
@@ -255,7 +255,7 @@ async def test_news_that_redis_pushes_is_no_reply(relay: Relay) -> None:
 async def test_an_order_that_rang_while_the_doorbell_was_taken_off(
     relay: Relay, redis_7: RedisServer, held: bool
 ) -> None:
-    """Invariant 1: it was moved aside, nobody heard, and the next trip finds it all the same."""
+    """Invariant 1: it was moved aside, nobody heard, and the next exchange finds it."""
     queue = RedisQueue("orders", await relay.start(), POLICY, lambda _: None)
     waiting = asyncio.create_task(queue.wait(10))
     with redis_7.client() as client:
@@ -270,7 +270,7 @@ async def test_an_order_that_rang_while_the_doorbell_was_taken_off(
         await asyncio.wait({waiting})
         relay.holds.set()
         assert client.llen("orders") + client.llen("{orders}:woken") == 1
-    reply = await queue.exchange(Trip(worker="w", claim=5, survey=True))
+    reply = await queue.exchange(Exchange(worker="w", claim=5, survey=True))
     assert [claimed.raw for claimed in reply.claimed] == [b'{"order_id": "A"}']
     assert reply.survey is not None
     assert reply.survey.unaccounted == 0
@@ -280,13 +280,13 @@ async def test_an_order_that_rang_while_the_doorbell_was_taken_off(
 async def test_idle_workers_of_a_server_that_closes_idle_connections(
     new_redis: Callable[..., RedisServer],
 ) -> None:
-    """`timeout 1`: each trip of such a worker finds its connection closed."""
+    """`timeout 1`: each exchange of such a worker finds its connection closed."""
     server = new_redis("redis-7", "--timeout", "1")
     told: list[CommandSent] = []
     queue = RedisQueue("orders", RedisUrl.parse(server.url), POLICY, told.append)
-    await queue.exchange(Trip(worker="w", number=1))
+    await queue.exchange(Exchange(worker="w", number=1))
     with server.client() as client:
         await aeventually(lambda: len(client.client_list()) == 1)
-    await queue.exchange(Trip(worker="w", number=2))
+    await queue.exchange(Exchange(worker="w", number=2))
     assert [event.ok for event in told] == [True, True]
     await queue.close()

@@ -24,7 +24,7 @@ def has_seen(server: RedisServer, seconds: int) -> bool:
     return abs(int(now) - time.time() - seconds) < 10
 
 
-def trips(server: RedisServer) -> dict[str, int]:
+def exchanges(server: RedisServer) -> dict[str, int]:
     """How many each worker has made."""
     with server.client(decode_responses=True) as client:
         counts: dict[str, str] = client.hgetall("{orders}:books")
@@ -32,7 +32,7 @@ def trips(server: RedisServer) -> dict[str, int]:
 
 
 def have_spoken(server: RedisServer, made: dict[str, int]) -> bool:
-    now = trips(server)
+    now = exchanges(server)
     return all(now[name] >= made[name] + 2 for name in made)
 
 
@@ -51,8 +51,8 @@ def test_step_of_redis_clock_takes_no_order_from_a_worker(
     for number in (1, 2, 3):
         clock.step(number * seconds)
         eventually(lambda number=number: has_seen(clocked, number * seconds), what="the step")  # type: ignore[misc]
-        made = trips(clocked)
-        eventually(lambda made=made: have_spoken(clocked, made), what="two trips of each")  # type: ignore[misc]
+        made = exchanges(clocked)
+        eventually(lambda made=made: have_spoken(clocked, made), what="two exchanges of each")  # type: ignore[misc]
     wait_until_all(clocked, orders)
     assert calls.count() == 8, "no order ran twice"
     assert not [worker.events("lease_lost") for worker in workers if worker.events("lease_lost")]

@@ -74,7 +74,7 @@ def worked_off(server: RedisServer, outcome: Callable[[int, str], Any]) -> None:
     async def work() -> None:
         undertaker = Undertaker(server)
         ((delivery, order_id),) = await undertaker.begin(1)
-        await undertaker.trip(outcomes=[outcome(delivery, order_id)])
+        await undertaker.exchange(outcomes=[outcome(delivery, order_id)])
         await undertaker.queue.close()
 
     asyncio.run(work())

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.exchange import QueueUnavailable, Trip
+from fulfillment_worker.core.exchange import Exchange, QueueUnavailable
 from fulfillment_worker.queue import library
 from fulfillment_worker.queue.library import LIBRARY, Library
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
@@ -38,10 +38,10 @@ class Workers:
         return queue
 
     async def exchange(self, queue: RedisQueue, version: Library) -> None:
-        """Make the next trip of a worker of this version."""
+        """Make the next exchange of a worker of this version."""
         self._patch.setattr(library, "LIBRARY", version)
         number = self._numbers[id(queue)] = self._numbers.get(id(queue), 0) + 1
-        reply = await queue.exchange(Trip(worker=f"w{id(queue)}", number=number))
+        reply = await queue.exchange(Exchange(worker=f"w{id(queue)}", number=number))
         assert not reply.stale
 
     async def close(self) -> None:

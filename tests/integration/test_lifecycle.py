@@ -91,7 +91,7 @@ def test_a_drain_finishes_what_runs(
     with redis_7.client() as client:
         assert client.zcard("{orders}:workers") == 0
         assert client.zcard("{orders}:leases") == 0
-        assert [each for each in client.hkeys("{orders}:books") if b"trips" in each] == []
+        assert [each for each in client.hkeys("{orders}:books") if b"exchanges" in each] == []
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", worker.metrics_port), timeout=1)
 

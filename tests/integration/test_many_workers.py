@@ -81,7 +81,7 @@ def test_one_order_wakes_one_of_twenty_idle_workers(
     assert calls.ids() == ["A-0"]
     assert total(workers, "orders_received_total") == 1
     eventually(lambda: total(workers, "orders_processed_total", status="success") == 1)
-    # No stampede: the trips of the one that was woken, and the odd heartbeat of another.
+    # No stampede: the exchanges of the one that was woken, and the odd heartbeat of another.
     assert sent["fcall"] <= 8, sent
     assert sent.get("blmove", 0) <= 4, sent
 

@@ -19,7 +19,7 @@ from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.admin.redis_client import open_client
 from fulfillment_worker.cli.main import main
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.exchange import Begin, QueueUnavailable, Trip
+from fulfillment_worker.core.exchange import Begin, Exchange, QueueUnavailable
 from fulfillment_worker.core.outcome import Dead, DeadReason, Fulfilled
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from fulfillment_worker.worker.names import worker_name
@@ -56,15 +56,15 @@ class Undertaker:
         self.number = self.delivery = 1
         self.held = 0
 
-    async def trip(self, **fields: Any) -> Any:
-        trip = Trip(
+    async def exchange(self, **fields: Any) -> Any:
+        exchange = Exchange(
             worker=self.name,
             number=self.number,
             holding=self.held,
             first_delivery=self.delivery,
             **fields,
         )
-        reply = await self.queue.exchange(trip)
+        reply = await self.queue.exchange(exchange)
         assert not reply.stale
         self.number += 1
         self.delivery += len(reply.claimed)
@@ -72,9 +72,9 @@ class Undertaker:
         return reply
 
     async def begin(self, many: int) -> list[tuple[int, str]]:
-        claimed = (await self.trip(claim=many)).claimed
+        claimed = (await self.exchange(claim=many)).claimed
         ids = [json.loads(each.raw)["order_id"] for each in claimed]
-        await self.trip(
+        await self.exchange(
             begins=[Begin(c.delivery, i, 1, 1) for c, i in zip(claimed, ids, strict=True)]
         )
         return [(each.delivery, order_id) for each, order_id in zip(claimed, ids, strict=True)]
@@ -82,7 +82,9 @@ class Undertaker:
     async def bury(self, many: int) -> None:
         while many:
             some = await self.begin(min(many, 500))
-            await self.trip(outcomes=[Dead(d, i, 1, "odd", DeadReason.REJECTED) for d, i in some])
+            await self.exchange(
+                outcomes=[Dead(d, i, 1, "odd", DeadReason.REJECTED) for d, i in some]
+            )
             many -= len(some)
 
 
@@ -101,12 +103,12 @@ def fulfil(server: RedisServer, order: dict[str, Any]) -> int:
 
     async def fulfil_one() -> int:
         undertaker = Undertaker(server)
-        (claimed,) = (await undertaker.trip(claim=1)).claimed
+        (claimed,) = (await undertaker.exchange(claim=1)).claimed
         asked = Begin(claimed.delivery, order["order_id"], claimed.failures + 1, 1)
-        (verdict,) = (await undertaker.trip(begins=[asked])).verdicts
+        (verdict,) = (await undertaker.exchange(begins=[asked])).verdicts
         if verdict.name == "GO":
             done = Fulfilled(claimed.delivery, order["order_id"], claimed.failures + 1)
-            await undertaker.trip(outcomes=[done])
+            await undertaker.exchange(outcomes=[done])
         await undertaker.queue.close()
         assert claimed.orphanings == 0
         return int(claimed.failures)

@@ -79,7 +79,7 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def trips(server: RedisServer) -> int:
+def exchanges(server: RedisServer) -> int:
     """How often the server was asked anything by a worker."""
     commands = server.commands()
     return sum(commands.get(name, 0) for name in ("fcall", "blmove", "blpop", "info"))
@@ -149,10 +149,10 @@ def test_a_scrape_costs_no_command(redis_7: RedisServer, run_worker: Start) -> N
     """Invariant 6."""
     worker = run_worker(redis_7.url, FULFIL_ALL, *TWO)
     wait_for_children(worker)
-    before = trips(redis_7)
+    before = exchanges(redis_7)
     for _ in range(50):
         worker.scrape()
-    assert trips(redis_7) - before < 10, "those of two idle workers, whoever scrapes"
+    assert exchanges(redis_7) - before < 10, "those of two idle workers, whoever scrapes"
 
 
 def test_an_embedded_redis_belongs_to_the_supervisor(tmp_path: Path, run_worker: Start) -> None:

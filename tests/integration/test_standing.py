@@ -1,4 +1,4 @@
-"""Trips that stand by: what Redis reads of an order by itself is what the worker would read."""
+"""Exchanges that stand by: what Redis reads of an order by itself is what the worker would read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.decode import Decoded, Undecodable, decode
-from fulfillment_worker.core.exchange import Reply, Trip
+from fulfillment_worker.core.exchange import Exchange, Reply
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
 from tests.support.eventually import eventually
@@ -26,7 +26,7 @@ QUICK = "async def fulfil(order): pass"
 
 
 class Reader:
-    """Has Redis read one order after another, as a trip that stands by does."""
+    """Has Redis read one order after another, as an exchange that stands by does."""
 
     def __init__(self, server: RedisServer) -> None:
         self._client: Any = server.client()
@@ -52,7 +52,7 @@ class Reader:
         if woken:
             self._client.lpush(keys.woken("orders"), woken)
         self._client.lpush("orders", raw)
-        await self._queue.stand_by(Trip(worker="w", claim=1, standing=True))
+        await self._queue.stand_by(Exchange(worker="w", claim=1, standing=True))
         reply = (await self._queue.wait(5)).reply
         assert reply
         return reply
@@ -206,7 +206,7 @@ def idle(worker: RunningWorker) -> None:
     eventually(waits, what="the worker is idle")
 
 
-def test_orders_of_an_idle_worker_take_one_trip_and_its_end(
+def test_orders_of_an_idle_worker_take_one_exchange_and_its_end(
     redis_server: RedisServer, run_worker: Callable[..., RunningWorker]
 ) -> None:
     worker = run_worker(redis_server.url, QUICK)

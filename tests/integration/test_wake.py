@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from fulfillment_worker.admin.operator import Operator
 from fulfillment_worker.config.redis_url import RedisUrl
-from fulfillment_worker.core.exchange import Trip
+from fulfillment_worker.core.exchange import Exchange
 from fulfillment_worker.core.outcome import Dead, DeadReason, Requeued, Withdrawn
 from fulfillment_worker.queue import keys
 from fulfillment_worker.queue.redis_queue import QueuePolicy, RedisQueue
@@ -67,7 +67,7 @@ async def busy(redis_server: RedisServer) -> AsyncIterator[RedisQueue]:
     queue = RedisQueue("orders", RedisUrl.parse(redis_server.url), POLICY, lambda _: None)
     with redis_server.client() as client:
         client.rpush(keys.woken("orders"), b'{"order_id": "A"}')
-    assert len((await queue.exchange(Trip(worker="busy", claim=1))).claimed) == 1
+    assert len((await queue.exchange(Exchange(worker="busy", claim=1))).claimed) == 1
     yield queue
     await queue.close()
 
@@ -83,7 +83,7 @@ async def test_retry_of_a_dead_letter_wakes_idle_workers(
     idle: Idle, busy: RedisQueue, operator: Operator
 ) -> None:
     dead = Dead(1, "A", 1, "no", DeadReason.REJECTED)
-    await busy.exchange(Trip(worker="busy", number=2, holding=1, outcomes=[dead]))
+    await busy.exchange(Exchange(worker="busy", number=2, holding=1, outcomes=[dead]))
     assert not idle.woken.is_set()
     await operator.retry_dead([1], lambda _: None)
     await idle.until_woken()
@@ -94,7 +94,7 @@ async def test_release_of_a_held_order_wakes_idle_workers(
 ) -> None:
     assert (await operator.hold("A")).worker == "busy"
     withdrawn = Withdrawn(1, "A", 1)
-    reply = await busy.exchange(Trip(worker="busy", number=2, holding=1, outcomes=[withdrawn]))
+    reply = await busy.exchange(Exchange(worker="busy", number=2, holding=1, outcomes=[withdrawn]))
     assert reply.obeyed
     assert not idle.woken.is_set()
     assert (await operator.release("A")).many == 1
@@ -117,7 +117,9 @@ async def test_order_given_back_by_a_worker_that_drains_wakes_idle_workers(
     idle: Idle, busy: RedisQueue
 ) -> None:
     outcomes = [Requeued(1, "A", 1)]
-    reply = await busy.exchange(Trip(worker="busy", number=2, holding=1, outcomes=list(outcomes)))
+    reply = await busy.exchange(
+        Exchange(worker="busy", number=2, holding=1, outcomes=list(outcomes))
+    )
     assert reply.backlog
     await idle.until_woken()
 
@@ -129,9 +131,9 @@ async def test_orders_that_nobody_has_room_for_wake_nobody_over_and_over(
     woken: list[float] = []
     idle.queue.on_wake(lambda: woken.append(time.monotonic()))
     began = time.monotonic()
-    await busy.exchange(Trip(worker="busy", number=2, holding=1, outcomes=list(outcomes)))
+    await busy.exchange(Exchange(worker="busy", number=2, holding=1, outcomes=list(outcomes)))
     for number in range(3, 40):
-        await busy.exchange(Trip(worker="busy", number=number))
+        await busy.exchange(Exchange(worker="busy", number=number))
     await aeventually(lambda: bool(woken), what="it is woken")
     assert len(woken) <= 1 + (time.monotonic() - began) / 0.25
 

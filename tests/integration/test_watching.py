@@ -381,11 +381,11 @@ def test_an_idle_worker_costs_redis_a_command_a_second_and_a_scrape_none(
             if name not in ("info", "config", "config|resetstat")
         }
         # What a function calls is counted as well, but is not sent.
-        trips = called.get("fcall", 0)
-        sent = trips + called.get("blmove", 0)
-        # A trip that falls into the window by chance is one more second's worth.
+        exchanges = called.get("fcall", 0)
+        sent = exchanges + called.get("blmove", 0)
+        # An exchange that falls into the window by chance is one more second's worth.
         assert sent <= workers * (seconds + 1), (server.version, called)
-        assert sum(called.values()) <= 40 * (trips + 1), (server.version, called)
+        assert sum(called.values()) <= 40 * (exchanges + 1), (server.version, called)
 
 
 def wait_until_settled(*workers: RunningWorker) -> None:

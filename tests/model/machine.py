@@ -22,10 +22,10 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.exchange import (
     Begin,
     Claimed,
+    Exchange,
     QueueUnavailable,
     Reply,
     Survey,
-    Trip,
     Verdict,
 )
 from fulfillment_worker.core.outcome import (
@@ -69,7 +69,7 @@ class Hand:
 
     name: str
     incarnation: int = 0
-    trips: int = 0
+    exchanges: int = 0
     next_delivery: int = 1
     zombie: bool = False
     held: dict[int, Held] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Hand:
 
     def start_anew(self) -> None:
         self.incarnation += 1
-        self.trips = 0
+        self.exchanges = 0
         self.zombie = False
         self.held.clear()
 
@@ -200,10 +200,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     def ask_what_is_held(self, hand: Hand) -> None:
         holdings = self.runner.run(
-            self.queue.holdings(hand.session, hand.trips + 2, hand.held.keys())
+            self.queue.holdings(hand.session, hand.exchanges + 2, hand.held.keys())
         )
         assert not holdings.lease_lost
-        hand.trips = holdings.number
+        hand.exchanges = holdings.number
         for claimed in holdings.unknown:
             self.hold(hand, claimed)
         assert holdings.deliveries == set(hand.held)
@@ -233,7 +233,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(WORKERS), many=st.integers(1, 2))
     def reply_is_lost(self, name: str, many: int) -> None:
-        """The trip takes place; the worker hears nothing, and asks what it holds."""
+        """The exchange takes place; the worker hears nothing, and asks what it holds."""
         hand = self.hands[name]
         if hand.zombie:
             return
@@ -244,27 +244,27 @@ class QueueMachine(RuleBasedStateMachine):
         self.ask_what_is_held(hand)
 
     @rule(name=st.sampled_from(WORKERS), claim=st.integers(0, 2), asked=st.booleans())
-    def trip_arrives_late_or_twice(self, name: str, claim: int, asked: bool) -> None:
-        """By then the worker has asked what it holds, or the same trip has taken place."""
+    def exchange_arrives_late_or_twice(self, name: str, claim: int, asked: bool) -> None:
+        """By then the worker has asked what it holds, or the same exchange has taken place."""
         hand = self.hands[name]
         if hand.zombie:
             return
         unbegun = [held for held in hand.held.values() if not held.begun]
         begun = [held for held in hand.held.values() if held.begun][:1]
-        late = self.trip(hand, claim, unbegun, [(held, "fulfilled") for held in begun])
+        late = self.exchange(hand, claim, unbegun, [(held, "fulfilled") for held in begun])
         if asked:
-            asks = hand.trips + 2
+            asks = hand.exchanges + 2
             holdings = self.ask(self.queue.holdings(hand.session, asks, hand.held.keys()))
             assert holdings.deliveries == set(hand.held)
             assert not holdings.unknown
-            hand.trips = holdings.number
+            hand.exchanges = holdings.number
         else:
             self.send(hand, late, unbegun, [(held, "fulfilled") for held in begun])
         before = self.snapshot()
         assert self.ask(self.queue.exchange(late)).stale
         if asked:
             assert self.ask(self.queue.holdings(hand.session, asks, ())).stale
-        assert self.snapshot() == before, "a trip that is not the next one changes nothing"
+        assert self.snapshot() == before, "an exchange that is not the next one changes nothing"
 
     @rule(redis_itself=st.booleans())
     def nobody_is_heard_for_long(self, redis_itself: bool) -> None:
@@ -371,20 +371,20 @@ class QueueMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.client.llen("orders"))
     @rule(name=st.sampled_from(WORKERS), has_spoken=st.booleans())
-    def order_finds_a_trip_that_stands_by(self, name: str, has_spoken: bool) -> None:
+    def order_finds_an_exchange_that_stands_by(self, name: str, has_spoken: bool) -> None:
         hand = self.hands[name]
         if hand.held or hand.zombie:
             return
-        trip = msgspec.structs.replace(self.trip(hand, 1, [], []), standing=True)
+        exchange = msgspec.structs.replace(self.exchange(hand, 1, [], []), standing=True)
         if has_spoken:
             self.say(hand)
-        self.ask(self.queue.stand_by(trip))
+        self.ask(self.queue.stand_by(exchange))
         rung = self.ask(self.queue.wait(5))
         if rung.reply:
-            assert not has_spoken, "a trip that is not the next one changes nothing"
+            assert not has_spoken, "an exchange that is not the next one changes nothing"
             assert len(rung.reply.claimed) <= (not self.paused)
             self.hear(hand, rung.reply, [], [], {})
-        elif rung.trip:
+        elif rung.exchange:
             self.ask_what_is_held(hand)
         else:
             assert has_spoken
@@ -416,19 +416,19 @@ class QueueMachine(RuleBasedStateMachine):
         ended: list[tuple[Held, str]] | None = None,
     ) -> None:
         begin, ended = begin or [], ended or []
-        self.send(hand, self.trip(hand, claim, begin, ended), begin, ended)
+        self.send(hand, self.exchange(hand, claim, begin, ended), begin, ended)
 
-    def trip(
+    def exchange(
         self,
         hand: Hand,
         claim: int,
         begin: list[Held],
         ended: list[tuple[Held, str]],
-    ) -> Trip:
+    ) -> Exchange:
         first_delivery, hand.next_delivery = hand.next_delivery, hand.next_delivery + claim
-        return Trip(
+        return Exchange(
             worker=hand.session,
-            number=hand.trips + 1,
+            number=hand.exchanges + 1,
             holding=len(hand.held),
             outcomes=[self.outcome(held, how) for held, how in ended],
             begins=[
@@ -440,12 +440,12 @@ class QueueMachine(RuleBasedStateMachine):
         )
 
     def send(
-        self, hand: Hand, trip: Trip, begin: list[Held], ended: list[tuple[Held, str]]
+        self, hand: Hand, exchange: Exchange, begin: list[Held], ended: list[tuple[Held, str]]
     ) -> None:
         before = self.snapshot()
         self.wishes = {order_id: self.status(order_id)[1] for order_id in IDS}
         may_end = {held.claimed.raw for held in (*begin, *(held for held, _ in ended))}
-        reply = self.ask(self.queue.exchange(trip), may_end)
+        reply = self.ask(self.queue.exchange(exchange), may_end)
         self.hear(hand, reply, begin, ended, before)
 
     def outcome(self, held: Held, how: str) -> Outcome:
@@ -485,7 +485,7 @@ class QueueMachine(RuleBasedStateMachine):
             hand.start_anew()
             return
         hand.zombie = False
-        hand.trips += 1
+        hand.exchanges += 1
         for held, how in ended:
             self.note_end(hand, held, how, reply.obeyed.get(held.claimed.delivery))
         for held, verdict in zip(begin, reply.verdicts, strict=True):
@@ -696,8 +696,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert survey.cancelled == cancelled, f"invariant 5: {survey}"
 
     def audit(self) -> Survey:
-        """A trip of one who holds nothing, and puts back the orphans of one worker."""
-        trip = Trip(worker="auditor", survey=True, leaving=True)
-        survey = self.ask(self.queue.exchange(trip)).survey
+        """An exchange of one who holds nothing, and puts back the orphans of one worker."""
+        exchange = Exchange(worker="auditor", survey=True, leaving=True)
+        survey = self.ask(self.queue.exchange(exchange)).survey
         assert survey is not None
         return survey

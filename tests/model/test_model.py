@@ -64,9 +64,9 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     "an ack that ignores the lease": [
         ("  if lease and tonumber(lease) < NOW then return {LEASE_LOST, NOW} end\n", ""),
         ("if book(6) >= REAPED then return {LEASE_LOST, NOW} end\n", ""),
-        ("if book(6) ~= trip.number - 1 then return {STALE, NOW} end\n", ""),
+        ("if book(6) ~= exchange.number - 1 then return {STALE, NOW} end\n", ""),
         (
-            "if trip.holding > 0 and call('HLEN', IN_FLIGHT) ~= trip.holding then",
+            "if exchange.holding > 0 and call('HLEN', IN_FLIGHT) ~= exchange.holding then",
             "if false then",
         ),
     ],
@@ -105,14 +105,14 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     ],
     "claims that are not booked": [("    booked.received = booked.received + taken\n", "")],
     "an orphan that is not counted": [("  entry.orphanings = entry.orphanings + 1\n", "")],
-    "a trip number that isn't checked": [
-        ("if book(6) ~= trip.number - 1 then return {STALE, NOW} end\n", "")
+    "an exchange number that isn't checked": [
+        ("if book(6) ~= exchange.number - 1 then return {STALE, NOW} end\n", "")
     ],
-    "a trip number that isn't kept": [
+    "an exchange number that isn't kept": [
         (
-            "call('HSET', BOOKS, 'trips:' .. WORKER, whole(trip.number), 'clock', ",
-            "call('HSET', BOOKS, (trip.claim > 0 and '' or 'no ') .. 'trips:' .. WORKER, "
-            "trip.number, 'clock', ",
+            "call('HSET', BOOKS, 'trips:' .. WORKER, whole(exchange.number), 'clock', ",
+            "call('HSET', BOOKS, (exchange.claim > 0 and '' or 'no ') .. 'trips:' .. WORKER, "
+            "exchange.number, 'clock', ",
         )
     ],
     "an order given back that is left as begun": [
@@ -178,7 +178,7 @@ RARE = {
 
 # A part of the library in which a bug is planted that only what else a worker says can show.
 OTHER_MUTANTS: dict[str, tuple[str, str, str]] = {
-    "a question that is no trip": (
+    "a question that is no exchange": (
         "holdings",
         "  call('HSET', BOOKS, 'trips:' .. WORKER, ARGV[6])\n",
         "",
@@ -191,28 +191,28 @@ OTHER_MUTANTS: dict[str, tuple[str, str, str]] = {
     "a greeting that is skipped": ("greet", "if not life then return 0 end\n", "do return 0 end\n"),
     "a life that is not kept": ("greet", "call('HSET', BOOKS, 'life', life)\n", ""),
     "a greeting that gives no time": ("greet", "whole(NOW + lease_of(worker))", "whole(NOW - 1)"),
-    "a trip that stands by, and isn't stale": (
+    "an exchange that stands by, and isn't stale": (
         "stand_by",
         "  if made ~= ARGV[3] - 1 then return {STALE, NOW} end\n",
         "",
     ),
-    "a trip that stands by, and has no lease": (
+    "an exchange that stands by, and has no lease": (
         "stand_by",
         "    store()\n",
         "    call('HSET', IN_FLIGHT, unpack(unstored))\n",
     ),
-    "a trip that stands by, and isn't booked": (
+    "an exchange that stands by, and isn't booked": (
         "stand_by",
         ", 'received', whole(received + 1))",
         ")",
     ),
-    "a trip that stands by, and takes a copy": ("stand_by", "    call('RPOP', WOKEN)\n", ""),
-    "a trip that stands by, and removes what it hasn't stored": (
+    "an exchange that stands by, and takes a copy": ("stand_by", "    call('RPOP', WOKEN)\n", ""),
+    "an exchange that stands by, and removes what it hasn't stored": (
         "stand_by",
         "    store()\n",
         f"    call('RPOP', WOKEN)\n    {CRASH}    call('RPUSH', WOKEN, raw)\n    store()\n",
     ),
-    "a trip that stands by at a paused queue": ("stand_by", "paused and {} or call(", "call("),
+    "an exchange that stands by at a paused queue": ("stand_by", "paused and {} or call(", "call("),
     "a greeting in each life": ("greet", "if known == life then return 0 end\n", ""),
 }
 
@@ -229,12 +229,12 @@ def test_a_bug_planted_in_what_else_is_said_is_caught(
 
 def standing_by(machine: type[QueueMachine]) -> type[QueueMachine]:
     class StandingBy(machine):  # type: ignore[misc,valid-type]
-        """Trips that stand by are rare otherwise."""
+        """Exchanges that stand by are rare otherwise."""
 
         @rule(name=st.sampled_from(WORKERS), order_id=st.sampled_from(IDS))
-        def order_comes_to_a_trip_that_stands_by(self, name: str, order_id: str) -> None:
+        def order_comes_to_an_exchange_that_stands_by(self, name: str, order_id: str) -> None:
             self.push(order_id)
-            self.order_finds_a_trip_that_stands_by(name, False)
+            self.order_finds_an_exchange_that_stands_by(name, False)
 
     return StandingBy
 

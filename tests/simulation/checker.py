@@ -150,7 +150,7 @@ class _Queue:
 class _Worker:
     """names: by queue, under which it holds orders now. heard, gaps: by queue and name.
 
-    heard: when Redis took up its last trip. gaps: how long before that the trip before was.
+    heard: when Redis took up its last exchange. gaps: how long before that the exchange before was.
     free_since: since when it has had room without a break. queues: those it serves, if told.
     """
 
@@ -169,7 +169,7 @@ class _Worker:
     running: dict[_Call, _Order] = field(default_factory=dict)
     free: int = 0
     free_since: float | None = None
-    trips: deque[float] = field(default_factory=deque)
+    exchanges: deque[float] = field(default_factory=deque)
     deeds: deque[float] = field(default_factory=deque)
 
 
@@ -178,7 +178,8 @@ class Checker:
 
     slack: seconds by which a lease may end early, since clocks are read in milliseconds and may be
     stepped. prompt: seconds in which an order must be claimed and start, once all has been calm for
-    a lease and `settling` seconds. trips, trips_each: how many trips of one worker in a second are
+    a lease and `settling` seconds. exchanges, exchanges_each: how many exchanges of one worker in a
+    second are
     fine: so many, and so many more for each line that tells of its work in that second.
     """
 
@@ -188,15 +189,15 @@ class Checker:
         slack: float = 0.05,
         prompt: float = 2.0,
         settling: float = 3.0,
-        trips: int = 100,
-        trips_each: int = 10,
+        exchanges: int = 100,
+        exchanges_each: int = 10,
     ) -> None:
         self.violations: list[Violation] = []
         self._slack = slack
         self._prompt = prompt
         self._settling = settling
-        self._trips = trips
-        self._trips_each = trips_each
+        self._exchanges = exchanges
+        self._exchanges_each = exchanges_each
         self._lease = 10.0
         self._max_attempts: int | None = None
         self._max_orphanings: int | None = None
@@ -863,21 +864,21 @@ class Checker:
         is_open = worker.is_up and not worker.is_stopped and not worker.is_draining
         worker.free_since = self._t if is_open and worker.free > 0 else None
 
-    def _on_trip(self, event: Event) -> None:
+    def _on_exchange(self, event: Event) -> None:
         worker = self._worker(event["worker"])
-        trips, since = worker.trips, self._t - 1.0
-        trips.append(self._t)
-        while trips[0] <= since:
-            trips.popleft()
-        if len(trips) <= self._trips:
+        exchanges, since = worker.exchanges, self._t - 1.0
+        exchanges.append(self._t)
+        while exchanges[0] <= since:
+            exchanges.popleft()
+        if len(exchanges) <= self._exchanges:
             return
         while worker.deeds and worker.deeds[0] <= since:
             worker.deeds.popleft()
         deeds = len(worker.deeds)
-        if len(trips) > self._trips + self._trips_each * deeds:
-            what = f"{worker.name} sent {len(trips)} trips within a second"
+        if len(exchanges) > self._exchanges + self._exchanges_each * deeds:
+            what = f"{worker.name} sent {len(exchanges)} exchanges within a second"
             self._break("live", f"{what}, in which {deeds} lines tell of its work")
-            trips.clear()
+            exchanges.clear()
 
     def _on_fault(self, event: Event) -> None:
         self._disturb()

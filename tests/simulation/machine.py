@@ -27,7 +27,7 @@ _turning: list[Machine] = []
 class Machine:
     """name: of the process. latency: seconds to Redis, each way. skew: of its wall clock, seconds.
 
-    trip: called for each message that it sends. fail: told what nobody caught.
+    exchange: called for each message that it sends. fail: told what nobody caught.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Machine:
         dice: Dice,
         *,
         latency: float,
-        trip: Callable[[], None],
+        exchange: Callable[[], None],
         fail: Callable[[str], None],
     ) -> None:
         self.name = name
@@ -57,9 +57,9 @@ class Machine:
         self._steps_left: int | None = None
         # Called when it has ended by itself, or was killed.
         self.on_end: Callable[[], None] | None = None
-        self._trip = trip
+        self._exchange = exchange
         # Called once, when it sends something next.
-        self.on_trip: Callable[[], None] | None = None
+        self.on_exchange: Callable[[], None] | None = None
         self._fail = fail
         self.loop = VirtualLoop(self)
         self._main: asyncio.Task[Any] | None = None
@@ -115,8 +115,8 @@ class Machine:
 
     def tripped(self) -> None:
         """It has sent something."""
-        self._trip()
-        hook, self.on_trip = self.on_trip, None
+        self._exchange()
+        hook, self.on_exchange = self.on_exchange, None
         if hook:
             hook()
 

@@ -51,13 +51,13 @@ _PLANTED = (
         "self._ended = []",
     ),
     _planted(
-        "what a lost trip has claimed is not taken up",
+        "what a lost exchange has claimed is not taken up",
         _LEDGER,
         "        for claimed in holdings.unknown:\n            self._hold(claimed, holdings.now)",
         "        for claimed in ():\n            self._hold(claimed, holdings.now)",
     ),
     _planted(
-        "deliveries of two trips get the same numbers",
+        "deliveries of two exchanges get the same numbers",
         _LEDGER,
         "self._next_delivery, self._next_delivery + claim",
         "self._next_delivery, self._next_delivery + max(0, claim - 1)",
@@ -65,8 +65,8 @@ _PLANTED = (
     _planted(
         "the name stays after a lost lease",
         _LEDGER,
-        "self.worker, self._trips, self._asked = worker_name(), 0, 0",
-        "self._trips, self._asked = 0, 0",
+        "self.worker, self._exchanges, self._asked = worker_name(), 0, 0",
+        "self._exchanges, self._asked = 0, 0",
     ),
     _planted(
         "recorded outcomes are sent once more",
@@ -75,16 +75,16 @@ _PLANTED = (
         "recorded, self._ended = self._ended[:sent], self._ended[max(0, sent - 1):]",
     ),
     _planted(
-        "what asks to begin while a trip is under way is forgotten",
+        "what asks to begin while an exchange is under way is forgotten",
         _LEDGER,
         "answered, self._asking = self._asking[:asked], self._asking[asked:]",
         "answered, self._asking = self._asking[:asked], []",
     ),
     _planted(
-        "the number of a trip is one ahead",
+        "the number of an exchange is one ahead",
         _LEDGER,
-        "        self._trips = trip.number\n",
-        "        self._trips = trip.number + len(trip.outcomes)\n",
+        "        self._exchanges = exchange.number\n",
+        "        self._exchanges = exchange.number + len(exchange.outcomes)\n",
     ),
     _planted(
         "a duplicate starts all the same",
@@ -112,7 +112,7 @@ _PLANTED = (
         "wakeup.reply is None)\n",
     ),
     _planted(
-        "a backlog is no reason for a trip",
+        "a backlog is no reason for an exchange",
         _CONSUMER,
         "return self._cadence.last.backlog and self._claimable() > 0",
         "return False",
@@ -124,7 +124,7 @@ _PLANTED = (
         "            pass\n",
     ),
     _planted(
-        "what ends makes no trip",
+        "what ends makes no exchange",
         _CONSUMER,
         "        if self._urgent or self._unsure or self._ledger.has_news:\n",
         "        if self._urgent or self._unsure or self._ledger._asking:\n",
@@ -210,7 +210,8 @@ _PLANTED = (
         (
             Edit(
                 "queue/lua/exchange.lua",
-                "  if limits.set then limits.let_go_of(trip.fulfilled, trip.outcomes) end\n",
+                "  if limits.set then limits.let_go_of(exchange.fulfilled, exchange.outcomes) "
+                "end\n",
                 "",
             ),
             Edit("queue/lua/exchange.lua", "    if limits.set then limits.sweep() end\n", ""),
@@ -425,10 +426,10 @@ _PAST = (
         ),
     ),
     _past(
-        "a new worker judges leases in its second trip",
+        "a new worker judges leases in its second exchange",
         (
             "queue/lua/clock.lua",
-            "  if since < gap and not has_outlasted(trip.known_for) then return nil, 0 end\n",
+            "  if since < gap and not has_outlasted(exchange.known_for) then return nil, 0 end\n",
             "",
         ),
     ),
@@ -453,14 +454,14 @@ _PAST = (
         ),
     ),
     _past(
-        "a worker that was stopped starts what a trip that stood by gives it",
+        "a worker that was stopped starts what an exchange that stood by gives it",
         (_CONSUMER, "return is_last and late < self._shared.lease / 3", "return is_last"),
     ),
     _past(
-        "a trip that stood by is lost unnoticed",
+        "an exchange that stood by is lost unnoticed",
         (
             _CONSUMER,
-            "            self._unsure = self._unsure or (wakeup.trip is not None and "
+            "            self._unsure = self._unsure or (wakeup.exchange is not None and "
             "wakeup.reply is None)\n",
             "",
         ),

@@ -32,7 +32,7 @@ _LINES = {
     "mended": "mended: {id}",
     "calm": "CALM",
     "room": "{worker} has room for {free}",
-    "trip": "{worker} sends something",
+    "exchange": "{worker} sends something",
     "told": "{worker} tells: {what} {fields}",
     "end": "THE END",
 }

@@ -530,13 +530,13 @@ def test_live_is_broken_by_an_order_that_does_not_start_in_calm() -> None:
 
 
 def test_live_is_broken_by_a_worker_that_spins() -> None:
-    trips = [of(1 + number / 1000, "a", "trip") for number in range(150)]
-    assert found(trips) == ["live"]
-    slow = [of(1 + number / 90, "a", "trip") for number in range(500)]
+    exchanges = [of(1 + number / 1000, "a", "exchange") for number in range(150)]
+    assert found(exchanges) == ["live"]
+    slow = [of(1 + number / 90, "a", "exchange") for number in range(500)]
     assert not found(slow)
-    busy = [enqueued(1.0), *fulfilled(1.0), *trips]
+    busy = [enqueued(1.0), *fulfilled(1.0), *exchanges]
     assert found(sorted(busy, key=lambda line: line[0])) == ["live"]
-    assert not found(enqueued(0.5), failed(0.6), fulfilled(0.9, attempt=2), trips[:140])
+    assert not found(enqueued(0.5), failed(0.6), fulfilled(0.9, attempt=2), exchanges[:140])
 
 
 def test_live_is_broken_by_what_is_left_at_the_end() -> None:
@@ -548,9 +548,9 @@ def test_live_is_broken_by_what_is_left_at_the_end() -> None:
 
 
 def test_bounds_are_parameters() -> None:
-    checker = Checker(trips=3)
+    checker = Checker(exchanges=3)
     for number in range(5):
-        checker.feed({"t": number / 100, "event": "trip", "worker": "a"})
+        checker.feed({"t": number / 100, "event": "exchange", "worker": "a"})
     assert [violation.rule for violation in checker.finish()] == ["live"]
 
 

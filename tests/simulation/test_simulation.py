@@ -24,7 +24,7 @@ SEEDS = range(1, 17)
 FOUND_SOON = (
     "an event is told twice",
     "an order that comes wakes nobody",
-    "deliveries of two trips get the same numbers",
+    "deliveries of two exchanges get the same numbers",
     "a wish is overtaken by a retry",
     "a held order is forgotten at its release",
 )

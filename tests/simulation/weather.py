@@ -125,9 +125,9 @@ class Storm:
             shortest = 1.05 * world.lease if is_long else 0.01
             self._for_a_while(fault, 3 * world.lease, go_on, shortest)
 
-        if world.dice.roll(f"{fault}:in a trip") < 0.6:
+        if world.dice.roll(f"{fault}:in an exchange") < 0.6:
             # What it has asked for is answered while it is stopped.
-            machine.on_trip = stop
+            machine.on_exchange = stop
         else:
             stop()
 

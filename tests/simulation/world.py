@@ -128,7 +128,7 @@ class Process:
             world.network,
             world.dice,
             latency=self.latency,
-            trip=partial(world.history.add, "trip", worker=self.name),
+            exchange=partial(world.history.add, "exchange", worker=self.name),
             fail=world.broken,
         )
         settings = replace(world.settings, concurrency=self.concurrency)
@@ -252,7 +252,7 @@ class World:
         self._seen = {queue: _Seen() for queue in self.settings.queues}
         # When each lease ends, by queue and name; none of a queue whose data has become another.
         self._leases: dict[str, dict[str, int]] = {queue: {} for queue in self.settings.queues}
-        # When Redis took up the last trip of who holds orders, by queue and name.
+        # When Redis took up the last exchange of who holds orders, by queue and name.
         self._heard_at: dict[tuple[str, str], float] = {}
         self._saved: dict[str, tuple[float, dict[str, int]]] = {}
         self._last_order_at = float("inf")
@@ -357,7 +357,7 @@ class World:
                 self.network,
                 self.dice,
                 latency=latency,
-                trip=lambda: None,
+                exchange=lambda: None,
                 fail=self.broken,
             )
             self.machines.append(machine)
@@ -489,7 +489,8 @@ class World:
         )
         for name, until in ends.items():
             if before is None or before.get(name) != until:
-                # One that had none has claimed: a trip that stood by, when another placed an order.
+                # One that had none has claimed: an exchange that stood by, when another placed an
+                # order.
                 has_claimed = before is not None and name not in before
                 self._note_lease(actor, queue, name, until, has_claimed or name in begins)
         if places != seen.places:
@@ -518,7 +519,7 @@ class World:
         """Write down a change of status; returns the name of the worker that begins the order."""
         self._seen[queue].last = event.decode()
         said: dict[str, Any] = {"order": order.decode() or None, "status": status.decode()}
-        # One that begins may have been begun for a worker that had made its trip before.
+        # One that begins may have been begun for a worker that had made its exchange before.
         worker, begins = actor, status == b"processing"
         if status == b"dead":
             said["reason"] = _take_reason(letters, order)

@@ -15,6 +15,7 @@ from fulfillment_worker.core.exchange import (
     MOST_BYTES,
     Begin,
     Claimed,
+    Exchange,
     Holdings,
     Limited,
     LimitUse,
@@ -23,7 +24,6 @@ from fulfillment_worker.core.exchange import (
     Released,
     Reply,
     Survey,
-    Trip,
     Verdict,
     Wakeup,
 )
@@ -44,7 +44,7 @@ from tests.support.memory_limits import FleetLimits
 _FINAL = ("fulfilled", "cancelled")
 _SETTLED = (*_FINAL, "held")
 _MOST_EARLY = 8
-"""Orders of one trip that begin as they are claimed, if there are no more."""
+"""Orders of one exchange that begin as they are claimed, if there are no more."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Store:
     group_of: dict[str, int] = field(default_factory=dict)
     in_flight: dict[str, dict[int, Entry]] = field(default_factory=dict)
     leases: dict[str, int] = field(default_factory=dict)
-    trip_numbers: dict[str, int] = field(default_factory=dict)
+    exchange_numbers: dict[str, int] = field(default_factory=dict)
     reaped: set[str] = field(default_factory=set)
     orders: dict[str, dict[str, object]] = field(default_factory=dict)
     dead: list[tuple[str, bytes]] = field(default_factory=list)
@@ -176,17 +176,17 @@ class MemoryQueue(Queue):
     def __init__(self, store: Store, name: str = "orders") -> None:
         self.name = name
         self.store = store
-        self.trips: list[Trip] = []
-        self._standing: Trip | None = None
+        self.exchanges: list[Exchange] = []
+        self._standing: Exchange | None = None
 
-    async def send(self, trip: Trip) -> Awaitable[Reply]:
+    async def send(self, exchange: Exchange) -> Awaitable[Reply]:
         await asyncio.sleep(0)
         self._require_presence()
-        self.trips.append(trip)
-        return self._reply(trip)
+        self.exchanges.append(exchange)
+        return self._reply(exchange)
 
-    async def _reply(self, trip: Trip) -> Reply:
-        return _Exchange(self.store, trip).run()
+    async def _reply(self, exchange: Exchange) -> Reply:
+        return _Exchange(self.store, exchange).run()
 
     async def holdings(
         self, worker: str, number: int, known: Collection[int], delay_ms: int = 0
@@ -196,9 +196,9 @@ class MemoryQueue(Queue):
         held = store.in_flight.get(worker, {})
         if worker in store.reaped:
             return Holdings(store.now, lease_lost=True)
-        if store.trip_numbers.get(worker, 0) >= number:
+        if store.exchange_numbers.get(worker, 0) >= number:
             return Holdings(store.now, stale=True)
-        _Exchange(store, Trip(worker=worker)).follow_clock()
+        _Exchange(store, Exchange(worker=worker)).follow_clock()
         if held and store.leases.get(worker, store.now) < store.now:
             return Holdings(store.now, lease_lost=True)
         unknown, given_back = _part_by_size(held, known)
@@ -214,7 +214,7 @@ class MemoryQueue(Queue):
             store.leases[worker] = store.now + store.lease
         else:
             store.leases.pop(worker, None)
-        store.trip_numbers[worker] = number
+        store.exchange_numbers[worker] = number
         return Holdings(
             store.now,
             number=number,
@@ -228,7 +228,7 @@ class MemoryQueue(Queue):
 
     async def release(self, worker: str) -> Released:
         self._require_presence()
-        released = Released(*_Exchange(self.store, Trip(worker=worker)).reap_one(worker))
+        released = Released(*_Exchange(self.store, Exchange(worker=worker)).reap_one(worker))
         if released.recovered > released.orphaned:
             self.store.wake()
         return released
@@ -241,23 +241,26 @@ class MemoryQueue(Queue):
         return self.ring(self.store.public[-1])
 
     def ring(self, raw: bytes | None) -> Wakeup:
-        """The end of a wait, and the trip that stands by until then."""
-        trip, self._standing = self._standing, None
+        """The end of a wait, and the exchange that stands by until then."""
+        exchange, self._standing = self._standing, None
         came = raw is not None
-        reply = _Exchange(self.store, trip).stand_by() if trip else None
-        if trip is None or reply is None:
+        reply = _Exchange(self.store, exchange).stand_by() if exchange else None
+        if exchange is None or reply is None:
             return Wakeup(came)
-        self.trips.append(trip)
-        return Wakeup(came, trip, reply)
+        self.exchanges.append(exchange)
+        return Wakeup(came, exchange, reply)
 
-    async def stand_by(self, trip: Trip) -> None:
-        self._standing = trip
+    async def stand_by(self, exchange: Exchange) -> None:
+        self._standing = exchange
 
     @property
     def stands_by(self) -> bool:
-        """Whether a trip stands by that would take place now."""
-        trip = self._standing
-        return trip is not None and trip.number == self.store.trip_numbers.get(trip.worker, 0) + 1
+        """Whether an exchange stands by that would take place now."""
+        exchange = self._standing
+        return (
+            exchange is not None
+            and exchange.number == self.store.exchange_numbers.get(exchange.worker, 0) + 1
+        )
 
     def on_wake(self, wake: Callable[[], None]) -> None:
         self.store.wakes.append(wake)
@@ -302,43 +305,43 @@ def _last_chance(store: Store, entry: Entry) -> bool:
 
 
 class _Exchange:
-    def __init__(self, store: Store, trip: Trip) -> None:
+    def __init__(self, store: Store, exchange: Exchange) -> None:
         self.store = store
-        self.trip = trip
-        self.held = store.in_flight.setdefault(trip.worker, {})
+        self.exchange = exchange
+        self.held = store.in_flight.setdefault(exchange.worker, {})
         # The bytes of those that were claimed for the first time.
         self.fresh: list[bytes] = []
         self.oversized: list[int] = []
         self.moved_bytes = 0
-        self.suspect = trip.suspects > 0
+        self.suspect = exchange.suspects > 0
         self.received_before = store.received
         self.fleet = FleetLimits(store, self.held)
 
     def run(self) -> Reply:
-        store, trip = self.store, self.trip
-        if trip.worker in store.reaped:
+        store, exchange = self.store, self.exchange
+        if exchange.worker in store.reaped:
             return Reply(now=store.now, lease_lost=True)
-        if store.trip_numbers.get(trip.worker, 0) != trip.number - 1:
+        if store.exchange_numbers.get(exchange.worker, 0) != exchange.number - 1:
             return Reply(now=store.now, stale=True)
         self.follow_clock()
-        if trip.holding and store.leases.get(trip.worker, store.now) < store.now:
+        if exchange.holding and store.leases.get(exchange.worker, store.now) < store.now:
             return Reply(now=store.now, lease_lost=True)
-        if len(self.held) != trip.holding:
+        if len(self.held) != exchange.holding:
             return Reply(now=store.now, stale=True)
-        store.trip_numbers[trip.worker] = trip.number
+        store.exchange_numbers[exchange.worker] = exchange.number
         obeyed = self.apply_all()
-        verdicts = [self.begin(begin) for begin in trip.begins]
+        verdicts = [self.begin(begin) for begin in exchange.begins]
         stops = self.stops()
         recovered, orphaned = self.reap()
         self.bring_back()
         self.fleet.call_parked()
-        claimed = self.begin_early(self.claim()) if trip.claim and not store.paused else []
+        claimed = self.begin_early(self.claim()) if exchange.claim and not store.paused else []
         if self.held:
-            store.leases[trip.worker] = store.now + store.lease
+            store.leases[exchange.worker] = store.now + store.lease
         else:
-            store.leases.pop(trip.worker, None)
-        if trip.leaving:
-            store.trip_numbers.pop(trip.worker, None)
+            store.leases.pop(exchange.worker, None)
+        if exchange.leaving:
+            store.exchange_numbers.pop(exchange.worker, None)
         retry_due = self.is_due()
         backlog = retry_due or bool(store.public) or bool(store.suspects and not self.suspect)
         reached, look_at = self.fleet.hold_up() if backlog and not store.paused else (False, None)
@@ -355,7 +358,7 @@ class _Exchange:
             paused=store.paused,
             limited=Limited.REACHED if reached else limited,
             next_due=self.next_due(look_at, reached=reached),
-            survey=self.survey() if trip.survey else None,
+            survey=self.survey() if exchange.survey else None,
             stops=stops,
             obeyed=obeyed,
         )
@@ -364,7 +367,7 @@ class _Exchange:
         """Whether a retry is due now; where there is no room for it, others are woken."""
         store = self.store
         is_due = any(due <= store.now for due, _ in store.retry.values())
-        if is_due and not self.trip.claim and not store.paused:
+        if is_due and not self.exchange.claim and not store.paused:
             store.wake()
         return is_due
 
@@ -381,11 +384,11 @@ class _Exchange:
 
     def stand_by(self) -> Reply | None:
         """None where nothing was done."""
-        store, trip = self.store, self.trip
-        number = store.trip_numbers.get(trip.worker, 0)
-        if trip.worker in store.reaped or number != trip.number - 1:
+        store, exchange = self.store, self.exchange
+        number = store.exchange_numbers.get(exchange.worker, 0)
+        if exchange.worker in store.reaped or number != exchange.number - 1:
             return None
-        store.trip_numbers[trip.worker] = trip.number
+        store.exchange_numbers[exchange.worker] = exchange.number
         limited = Limited.YES if store.limits.are_set else Limited.NO
         if store.paused or limited or not store.public or len(store.public[-1]) > LARGE:
             backlog = bool(store.public) and not store.paused
@@ -393,12 +396,12 @@ class _Exchange:
         entry = self.take_first()
         self.fresh.append(entry.raw)
         claimed = self.begin_early(self.hold([entry]))
-        store.leases[trip.worker] = store.now + store.lease
+        store.leases[exchange.worker] = store.now + store.lease
         return Reply(now=store.now, claimed=claimed, first_claims=1, backlog=bool(store.public))
 
     def apply(self, outcome: Outcome) -> None:  # noqa: C901 - one flat case per outcome
         entry = self.held.pop(outcome.delivery)
-        order_id = outcome.order_id or self.store.begun_by(self.trip.worker, outcome.delivery)
+        order_id = outcome.order_id or self.store.begun_by(self.exchange.worker, outcome.delivery)
         order = self.store.orders.get(order_id, {})
         match outcome:
             case Fulfilled(note=note):
@@ -435,7 +438,7 @@ class _Exchange:
     def apply_all(self) -> dict[int, Withdrawal]:
         """What operators have made of some of them."""
         obeyed: dict[int, Withdrawal] = {}
-        for outcome in self.trip.outcomes:
+        for outcome in self.exchange.outcomes:
             became = self.obey(outcome)
             if became:
                 obeyed[outcome.delivery] = became
@@ -473,7 +476,7 @@ class _Exchange:
             for order in self.store.orders.values()
             if order.get("status") == "processing"
             and "wish" in order
-            and order.get("worker") == self.trip.worker
+            and order.get("worker") == self.exchange.worker
             and order.get("delivery") in self.held
         }
 
@@ -501,7 +504,7 @@ class _Exchange:
             store.duplicates += 1
             return Verdict.DUPLICATE
         holder = (order.get("worker"), order.get("delivery"))
-        mine = holder == (self.trip.worker, begin.delivery)
+        mine = holder == (self.exchange.worker, begin.delivery)
         held = store.in_flight.get(str(holder[0]), {})
         if order.get("status") == "processing" and not mine and holder[1] in held:
             del self.held[begin.delivery]
@@ -520,7 +523,7 @@ class _Exchange:
     def note_begin(self, begin: Begin) -> None:
         order = self.store.orders.setdefault(begin.order_id, {})
         order |= {"status": "processing", "attempt": begin.attempt}
-        order |= {"worker": self.trip.worker, "delivery": begin.delivery}
+        order |= {"worker": self.exchange.worker, "delivery": begin.delivery}
 
     def begin_early(self, claimed: list[Claimed]) -> list[Claimed]:
         """Those that were never claimed before, and can be read beyond doubt, begin at once."""
@@ -547,7 +550,7 @@ class _Exchange:
         expired = [
             worker
             for worker, lease in sorted(store.leases.items(), key=lambda item: item[1])
-            if lease < store.now and worker != self.trip.worker
+            if lease < store.now and worker != self.exchange.worker
         ]
         return self.reap_one(expired[0]) if expired else (0, 0)
 
@@ -600,12 +603,12 @@ class _Exchange:
         return False
 
     def claim(self) -> list[Claimed]:
-        store, room = self.store, self.fleet.room(self.trip.claim)
+        store, room = self.store, self.fleet.room(self.exchange.claim)
         share = (room + 1) // 2 if store.public else room
         if store.limits.are_set and store.public and room == 1:
             share = store.now % 2
         entries = self.take_due(share)
-        if self.trip.suspects == 0 and store.suspects and self.fits(len(entries), room):
+        if self.exchange.suspects == 0 and store.suspects and self.fits(len(entries), room):
             entries += self.take_suspects(room - len(entries))
         while store.public and self.fits(len(entries) + len(self.oversized), room):
             entry = self.count(self.take_first())
@@ -631,12 +634,12 @@ class _Exchange:
             taken.append(self.count(store.suspects.popleft()))
         if size > len(taken):
             store.suspect_groups.appendleft(size - len(taken))
-        store.group_of[self.trip.worker] = len(taken)
+        store.group_of[self.exchange.worker] = len(taken)
         self.suspect = True
         return taken
 
     def fits(self, taken: int, room: int) -> bool:
-        return taken < room and self.moved_bytes < min(self.trip.most_bytes, MOST_BYTES)
+        return taken < room and self.moved_bytes < min(self.exchange.most_bytes, MOST_BYTES)
 
     def count(self, entry: Entry) -> Entry:
         self.moved_bytes += len(entry.raw)
@@ -647,7 +650,7 @@ class _Exchange:
         return Entry(self.store.public.pop(), self.store.received, self.store.now)
 
     def hold(self, entries: list[Entry]) -> list[Claimed]:
-        held = dict(enumerate(entries, self.trip.first_delivery))
+        held = dict(enumerate(entries, self.exchange.first_delivery))
         self.held.update(held)
         self.fleet.taken.clear()
         return [_claimed(self.store, delivery, entry) for delivery, entry in held.items()]
@@ -673,7 +676,9 @@ class _Exchange:
         times += [self.fleet.next_turn(key) for key, _ in self.store.parked.values()]
         times += [look_at] if look_at else []
         times += [due for due, _ in self.store.scheduled.values()]
-        times += [t + 1 for worker, t in self.store.leases.items() if worker != self.trip.worker]
+        times += [
+            t + 1 for worker, t in self.store.leases.items() if worker != self.exchange.worker
+        ]
         return min(times, default=None)
 
     def survey(self) -> Survey:

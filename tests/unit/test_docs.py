@@ -19,7 +19,7 @@ from fulfillment_worker import Order
 from fulfillment_worker.cli.main import COMMANDS, main
 from fulfillment_worker.config.settings import SPECS, VARIABLES
 from fulfillment_worker.core.decode import Decoded, decode
-from fulfillment_worker.core.exchange import Reply, Trip, Verdict
+from fulfillment_worker.core.exchange import Exchange, Reply, Verdict
 from fulfillment_worker.core.outcome import SUCCEEDED, Deferred, Rejected, Result
 from fulfillment_worker.handlers import LoadedHandler, load
 from fulfillment_worker.monitoring.rules import rules
@@ -366,7 +366,7 @@ def test_the_verdicts_are_those_of_the_code() -> None:
 
 
 @pytest.mark.parametrize(
-    ("struct", "page"), [(Trip, INTERNALS), (Reply, INTERNALS), (Order, HANDLERS)]
+    ("struct", "page"), [(Exchange, INTERNALS), (Reply, INTERNALS), (Order, HANDLERS)]
 )
 def test_the_fields_of_records_are_those_of_the_code(struct: Any, page: Page) -> None:
     _, found, table = page.text.partition(f"<!-- fields: {struct.__name__} -->")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fulfillment_worker.core.exchange import Limited, Reply, Trip
+from fulfillment_worker.core.exchange import Exchange, Limited, Reply
 
 HEARTBEAT = 1.0
 """Seconds at most between two exchanges of a worker that holds orders, or that may not claim. Less
@@ -48,13 +48,13 @@ class Cadence:
             self._surveyed_at = now
         return asks
 
-    def heard(self, trip: Trip, reply: Reply, now: float) -> None:
+    def heard(self, exchange: Exchange, reply: Reply, now: float) -> None:
         """Note the reply to an exchange."""
         self.last, self.heard_at = reply, now
-        if not trip.standing:
+        if not exchange.standing:
             due = reply.next_due
             self._due = None if due is None else now + (due - reply.now) / 1000
-        acted = trip.outcomes or reply.claimed or reply.recovered or reply.oversized
+        acted = exchange.outcomes or reply.claimed or reply.recovered or reply.oversized
         self._settled = bool(reply.survey) or (self._settled and not acted)
 
     def next_at(

@@ -27,7 +27,7 @@ class OrderStarted(msgspec.Struct, frozen=True, gc=False):
 
 
 class OrdersStarted(msgspec.Struct, frozen=True):
-    """First attempts begin: all those that one trip cleared."""
+    """First attempts begin: all those that one exchange cleared."""
 
     queue: str
     orders: list[OrderStarted]
@@ -61,7 +61,7 @@ class AttemptEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class OrdersFulfilled(msgspec.Struct, frozen=True):
-    """Attempts succeeded, and Redis recorded it: all those of one trip, in the order of their end.
+    """Attempts succeeded, and Redis recorded it: all those of one exchange, as they ended.
 
     One event, since these are nearly all that happens: what can be done for many at once is.
     """

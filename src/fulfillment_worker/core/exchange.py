@@ -1,6 +1,6 @@
 """What a worker and a queue say to each other.
 
-A trip says: these deliveries ended so, these are about to start, and I have room for so many.
+An exchange says: these deliveries ended so, these are about to start, and I have room for so many.
 A reply says: these may start, here are new deliveries, and here is how the queue stands.
 """
 
@@ -16,7 +16,7 @@ from fulfillment_worker.core.limits import NO_LIMITS, Limits
 from fulfillment_worker.core.outcome import Outcome, Withdrawal
 
 MOST_BYTES = 512 * 1024
-"""Bytes of orders after which a trip claims, or moves, no more: so large orders can't keep the
+"""Bytes of orders after which an exchange claims, or moves, no more: so large orders can't keep the
 queue busy for long, nor the line to it."""
 
 LARGE = 64 * 1024
@@ -61,25 +61,25 @@ class LimitUse(msgspec.Struct, frozen=True):
     parked: int = 0
 
 
-class Trip(msgspec.Struct, kw_only=True):
+class Exchange(msgspec.Struct, kw_only=True):
     """What a worker says in one exchange.
 
     worker: the name under which it holds orders; a new one after each lost lease.
-    number: 1 for the first trip of a worker, and one more for each that follows. The queue does
-        nothing unless it is the one that comes next. So a trip that arrives twice has one effect,
-        a trip whose reply the worker gave up on has none once the worker has asked what it holds,
-        and both always agree on which deliveries are in flight.
-    holding: how many deliveries it believes to hold before this trip.
+    number: 1 for the first exchange of a worker, and one more for each that follows. The queue does
+        nothing unless it is the one that comes next. So an exchange that arrives twice has one
+        effect, an exchange whose reply the worker gave up on has none once the worker has asked
+        what it holds, and both always agree on which deliveries are in flight.
+    holding: how many deliveries it believes to hold before this exchange.
     forget: fulfilled deliveries that came with an order id: the queue needs to keep it no longer.
     claim: how many orders it has room for; 0 also hands on what it was woken for.
     most_bytes: it claims no more once it has claimed so many bytes; one order at least.
-    first_delivery: the id of the first delivery that this trip may make; the others follow it.
+    first_delivery: the id of the first delivery that this exchange may make; the others follow it.
     suspects: how many of the orders that it holds are on their last chance.
     breaker_open: whether it claims less than it could, since the handler's dependency is down.
     survey: whether the reply is to say how the queue stands.
     standing: it stands by until an order comes, and claims that one alone, unless it is large. Its
         reply doesn't tell what is due next.
-    leaving: it is the last trip of this worker.
+    leaving: it is the last exchange of this worker.
     """
 
     worker: str
@@ -153,8 +153,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What the queue answers.
 
     lease_lost: nothing was done, since the worker's lease had run out; its orders are others' now.
-    stale: nothing was done, since the trip is not the one that comes next, or the worker doesn't
-        hold what it believes to hold: let it ask.
+    stale: nothing was done, since the exchange is not the one that comes next, or the worker
+        doesn't hold what it believes to hold: let it ask.
     now: Redis time, Unix ms.
     verdicts: one for each Begin, in order.
     first_claims: how many orders were taken from the public list: those of `claimed` that are new,
@@ -196,11 +196,11 @@ class Holdings(msgspec.Struct, frozen=True):
     """What a worker holds according to the queue.
 
     lease_lost: nothing any more, since its lease ran out. stale: nothing was done, since the worker
-        has said more by now. number: that of the question, which counts as a trip; the next is one
-        more.
+        has said more by now. number: that of the question, which counts as an exchange; the next is
+        one more.
     deliveries: all that it holds. unknown: those of them that it didn't name, if they are small.
     given_back: how many others it didn't name; they are in flight no more. first_claims: how many
-        of these the lost trip had taken from the public list.
+        of these the lost exchange had taken from the public list.
     """
 
     now: int
@@ -226,12 +226,12 @@ class Released(msgspec.Struct, frozen=True):
 class Wakeup(msgspec.Struct, frozen=True):
     """What ended a wait.
 
-    came: whether an order may have come. trip, reply: the trip that stood by, where it took place;
-        without a reply where it failed, maybe midway.
+    came: whether an order may have come. exchange, reply: of the one that stood by, where it took
+        place; without a reply where it failed, maybe midway.
     """
 
     came: bool = False
-    trip: Trip | None = None
+    exchange: Exchange | None = None
     reply: Reply | None = None
 
 
@@ -246,25 +246,25 @@ class Queue(Protocol):
 
     name: str
 
-    async def send(self, trip: Trip) -> Awaitable[Reply]:
-        """Send a trip. QueueUnavailable means that it was not sent, and nothing happened.
+    async def send(self, exchange: Exchange) -> Awaitable[Reply]:
+        """Send an exchange. QueueUnavailable means that it was not sent, and nothing happened.
 
-        The reply is to be awaited. QueueUnavailable then means that the trip may have taken place,
-        as a whole, or not at all.
+        The reply is to be awaited. QueueUnavailable then means that the exchange may have taken
+        place, as a whole, or not at all.
         """
         ...
 
-    async def exchange(self, trip: Trip) -> Reply:
-        """Send a trip, and wait for its reply. After QueueUnavailable it may have taken place."""
-        return await (await self.send(trip))
+    async def exchange(self, exchange: Exchange) -> Reply:
+        """Send one, and wait for its reply. After QueueUnavailable it may have taken place."""
+        return await (await self.send(exchange))
 
     async def holdings(
         self, worker: str, number: int, known: Collection[int], delay_ms: int = 0
     ) -> Holdings:
         """What `worker` holds beside `known`: asked after an exchange whose reply was lost.
 
-        number: higher than that of any trip or question of this worker before. From here on none of
-            those has an effect, should it still be under way.
+        number: higher than that of any exchange or question of this worker before. From here on
+            none of those has an effect, should it still be under way.
         What of it is large is given back, due in `delay_ms`; 0 keeps its place.
         """
         ...
@@ -278,12 +278,12 @@ class Queue(Protocol):
 
     async def wait(self, seconds: float) -> Wakeup:
         """An order that arrived within `seconds`. It still counts as waiting: it is not claimed,
-        unless a trip stood by that claimed it.
+        unless an exchange stood by that claimed it.
         """
         ...
 
-    async def stand_by(self, trip: Trip) -> None:
-        """Let `trip` take place as soon as `wait` ends, without a word from the worker.
+    async def stand_by(self, exchange: Exchange) -> None:
+        """Let `exchange` take place as soon as `wait` ends, without a word from the worker.
 
         Whatever the worker says before that makes it stale. It may be forgotten, too.
         """

@@ -1,4 +1,4 @@
-"""How many bytes of orders one trip asks for.
+"""How many bytes of orders one exchange asks for.
 
 Less after a lost reply, which may have been too much for the line, and more again once replies come
 quickly. What could not be fetched is given back, and its next claim is put off longer each time.
@@ -10,7 +10,7 @@ from fulfillment_worker.core.exchange import LARGE, MOST_BYTES
 
 _ONE_ORDER = 1
 _QUICK, _SLOW = 0.5, 1.0
-"""Seconds of a trip below which more is asked for, and above which less is."""
+"""Seconds of an exchange below which more is asked for, and above which less is."""
 _FIRST_DELAY_MS = 500
 
 
@@ -27,7 +27,7 @@ class FetchSize:
         self.most_bytes = _ONE_ORDER
 
     def arrived(self, seconds: float) -> None:
-        """A trip that claimed orders took so long."""
+        """An exchange that claimed orders took so long."""
         self._losses = 0
         if seconds < _QUICK:
             self.most_bytes = min(MOST_BYTES, max(LARGE, 2 * self.most_bytes))

@@ -12,6 +12,7 @@ from fulfillment_worker.config.redis_url import RedisUrl
 from fulfillment_worker.core.decode import NotJson, enqueued_unix, parse
 from fulfillment_worker.core.exchange import (
     Claimed,
+    Exchange,
     Holdings,
     Limited,
     LimitUse,
@@ -20,7 +21,6 @@ from fulfillment_worker.core.exchange import (
     Released,
     Reply,
     Survey,
-    Trip,
     Verdict,
     Wakeup,
 )
@@ -29,9 +29,9 @@ from fulfillment_worker.core.outcome import Withdrawal
 from fulfillment_worker.queue import keys, library
 from fulfillment_worker.queue.client import BlockingClient, Client, Command, Heartbeats, Listener
 from fulfillment_worker.queue.connection import PATIENCE
+from fulfillment_worker.queue.exchanges import Heard, told
 from fulfillment_worker.queue.library import Function
 from fulfillment_worker.queue.shared_client import QueueClient, SharedConnections
-from fulfillment_worker.queue.trips import Heard, told
 
 _pack = msgspec.msgpack.Encoder().encode
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
@@ -81,25 +81,25 @@ class RedisQueue(Queue):
             url, listener, key=public, channel=keys.wake(name), hear=self._hear
         )
         # Those sent behind the wait, in this order (all but the last are stale), and the next one.
-        self._standing: list[Trip] = []
-        self._to_stand_by: list[Trip] = []
+        self._standing: list[Exchange] = []
+        self._to_stand_by: list[Exchange] = []
 
-    async def send(self, trip: Trip) -> Awaitable[Reply]:
+    async def send(self, exchange: Exchange) -> Awaitable[Reply]:
         """See Queue."""
         sent_at = time.monotonic()
-        args = self._arguments(trip.worker, _pack(told(trip, self._heard, sent_at)))
+        args = self._arguments(exchange.worker, _pack(told(exchange, self._heard, sent_at)))
         heart = Heartbeats(library.LIBRARY.call(Function.HEARTBEAT, *args[:-1]))
         answer = await self._talk.send(Function.EXCHANGE, *args, patience=PATIENCE, heart=heart)
-        return self._receive(trip, answer, heart, sent_at)
+        return self._receive(exchange, answer, heart, sent_at)
 
     async def _receive(
-        self, trip: Trip, answer: Awaitable[Any], heart: Heartbeats, sent_at: float
+        self, exchange: Exchange, answer: Awaitable[Any], heart: Heartbeats, sent_at: float
     ) -> Reply:
         reply = await answer
         if reply[0] == 0:
             at = time.monotonic()
             self._heard = Heard(reply[-1], sent_at, at, self._heard.first_at or at)
-        return self._read_reply(trip, reply, heart.beat_at)
+        return self._read_reply(exchange, reply, heart.beat_at)
 
     async def holdings(
         self, worker: str, number: int, known: Collection[int], delay_ms: int = 0
@@ -153,24 +153,24 @@ class RedisQueue(Queue):
             await self._talk.close_if_idle()
             raise
         came = moved is not None
-        for trip, reply in zip(self._standing, replies, strict=False):
+        for exchange, reply in zip(self._standing, replies, strict=False):
             if reply is None:
                 # Redis may have forgotten the library, say: who asks what happened finds out.
                 await self._bell.close()
-                return Wakeup(came, trip)
+                return Wakeup(came, exchange)
             if reply[0] == 0:
-                return Wakeup(came, trip, self._read_reply(trip, reply, None))
+                return Wakeup(came, exchange, self._read_reply(exchange, reply, None))
         return Wakeup(came)
 
-    async def stand_by(self, trip: Trip) -> None:
+    async def stand_by(self, exchange: Exchange) -> None:
         """See Queue. It waits behind the command that blocks, on the same connection: Redis
         goes on to it by itself.
         """
         if self._bell.waits:
-            self._standing.append(trip)
-            self._bell.send_behind(*self._stand_by(trip))
+            self._standing.append(exchange)
+            self._bell.send_behind(*self._stand_by(exchange))
         else:
-            self._to_stand_by = [trip]
+            self._to_stand_by = [exchange]
 
     def on_wake(self, wake: Callable[[], None]) -> None:
         """See Queue."""
@@ -208,22 +208,22 @@ class RedisQueue(Queue):
     async def _call(self, function: Function, worker: str, *said: bytes) -> Any:
         return await self._talk.call(function, *self._arguments(worker, *said), patience=PATIENCE)
 
-    def _stand_by(self, trip: Trip) -> tuple[Any, ...]:
-        said = b"%d" % trip.number, b"%d" % trip.first_delivery
-        return library.LIBRARY.call(Function.STAND_BY, *self._arguments(trip.worker, *said))
+    def _stand_by(self, exchange: Exchange) -> tuple[Any, ...]:
+        said = b"%d" % exchange.number, b"%d" % exchange.first_delivery
+        return library.LIBRARY.call(Function.STAND_BY, *self._arguments(exchange.worker, *said))
 
     def _arguments(self, worker: str, *said: bytes) -> tuple[Any, ...]:
         names = [*self._keys, keys.in_flight(self.name, worker)]
         return len(names), *names, self._policy, worker, *said
 
-    def _read_reply(self, trip: Trip, reply: list[Any], renewed_at: float | None) -> Reply:
+    def _read_reply(self, exchange: Exchange, reply: list[Any], renewed_at: float | None) -> Reply:
         if reply[0] != 0:
             return Reply(now=reply[1], lease_lost=reply[0] == 1, stale=reply[0] == 2)
-        return self._read_done(trip, renewed_at, *reply[1:-1])
+        return self._read_done(exchange, renewed_at, *reply[1:-1])
 
     def _read_done(
         self,
-        trip: Trip,
+        exchange: Exchange,
         renewed_at: float | None,
         now: int,
         verdicts: list[int],
@@ -245,7 +245,7 @@ class RedisQueue(Queue):
         return Reply(
             now=now,
             verdicts=[_VERDICTS[verdict] for verdict in verdicts],
-            claimed=self._read_entries(trip.first_delivery, packed, now, ids, begun),
+            claimed=self._read_entries(exchange.first_delivery, packed, now, ids, begun),
             first_claims=first_claims,
             oversized=oversized,
             recovered=recovered,

@@ -18,11 +18,11 @@ import msgspec
 from fulfillment_worker.core.cadence import Cadence
 from fulfillment_worker.core.capacity import Capacity
 from fulfillment_worker.core.exchange import (
+    Exchange,
     Limited,
     Queue,
     QueueUnavailable,
     Reply,
-    Trip,
     Wakeup,
 )
 from fulfillment_worker.core.fetch_size import FetchSize
@@ -93,7 +93,7 @@ class Consumer:
         self._urgent = self._unsure = False
         self._exchanging = False
         self._nudged = asyncio.Event()
-        self._standing: Trip | None = None
+        self._standing: Exchange | None = None
         self._patience: asyncio.Timeout | None = None
         queue.on_wake(self._wake_soon)
 
@@ -204,14 +204,14 @@ class Consumer:
 
     def _woken(self, wakeup: Wakeup) -> None:
         """An order has come, or Redis can't be asked."""
-        if wakeup.trip and wakeup.reply and self._may_take(wakeup.trip, wakeup.reply):
+        if wakeup.exchange and wakeup.reply and self._may_take(wakeup.exchange, wakeup.reply):
             # An order waits to be started; what is to be told can wait until it is.
             self._outbox.defer()
-            self._take(wakeup.trip, wakeup.reply)
+            self._take(wakeup.exchange, wakeup.reply)
             self._process()
             self.nudge()
         else:
-            self._unsure = self._unsure or (wakeup.trip is not None and wakeup.reply is None)
+            self._unsure = self._unsure or (wakeup.exchange is not None and wakeup.reply is None)
             self.wake()
 
     def _wake_soon(self) -> None:
@@ -220,7 +220,7 @@ class Consumer:
             jitter = random.uniform(0.001, _WAKE_JITTER)
             asyncio.get_running_loop().call_later(jitter, self.wake)
 
-    def _may_take(self, trip: Trip, reply: Reply) -> bool:
+    def _may_take(self, exchange: Exchange, reply: Reply) -> bool:
         """Whether an exchange that stood by is the last that was made, and was made just now.
 
         A worker that was stopped since then may find a reply whose orders are others' by now: it
@@ -228,7 +228,7 @@ class Consumer:
         """
         cadence = self._cadence
         late = time.monotonic() - cadence.heard_at - (reply.now - cadence.last.now) / 1000
-        is_last = self._ledger.is_next(trip) and not self._exchanging
+        is_last = self._ledger.is_next(exchange) and not self._exchanging
         return is_last and late < self._shared.lease / 3
 
     def _listens(self) -> bool:
@@ -258,8 +258,8 @@ class Consumer:
             if self._unsure:
                 self._process()
                 await self._make_sure()
-            trip, sent_at = self._compose(), time.monotonic()
-            reply = await self._send_and_receive(trip)
+            exchange, sent_at = self._compose(), time.monotonic()
+            reply = await self._send_and_receive(exchange)
         except QueueUnavailable as unavailable:
             self._process()
             await self._lost(unavailable)
@@ -275,10 +275,10 @@ class Consumer:
             return
         if reply.claimed:
             self._fetch_size.arrived(now - sent_at)
-        self._keep_pace(trip.outcomes, sent_at, now)
-        self._take(trip, reply)
+        self._keep_pace(exchange.outcomes, sent_at, now)
+        self._take(exchange, reply)
 
-    def _compose(self) -> Trip:
+    def _compose(self) -> Exchange:
         self._urgent = False
         if self._stopping:
             self._ledger.requeue_unbegun()
@@ -290,10 +290,10 @@ class Consumer:
             breaker_open=self._shared.gate.is_open,
         )
 
-    async def _send_and_receive(self, trip: Trip) -> Reply:
+    async def _send_and_receive(self, exchange: Exchange) -> Reply:
         """Process the last reply while Redis is at work on this exchange."""
         try:
-            answer = await self._queue.send(trip)
+            answer = await self._queue.send(exchange)
             self._process()
             try:
                 return await answer
@@ -302,7 +302,7 @@ class Consumer:
                 self._fetch_size.lost()
                 raise
         finally:
-            self._capacity.unreserve(self._rank, trip.claim)
+            self._capacity.unreserve(self._rank, exchange.claim)
 
     async def _make_sure(self) -> None:
         """Learn whether the exchange whose reply was lost took place."""
@@ -324,9 +324,9 @@ class Consumer:
             self._prefetch.note(len(outcomes), now - self._cadence.heard_at, now - sent_at)
         self._capacity.set_prefetch(self._rank, self._prefetch.orders)
 
-    def _take(self, trip: Trip, reply: Reply) -> None:
+    def _take(self, exchange: Exchange, reply: Reply) -> None:
         """Take from a reply what the next exchange must know; process the rest then, or now."""
-        self._cadence.heard(trip, reply, time.monotonic())
+        self._cadence.heard(exchange, reply, time.monotonic())
         # Where nothing was done, the reply tells nothing of the queue: the next exchange comes at
         # once. So it does where something woke the worker while this one was under way.
         self._urgent = self._urgent or reply.stale or reply.lease_lost
@@ -335,7 +335,7 @@ class Consumer:
         elif reply.lease_lost:
             self._lose()
         else:
-            self._ledger.note(trip, reply)
+            self._ledger.note(exchange, reply)
             if reply.stops:
                 self._shared.executor.withdraw(self._ledger.underway(), reply.stops)
         claims = not (self._stopping or reply.paused)

@@ -102,7 +102,7 @@ _UNDERWAY = (READY, RUNNING, STOPPING)
 
 
 def first_of(ended: list[Delivery], most_bytes: int) -> list[Delivery]:
-    """As many as one trip may record, by the bytes that they move."""
+    """As many as one exchange may record, by the bytes that they move."""
     bytes_moved = 0
     for count, delivery in enumerate(ended, 1):
         if delivery.result is not SUCCEEDED:

@@ -1,4 +1,4 @@
-"""What this worker holds of one queue, and what it has to say about it in the next trip.
+"""What this worker holds of one queue, and what it has to say about it in the next exchange.
 
 It does no I/O: it turns claims into requests to begin, results into outcomes, and replies into
 events.
@@ -23,10 +23,10 @@ from fulfillment_worker.core.events import (
 from fulfillment_worker.core.exchange import (
     MOST_BYTES,
     Claimed,
+    Exchange,
     Holdings,
     Reply,
     Survey,
-    Trip,
     Verdict,
 )
 from fulfillment_worker.core.outcome import (
@@ -53,8 +53,9 @@ class Ledger:
 
     owner: theirs. rank: the queue's number in the capacity.
 
-    A reply is taken in two steps. `note` does what the next trip must know, and is quick.
-    `catch_up` does the rest (telling, reading the orders), maybe while the next trip is under way.
+    A reply is taken in two steps. `note` does what the next exchange must know, and is quick.
+    `catch_up` does the rest (telling, reading the orders), maybe while the next exchange is under
+    way.
     """
 
     def __init__(
@@ -71,8 +72,8 @@ class Ledger:
         self._owner = owner
         self._rank = rank
         self.worker = worker_name()
-        # Of the last trip whose reply was heard, or as the queue told.
-        self._trips = 0
+        # Of the last exchange whose reply was heard, or as the queue told.
+        self._exchanges = 0
         # Of the last question what is held.
         self._asked = 0
         self._rules = rules
@@ -85,8 +86,8 @@ class Ledger:
         # Whether any ever came with the id under which an earlier attempt had begun.
         self._any_known = False
         self._held: dict[int, Delivery] = {}
-        # What the next trips carry of them: those that are ASKING, and those that have ENDED. What
-        # one carries stays until its reply is there, and what is added meanwhile is behind it.
+        # What the next exchanges carry of them: those that are ASKING, and those that have ENDED.
+        # What one carries stays until its reply is there, and what is added meanwhile is behind it.
         self._asking: list[Delivery] = []
         self._ended: list[Delivery] = []
         # Of orders that ended without success since all that had ended was sent.
@@ -116,9 +117,9 @@ class Ledger:
         """What has begun and not ended."""
         return [held for held in self._held.values() if held.is_underway]
 
-    def is_next(self, trip: Trip) -> bool:
-        """Whether it is the trip that the queue expects, as far as is known here."""
-        return (trip.worker, trip.number) == (self.worker, self._trips + 1)
+    def is_next(self, exchange: Exchange) -> bool:
+        """Whether it is the exchange that the queue expects, as far as is known here."""
+        return (exchange.worker, exchange.number) == (self.worker, self._exchanges + 1)
 
     def compose(
         self,
@@ -128,14 +129,14 @@ class Ledger:
         survey: bool = False,
         breaker_open: bool = False,
         standing: bool = False,
-    ) -> Trip:
-        """The next trip: all that is ready, and room for `claim` more."""
+    ) -> Exchange:
+        """The next exchange: all that is ready, and room for `claim` more."""
         first_delivery, self._next_delivery = self._next_delivery, self._next_delivery + claim
         ended = self._to_record()
         outcomes = [held.outcome or self._decide(held) for held in ended]
-        return Trip(
+        return Exchange(
             worker=self.worker,
-            number=self._trips + 1,
+            number=self._exchanges + 1,
             holding=len(self),
             forget=_forgettable(ended) if self._any_known else [],
             outcomes=outcomes,
@@ -151,19 +152,19 @@ class Ledger:
 
     def number_question(self) -> int:
         """Of the next question what is held: higher than of all that may still be under way."""
-        self._asked = max(self._trips + 1, self._asked) + 1
+        self._asked = max(self._exchanges + 1, self._asked) + 1
         return self._asked
 
-    def farewell(self) -> Trip:
-        """The last trip, when nothing is held any more."""
-        return Trip(worker=self.worker, number=self._trips + 1, leaving=True)
+    def farewell(self) -> Exchange:
+        """The last exchange, when nothing is held any more."""
+        return Exchange(worker=self.worker, number=self._exchanges + 1, leaving=True)
 
-    def note(self, trip: Trip, reply: Reply) -> None:
-        """Take from a reply what the next trip must know."""
-        sent, asked = len(trip.outcomes), len(trip.begins)
+    def note(self, exchange: Exchange, reply: Reply) -> None:
+        """Take from a reply what the next exchange must know."""
+        sent, asked = len(exchange.outcomes), len(exchange.begins)
         recorded, self._ended = self._ended[:sent], self._ended[sent:]
         answered, self._asking = self._asking[:asked], self._asking[asked:]
-        self._trips = trip.number
+        self._exchanges = exchange.number
         for delivery in recorded:
             del self._held[delivery.id]
         self._capacity.recorded(sent)
@@ -194,7 +195,7 @@ class Ledger:
         return cleared
 
     def end(self, delivery: Delivery, result: Result) -> None:
-        """An attempt ended so. What becomes of the order is decided when the next trip is made."""
+        """An attempt ended so. What becomes of the order is decided in the next exchange."""
         delivery.result = result
         if delivery.stage is READY:
             self._capacity.given_up(self._rank)
@@ -203,7 +204,7 @@ class Ledger:
         self._add_ended(delivery)
 
     def requeue_unbegun(self) -> None:
-        """Give back what has not begun. Not while a trip is under way: it may carry these."""
+        """Give back what has not begun. Not while an exchange is under way: it may carry these."""
         for delivery in self._asking:
             self._give_up(delivery, Requeued(delivery.id, "", delivery.attempt))
         self._asking.clear()
@@ -213,10 +214,10 @@ class Ledger:
 
         What ended and is not in flight any more was recorded. What asked to begin and is not in
         flight any more was a duplicate, or another copy was busy. What is in flight and not known
-        here was claimed by the lost trip. What is under way and not in flight, Redis has forgotten:
-        it came back with an older state; returns these, to be stopped.
+        here was claimed by the lost exchange. What is under way and not in flight, Redis has
+        forgotten: it came back with an older state; returns these, to be stopped.
         """
-        self._trips = holdings.number
+        self._exchanges = holdings.number
         in_flight = holdings.deliveries
         gone = [held for held in self._held.values() if held.id not in in_flight]
         recorded = [held for held in self._ended if held.id not in in_flight]
@@ -253,11 +254,11 @@ class Ledger:
         self._forget(list(self._held.values()))
         self._asking.clear()
         self._ended.clear()
-        self.worker, self._trips, self._asked = worker_name(), 0, 0
+        self.worker, self._exchanges, self._asked = worker_name(), 0, 0
         return underway
 
     def _to_record(self) -> list[Delivery]:
-        """What ended, as far as one trip may carry it."""
+        """What ended, as far as one exchange may carry it."""
         fits = self._moving_bytes <= MOST_BYTES
         batch = self._ended if fits else first_of(self._ended, MOST_BYTES)
         if len(batch) == len(self._ended):
@@ -357,7 +358,7 @@ class Ledger:
         self._ended.append(delivery)
         if delivery.result is not SUCCEEDED:
             self._moving_bytes += delivery.moved_bytes
-        # By the time that the trip claims, it is in flight no more.
+        # By the time that the exchange claims, it is in flight no more.
         if delivery.claimed.last_chance:
             self._suspects -= 1
 

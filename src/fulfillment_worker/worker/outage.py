@@ -16,7 +16,7 @@ _TELL_AGAIN = 60.0
 
 
 class Outage:
-    """Of one queue. It lasts from the start of the worker until its first trip, too."""
+    """Of one queue. It lasts from the start of the worker until its first exchange, too."""
 
     def __init__(
         self, queue: str, emit: Emit, *, clock: Callable[[], float] = time.monotonic

@@ -20,13 +20,14 @@ from fulfillment_worker.worker.delivery import READY, Delivery
 Attempt = Callable[[Delivery, asyncio.Task[None]], Awaitable[None]]
 
 _LONG_TURN = 0.005
-"""Seconds of one turn of the loop after which no further attempt is started in it: trips and
+"""Seconds of one turn of the loop after which no further attempt is started in it: exchanges and
 probes have their turn, too."""
 _SLOW_TURN = 0.05
 """Seconds above which a handler is taken to block the loop."""
 _BREATH = 0.03
-"""Seconds in which the loop is left free after a slow turn, for a trip to Redis and back. A hundred
-handlers that block for 0.3 s each would else silence the worker for longer than its lease."""
+"""Seconds in which the loop is left free after a slow turn, for an exchange to Redis and back. A
+hundred handlers that block for 0.3 s each would else silence the worker for longer than its
+lease."""
 _PATIENCE = 0.1
 """Seconds that an attempt waits for room. Then all who could make some are slow, and another worker
 may be free: the order is given back."""

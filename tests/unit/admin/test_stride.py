@@ -15,7 +15,7 @@ def test_stride_grows_while_entries_are_small() -> None:
     assert seen == [4, 16, 64, 256, 500, 500]
 
 
-def test_stride_is_as_many_as_fit_into_one_trip() -> None:
+def test_stride_is_as_many_as_fit_into_one_exchange() -> None:
     stride = Stride()
     stride.note([b"x" * (MOST_BYTES // 8)] * 4)
     assert stride.many == 8

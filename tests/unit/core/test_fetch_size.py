@@ -1,4 +1,4 @@
-"""How much a worker asks for, by what became of its last trips."""
+"""How much a worker asks for, by what became of its last exchanges."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fulfillment_worker.core.fetch_size import FetchSize
 QUICK, SLOW = 0.01, 3.0
 
 
-def test_fetch_size_is_a_whole_trip_at_first() -> None:
+def test_fetch_size_is_a_whole_exchange_at_first() -> None:
     assert FetchSize().most_bytes == MOST_BYTES
 
 
@@ -18,7 +18,7 @@ def test_fetch_size_after_a_lost_reply_is_one_order() -> None:
     assert size.most_bytes == 1
 
 
-def test_fetch_size_grows_again_while_trips_are_quick() -> None:
+def test_fetch_size_grows_again_while_exchanges_are_quick() -> None:
     size = FetchSize()
     size.lost()
     asked = []
@@ -28,7 +28,7 @@ def test_fetch_size_grows_again_while_trips_are_quick() -> None:
     assert asked == [LARGE, 2 * LARGE, 4 * LARGE, MOST_BYTES, MOST_BYTES, MOST_BYTES]
 
 
-def test_fetch_size_shrinks_while_trips_are_slow_and_still_takes_many_small_orders() -> None:
+def test_fetch_size_shrinks_while_exchanges_are_slow_and_still_takes_many_small_orders() -> None:
     size = FetchSize()
     for _ in range(20):
         size.arrived(SLOW)

@@ -9,33 +9,33 @@ from fulfillment_worker.core.prefetch import Prefetch
 MOST = 50
 
 
-def after_some_trips(ended: int, seconds: float, took: float, trips: int = 2000) -> int:
+def after_some_exchanges(ended: int, seconds: float, took: float, exchanges: int = 2000) -> int:
     prefetch = Prefetch(MOST)
-    for _ in range(trips):
+    for _ in range(exchanges):
         prefetch.note(ended, seconds, took)
     return prefetch.orders
 
 
 def test_none_before_anything_ended() -> None:
     assert Prefetch(MOST).orders == 0
-    assert after_some_trips(0, 1.0, 0.001) == 0
+    assert after_some_exchanges(0, 1.0, 0.001) == 0
 
 
-def test_as_many_as_end_in_six_trips() -> None:
-    assert after_some_trips(5, 0.001, 0.001) == pytest.approx(30, abs=1)
+def test_as_many_as_end_in_six_exchanges() -> None:
+    assert after_some_exchanges(5, 0.001, 0.001) == pytest.approx(30, abs=1)
 
 
 def test_never_more_than_the_most() -> None:
-    assert after_some_trips(1000, 0.001, 0.001) == MOST
+    assert after_some_exchanges(1000, 0.001, 0.001) == MOST
 
 
-def test_no_more_than_start_soon_where_trips_are_slow() -> None:
-    assert after_some_trips(100, 0.2, 0.2) == pytest.approx(25, abs=1)
+def test_no_more_than_start_soon_where_exchanges_are_slow() -> None:
+    assert after_some_exchanges(100, 0.2, 0.2) == pytest.approx(25, abs=1)
 
 
 def test_none_for_slow_handlers() -> None:
-    """50 of them, a second each: a trip comes with every end."""
-    assert after_some_trips(1, 0.02, 0.002) == 0
+    """50 of them, a second each: an exchange comes with every end."""
+    assert after_some_exchanges(1, 0.02, 0.002) == 0
 
 
 def test_none_where_slow_handlers_end_together() -> None:

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from fulfillment_worker.core.events import Event, Gone, OrdersRecovered
-from fulfillment_worker.core.exchange import Trip
+from fulfillment_worker.core.exchange import Exchange
 from fulfillment_worker.supervisor.release import Releaser
 from tests.support.eventually import aeventually
 from tests.support.memory_queue import MemoryQueue, Store
@@ -18,7 +18,7 @@ async def held_by_a_dead_process(store: Store, many: int = 2) -> MemoryQueue:
     queue = MemoryQueue(store)
     for number in range(many):
         store.push(b'{"order_id": "A-%d"}' % number)
-    await queue.exchange(Trip(worker="dead", claim=many))
+    await queue.exchange(Exchange(worker="dead", claim=many))
     return queue
 
 

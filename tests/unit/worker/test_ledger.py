@@ -87,9 +87,9 @@ def test_order_keeps_the_id_under_which_it_began_and_forgets_it_when_fulfilled()
     ledger.note(ledger.compose(claim=0), Reply(now=0, verdicts=[Verdict.GO]))
     (delivery,) = ledger.catch_up()
     ledger.end(delivery, SUCCEEDED)
-    trip = ledger.compose(claim=0)
-    assert trip.outcomes == [Fulfilled(1, "B", 2)]
-    assert trip.forget == [1]
+    exchange = ledger.compose(claim=0)
+    assert exchange.outcomes == [Fulfilled(1, "B", 2)]
+    assert exchange.forget == [1]
 
 
 def test_invalid_order_that_had_begun_is_dead_under_its_id() -> None:
@@ -116,16 +116,16 @@ def test_suspect_is_counted_where_more_orders_were_received_than_claimed() -> No
 def test_question_has_a_higher_number_than_all_that_may_be_under_way() -> None:
     rules = OrderRules(id_field="order_id", max_bytes=MOST_BYTES, retry=RetryPolicy(3, 1, 2))
     ledger = new_ledger(ignore, rules)
-    trip = ledger.compose(claim=1)
+    exchange = ledger.compose(claim=1)
     first = ledger.number_question()
     second = ledger.number_question()
-    assert trip.number < first < second
+    assert exchange.number < first < second
     ledger.reconcile(Holdings(now=0, number=second))
     assert ledger.compose(claim=1).number == second + 1
     assert ledger.number_question() > second + 1
 
 
-def test_outcomes_that_move_large_orders_are_recorded_over_several_trips() -> None:
+def test_outcomes_that_move_large_orders_are_recorded_over_several_exchanges() -> None:
     """Redis moves the bytes of all but a success."""
     told: list[Event] = []
     rules = OrderRules(id_field="order_id", max_bytes=MOST_BYTES, retry=RetryPolicy(3, 1, 2))
@@ -139,15 +139,15 @@ def test_outcomes_that_move_large_orders_are_recorded_over_several_trips() -> No
         ledger.end(delivery, INTERRUPTED)
     carried = []
     while ledger.has_news:
-        trip = ledger.compose(claim=0)
-        carried.append(len(trip.outcomes))
-        ledger.note(trip, Reply(now=0))
+        exchange = ledger.compose(claim=0)
+        carried.append(len(exchange.outcomes))
+        ledger.note(exchange, Reply(now=0))
         ledger.catch_up()
     assert carried == [2, 2, 1]
     assert len(ledger) == 0
 
 
-def test_notes_are_recorded_over_several_trips_where_they_are_many() -> None:
+def test_notes_are_recorded_over_several_exchanges_where_they_are_many() -> None:
     ledger = new_ledger(ignore)
     claimed = [Claimed(n, b'{"order_id": "%d"}' % n, 0, 0, 0, False) for n in range(1, 6)]
     ledger.note(ledger.compose(claim=5), Reply(now=0, claimed=claimed, first_claims=5))
@@ -157,9 +157,9 @@ def test_notes_are_recorded_over_several_trips_where_they_are_many() -> None:
         ledger.end(delivery, Succeeded("x" * (MOST_BYTES // 2)))
     carried = []
     while ledger.has_news:
-        trip = ledger.compose(claim=0)
-        carried.append(len(trip.outcomes))
-        ledger.note(trip, Reply(now=0))
+        exchange = ledger.compose(claim=0)
+        carried.append(len(exchange.outcomes))
+        ledger.note(exchange, Reply(now=0))
         ledger.catch_up()
     assert carried == [2, 2, 1]
 
@@ -209,14 +209,14 @@ def outcome_of(raw: bytes, first_seen: int = NOW) -> tuple[object, list[Event]]:
     claimed = Claimed(1, raw, 0, 0, first_seen, False)
     ledger.note(ledger.compose(claim=1), Reply(now=NOW, claimed=[claimed]))
     ledger.catch_up()
-    trip = ledger.compose(claim=0)
-    if trip.begins:
-        ledger.note(trip, Reply(now=NOW, verdicts=[Verdict.GO]))
+    exchange = ledger.compose(claim=0)
+    if exchange.begins:
+        ledger.note(exchange, Reply(now=NOW, verdicts=[Verdict.GO]))
         ledger.catch_up()
-        trip = ledger.compose(claim=0)
-    ledger.note(trip, Reply(now=NOW))
+        exchange = ledger.compose(claim=0)
+    ledger.note(exchange, Reply(now=NOW))
     ledger.catch_up()
-    return next(iter(trip.outcomes), None), told
+    return next(iter(exchange.outcomes), None), told
 
 
 def test_order_that_may_not_start_yet_is_scheduled() -> None:

@@ -1,7 +1,7 @@
-"""Room for 200 orders and more: the next trip is sent before the last reply is worked off.
+"""Room for 200 orders and more: the next exchange is sent before the last reply is worked off.
 
-What may happen to a trip, to the lease or to the worker happens here while a reply is noted, and
-not yet worked off.
+What may happen to an exchange, to the lease or to the worker happens here while a reply is noted,
+and not yet worked off.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fulfillment_worker.core.events import (
     OrdersReceived,
     OrdersRequeued,
 )
-from fulfillment_worker.core.exchange import Holdings, QueueUnavailable, Reply, Trip
+from fulfillment_worker.core.exchange import Exchange, Holdings, QueueUnavailable, Reply
 from fulfillment_worker.core.outcome import FailureReason
 from fulfillment_worker.worker.delivery import Delivery
 from tests.support.memory_queue import MemoryQueue, Store
@@ -32,8 +32,8 @@ ROOM = 400
 MANY = 1000
 IDS = [f"{n}" for n in range(MANY)]
 SURE = 5
-"""Trips that are sent before the last reply is worked off, however fast handlers end: all room is
-claimed in four, and what one has claimed asks to begin two trips later."""
+"""Exchanges that are sent before the last reply is worked off, however fast handlers end: all room
+is claimed in four, and what one has claimed asks to begin two exchanges later."""
 
 
 async def fulfil(order: Order) -> None:
@@ -50,7 +50,7 @@ async def mixed(order: Order) -> None:
 
 
 class Fated(MemoryQueue):
-    """Has something happen to trips that are sent while a reply is noted.
+    """Has something happen to exchanges that are sent while a reply is noted.
 
     fate: told how many of them there were, says what becomes of this one: "done"; "unsent";
     "lost" before it arrived; "late", so that it arrives after the worker has asked; "unheard",
@@ -69,31 +69,31 @@ class Fated(MemoryQueue):
         self._fate = fate
         self._happens = happens
         self._noted = False
-        self._late: list[Trip] = []
+        self._late: list[Exchange] = []
 
-    async def send(self, trip: Trip) -> Awaitable[Reply]:
+    async def send(self, exchange: Exchange) -> Awaitable[Reply]:
         noted, self._noted = self._noted, False
         fate = self._fate(self.overlapping + 1) if noted else "done"
         if fate == "unsent":
             self.overlapping += 1
             self._lose()
-        return self._receive(trip, fate, len(self._shop.told) if noted else None)
+        return self._receive(exchange, fate, len(self._shop.told) if noted else None)
 
-    async def _receive(self, trip: Trip, fate: str, told: int | None) -> Reply:
+    async def _receive(self, exchange: Exchange, fate: str, told: int | None) -> Reply:
         """told: how many events there were before the worker worked off the reply before."""
         if told is not None and len(self._shop.told) > told:
             self.overlapping += 1
             self._happens(self.overlapping)
             if fate in ("lost", "late"):
-                self._late += [trip] * (fate == "late")
+                self._late += [exchange] * (fate == "late")
                 self._lose()
         else:
             fate = "done"
-        reply = await (await super().send(trip))
+        reply = await (await super().send(exchange))
         if fate == "unheard":
             self._lose()
         self.stale += reply.stale
-        # With a backlog the next trip has something to say, and is sent at once.
+        # With a backlog the next exchange has something to say, and is sent at once.
         self._noted = reply.backlog and len(reply.claimed) + len(reply.verdicts) >= 50
         return reply
 
@@ -102,8 +102,8 @@ class Fated(MemoryQueue):
     ) -> Holdings:
         holdings = await super().holdings(worker, number, known, delay_ms)
         late, self._late = self._late, []
-        for trip in late:
-            reply = await (await super().send(trip))
+        for exchange in late:
+            reply = await (await super().send(exchange))
             assert reply.stale or reply.lease_lost, "it came too late to have an effect"
         return holdings
 
@@ -113,9 +113,9 @@ class Fated(MemoryQueue):
 
 
 class Forgetful(Fated):
-    """No trip stands by: the worker hears of an order, and then claims it."""
+    """No exchange stands by: the worker hears of an order, and then claims it."""
 
-    async def stand_by(self, trip: Trip) -> None:
+    async def stand_by(self, exchange: Exchange) -> None:
         pass
 
 
@@ -138,7 +138,7 @@ def assert_nothing_is_lost(store: Store) -> None:
     assert store.fulfilled == len(fulfilled)
 
 
-async def test_most_trips_are_sent_before_the_last_reply_is_worked_off(shop: Shop) -> None:
+async def test_most_exchanges_are_sent_before_the_last_reply_is_worked_off(shop: Shop) -> None:
     queue = Fated(shop)
     shop.place(*IDS)
     shop.work(mixed, queue, concurrency=ROOM)
@@ -149,7 +149,7 @@ async def test_most_trips_are_sent_before_the_last_reply_is_worked_off(shop: Sho
 
 @pytest.mark.parametrize("which", ["1", "2", "3", "4", "5", "123", "2468", "13579"])
 @pytest.mark.parametrize("fate", ["unsent", "lost", "late", "unheard"])
-async def test_a_trip_that_fails_while_a_reply_is_noted_costs_nothing(
+async def test_an_exchange_that_fails_while_a_reply_is_noted_costs_nothing(
     shop: Shop, fate: str, which: str
 ) -> None:
     """Invariants 1 and 3: each attempt is made once, recorded once, and told of once."""
@@ -167,7 +167,7 @@ async def test_a_trip_that_fails_while_a_reply_is_noted_costs_nothing(
     assert Counter(each.order_id for each in ended if each.reason is None) == Counter(IDS)
     assert len(ended) == MANY + len(twice)
     assert_nothing_is_lost(shop.store)
-    assert shop.store.trip_numbers == {}
+    assert shop.store.exchange_numbers == {}
 
 
 @pytest.mark.parametrize("number", range(1, SURE + 1))
@@ -225,11 +225,11 @@ async def test_the_end_may_come_while_a_reply_is_noted(
         assert entry.failures == (shop.store.id_of(entry.raw) in failed)
     given_back = sum(event.count for event in shop.all(OrdersRequeued))
     assert len(shop.store.retry) - len(failed) <= given_back <= len(shop.store.retry)
-    assert queue.trips[-1].leaving
+    assert queue.exchanges[-1].leaving
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_anything_may_happen_to_any_trip(shop: Shop, seed: int) -> None:
+async def test_anything_may_happen_to_any_exchange(shop: Shop, seed: int) -> None:
     """Two workers, cut lines, leases that run out, and one worker that ends in the middle."""
     chance = random.Random(seed)
 

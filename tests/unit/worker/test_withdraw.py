@@ -9,7 +9,7 @@ import pytest
 from fulfillment_worker import Order
 from fulfillment_worker.core.decide import RetryPolicy, decide
 from fulfillment_worker.core.events import AttemptEnded, OrdersRequeued, OrderWithdrawn
-from fulfillment_worker.core.exchange import QueueUnavailable, Reply, Trip
+from fulfillment_worker.core.exchange import Exchange, QueueUnavailable, Reply
 from fulfillment_worker.core.outcome import FailureReason, Stopped, Withdrawal, Withdrawn
 from tests.support.memory_queue import MemoryQueue
 from tests.unit.worker.conftest import Shop
@@ -166,9 +166,9 @@ async def test_lost_reply_to_a_withdrawn_outcome_costs_nothing(shop: Shop) -> No
     class Deaf(MemoryQueue):
         lost = 0
 
-        async def _reply(self, trip: Trip) -> Reply:
-            reply = await super()._reply(trip)
-            if not self.lost and any(type(each) is Withdrawn for each in trip.outcomes):
+        async def _reply(self, exchange: Exchange) -> Reply:
+            reply = await super()._reply(exchange)
+            if not self.lost and any(type(each) is Withdrawn for each in exchange.outcomes):
                 self.lost += 1
                 raise QueueUnavailable("the reply is lost")
             return reply

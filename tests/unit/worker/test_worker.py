@@ -26,10 +26,10 @@ from fulfillment_worker.core.events import (
     QueueSurveyed,
 )
 from fulfillment_worker.core.exchange import (
+    Exchange,
     Holdings,
     QueueUnavailable,
     Reply,
-    Trip,
     Wakeup,
 )
 from fulfillment_worker.core.outcome import DeadReason, FailureReason
@@ -203,14 +203,14 @@ async def test_a_handler_that_will_not_stop_is_given_up(shop: Shop) -> None:
 class Cut(MemoryQueue):
     """Loses the reply of one exchange: it takes place, and the worker never hears of it."""
 
-    def __init__(self, store: Store, when: Callable[[Trip], bool]) -> None:
+    def __init__(self, store: Store, when: Callable[[Exchange], bool]) -> None:
         super().__init__(store)
         self._when = when
         self.asked: list[Holdings] = []
 
-    async def _reply(self, trip: Trip) -> Reply:
-        reply = await super()._reply(trip)
-        if not self.asked and self._when(trip):
+    async def _reply(self, exchange: Exchange) -> Reply:
+        reply = await super()._reply(exchange)
+        if not self.asked and self._when(exchange):
             raise QueueUnavailable("the line was cut")
         return reply
 
@@ -224,13 +224,13 @@ class Cut(MemoryQueue):
 @pytest.mark.parametrize(
     "when",
     [
-        lambda trip: trip.claim > 0,
-        lambda trip: bool(trip.begins),
-        lambda trip: bool(trip.outcomes),
+        lambda exchange: exchange.claim > 0,
+        lambda exchange: bool(exchange.begins),
+        lambda exchange: bool(exchange.outcomes),
     ],
     ids=["claim", "begin", "outcome"],
 )
-async def test_a_lost_reply_costs_nothing(shop: Shop, when: Callable[[Trip], bool]) -> None:
+async def test_a_lost_reply_costs_nothing(shop: Shop, when: Callable[[Exchange], bool]) -> None:
     """Each order is handled once, and the books and the metrics agree."""
     ids = [f"A-{number}" for number in range(10)]  # of so many, none begins as it is claimed
     shop.place(*ids)
@@ -244,7 +244,7 @@ async def test_a_lost_reply_costs_nothing(shop: Shop, when: Callable[[Trip], boo
 
 
 async def test_answer_just_when_patience_is_lost_leaves_no_order_behind(shop: Shop) -> None:
-    """What a lost trip has claimed is given back, and no worker's end is held against it."""
+    """What a lost exchange has claimed is given back, and no worker's end is held against it."""
 
     class Answering(Cut):
         answers = asyncio.Event()
@@ -258,7 +258,7 @@ async def test_answer_just_when_patience_is_lost_leaves_no_order_behind(shop: Sh
 
     ids = [f"A-{number}" for number in range(10)]
     shop.place(*ids)
-    queue = Answering(shop.store, lambda trip: trip.claim > 0)
+    queue = Answering(shop.store, lambda exchange: exchange.claim > 0)
     worker = shop.work(fulfil, queue)
     async with asyncio.timeout(PATIENCE):
         while not queue.asked:  # noqa: ASYNC110 - nobody tells
@@ -318,10 +318,10 @@ async def test_two_queues_are_served(shop: Shop) -> None:
 async def test_blocking_handlers_leave_the_conversation_its_turn(shop: Shop) -> None:
     """Started all in one turn of the loop, they would silence the worker for their sum."""
     queue = MemoryQueue(shop.store)
-    trips_between: list[int] = []
+    exchanges_between: list[int] = []
 
     async def block(order: Order) -> None:
-        trips_between.append(len(queue.trips))
+        exchanges_between.append(len(queue.exchanges))
         until = time.monotonic() + 0.06
         while time.monotonic() < until:
             pass
@@ -329,7 +329,7 @@ async def test_blocking_handlers_leave_the_conversation_its_turn(shop: Shop) -> 
     shop.place(*[f"{n}" for n in range(10)])
     shop.work(block, queue)
     await shop.until(lambda: shop.store.fulfilled == 10)
-    assert trips_between[-1] - trips_between[0] >= 3
+    assert exchanges_between[-1] - exchanges_between[0] >= 3
 
 
 async def test_an_outage_of_the_dependency_leaves_the_backlog_in_the_queue(shop: Shop) -> None:
@@ -401,16 +401,16 @@ async def test_an_idle_worker_that_is_told_to_look_finds_what_was_put_back(shop:
     """Orders that were released wake nobody by themselves."""
     gone = MemoryQueue(shop.store)
     shop.place("A")
-    await gone.exchange(Trip(worker="gone", claim=1))
+    await gone.exchange(Exchange(worker="gone", claim=1))
     queue = MemoryQueue(shop.store)
     worker = shop.work(fulfil, queue)
-    await shop.until(lambda: queue.trips and shop.all(QueueSurveyed))
-    assert worker.names == {"orders": queue.trips[0].worker}
+    await shop.until(lambda: queue.exchanges and shop.all(QueueSurveyed))
+    assert worker.names == {"orders": queue.exchanges[0].worker}
     await gone.release("gone")
-    trips = len(queue.trips)
+    exchanges = len(queue.exchanges)
     worker.wake()
     await shop.until(lambda: shop.store.fulfilled == 1)
-    assert queue.trips[trips].claim == 10
+    assert queue.exchanges[exchanges].claim == 10
 
 
 async def test_quick_orders_follow_those_that_end_and_no_more_would_run_again_than_may(
@@ -479,23 +479,23 @@ async def test_orders_that_were_given_back_are_not_taken_again_and_again(shop: S
 
 
 class Slow(MemoryQueue):
-    """Takes some milliseconds for each trip."""
+    """Takes some milliseconds for each exchange."""
 
     def __init__(self, store: Store, seconds: float = 0.003) -> None:
         super().__init__(store)
         self._seconds = seconds
 
-    async def _reply(self, trip: Trip) -> Reply:
+    async def _reply(self, exchange: Exchange) -> Reply:
         await asyncio.sleep(self._seconds)
-        return await super()._reply(trip)
+        return await super()._reply(exchange)
 
 
-# --- trips that stand by --------------------------------------------------------------------------
+# --- exchanges that stand by --------------------------------------------------------------------
 
 
 async def idle(shop: Shop, queue: MemoryQueue) -> None:
     """Return when the worker has surveyed the queue as it left it, and waits for an order."""
-    await shop.until(lambda: queue.trips and queue.trips[-1].survey and queue.stands_by)
+    await shop.until(lambda: queue.exchanges and queue.exchanges[-1].survey and queue.stands_by)
 
 
 async def test_an_idle_worker_is_given_an_order_that_has_begun(shop: Shop) -> None:
@@ -505,15 +505,18 @@ async def test_an_idle_worker_is_given_an_order_that_has_begun(shop: Shop) -> No
         await idle(shop, queue)
         shop.place(f"{number}")
         await shop.until(lambda: shop.store.fulfilled == number + 1)  # noqa: B023
-        assert [trip.standing for trip in queue.trips if not trip.survey] == [True, False]
-        queue.trips.clear()
+        assert [exchange.standing for exchange in queue.exchanges if not exchange.survey] == [
+            True,
+            False,
+        ]
+        queue.exchanges.clear()
     assert shop.handled == ["0", "1", "2"]
     assert worker.holding == 0
     assert len(shop.all(OrdersReceived)) == 3
 
 
 class Unheard(MemoryQueue):
-    """The first trip that stood by takes place, and nobody hears of it."""
+    """The first exchange that stood by takes place, and nobody hears of it."""
 
     lost = False
 
@@ -525,7 +528,7 @@ class Unheard(MemoryQueue):
         return rung
 
 
-async def test_what_an_unheard_trip_claimed_is_found_and_handled_once(shop: Shop) -> None:
+async def test_what_an_unheard_exchange_claimed_is_found_and_handled_once(shop: Shop) -> None:
     queue = Unheard(shop.store)
     shop.work(fulfil, queue)
     await idle(shop, queue)
@@ -538,19 +541,21 @@ async def test_what_an_unheard_trip_claimed_is_found_and_handled_once(shop: Shop
     await shop.until(lambda: shop.store.fulfilled == 2)
 
 
-async def test_a_trip_that_stood_by_while_the_worker_spoke_is_not_taken_twice(shop: Shop) -> None:
+async def test_an_exchange_that_stood_by_while_the_worker_spoke_is_not_taken_twice(
+    shop: Shop,
+) -> None:
     """Both were on their way at the same time, and the one that stood by came first."""
 
     class Crossing(MemoryQueue):
         crossed = 0
 
-        async def send(self, trip: Trip) -> Awaitable[Reply]:
+        async def send(self, exchange: Exchange) -> Awaitable[Reply]:
             if self.stands_by and shop.handled == ["A"] and not self.crossed:
                 self.crossed += 1
                 shop.place("B")
                 for _ in range(5):
                     await asyncio.sleep(0)
-            return await super().send(trip)
+            return await super().send(exchange)
 
     queue = Crossing(shop.store)
     worker = shop.work(fulfil, queue)
@@ -592,7 +597,9 @@ async def test_what_redis_took_for_an_order_is_put_aside_all_the_same(shop: Shop
 async def test_with_several_queues_none_keeps_room_for_what_may_come(shop: Shop) -> None:
     queues = MemoryQueue(shop.store), MemoryQueue(Store(), "other")
     shop.work(fulfil, *queues)
-    await shop.until(lambda: all(queue.trips and queue.trips[-1].survey for queue in queues))
+    await shop.until(
+        lambda: all(queue.exchanges and queue.exchanges[-1].survey for queue in queues)
+    )
     shop.place("A")
     await shop.until(lambda: shop.store.fulfilled == 1)
-    assert not any(trip.standing for queue in queues for trip in queue.trips)
+    assert not any(exchange.standing for queue in queues for exchange in queue.exchanges)

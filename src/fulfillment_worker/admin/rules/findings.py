@@ -267,7 +267,7 @@ CUT = _kind(
     Severity.WARNING,
     "timeout",
     "{at} cuts connections that are idle for {timeout} s (its `timeout`)",
-    "idle workers connect anew for each trip, and orders wait for that",
+    "idle workers connect anew for each exchange, and orders wait for that",
     "{cli} CONFIG SET timeout 0",
 )
 NEARLY_CUT = _kind(

@@ -4,7 +4,7 @@
 -- Each order is stored in flight before it is removed from where it was: should the function end in
 -- between (a command not permitted, say), it is there twice rather than lost.
 
--- A trip claims until so many bytes are reached (MOST_BYTES, or what the worker asks for if it is
+-- An exchange claims until so many bytes are reached (MOST_BYTES, or what the worker asks for if it is
 -- less). Redis tells the length of an order only with its bytes. So one order is read first, then
 -- as many as fit by the sizes seen so far: at most READ at once, since the next ones may be larger.
 local READ = 8
@@ -12,9 +12,9 @@ local CHUNK = 64 -- orders that are stored and removed with one command each
 
 local MOST_EARLY = 8 -- of more, the worker reads them sooner than Redis
 
--- How many the queue had received before this trip.
+-- How many the queue had received before this exchange.
 local received_before
--- How many bytes this trip may claim.
+-- How many bytes this exchange may claim.
 local most_bytes
 -- The entries so far, and those of them that are yet to be stored (HSET's arguments).
 local claimed, unstored

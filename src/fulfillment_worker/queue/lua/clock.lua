@@ -1,16 +1,16 @@
 -- Redis's clock may be stepped, by NTP or by a fail-over to a host whose clock differs. A step costs
 -- nobody a lease, and no retry waits for longer.
 --
--- How a step is told from time that has passed: each trip says how long ago, by its worker's
+-- How a step is told from time that has passed: each exchange says how long ago, by its worker's
 -- monotonic clock, that worker was last answered, and what Redis's clock showed then.
 --   Back:    less has passed by Redis's clock than by the worker's. Or the clock shows less than in
---            the last trip of anybody.
---   Forward: more has passed by Redis's clock. The trip may just have been under way for long, so
---            no more than the time since the last trip of anybody counts: while others are
---            answered, a late trip is a late trip. If nobody was answered meanwhile, it was a step,
+--            the last exchange of anybody.
+--   Forward: more has passed by Redis's clock. The exchange may just have been under way for long, so
+--            no more than the time since the last exchange of anybody counts: while others are
+--            answered, a late exchange is a late exchange. If nobody was answered meanwhile, it was a step,
 --            or Redis stood still, and neither is the fault of who holds a lease.
 -- A worker that has not been answered before knows nothing. Where nobody was for a while, it judges
--- no lease until it has been there for the longest of them: whoever holds orders has made a trip by
+-- no lease until it has been there for the longest of them: whoever holds orders has made an exchange by
 -- then, or has truly lost its lease. A worker that was there before, and knows, may judge meanwhile.
 --
 -- Then leases end later by all that may have been a step (or earlier), but none later than a whole
@@ -71,32 +71,32 @@ local function shift_times_of_others(step)
 end
 
 -- The step in ms, 0 for none; nil where it can't be known. And by how much leases end later, since it
--- may have been larger. gap: since the last trip of anybody.
-local function find_step(trip, steps, gap)
-  local since = trip.heard > 0 and NOW - steps - trip.heard
-  local back = since and since - trip.since_heard
-  -- What has truly passed since the last trip of anybody is no more than since the worker's own,
+-- may have been larger. gap: since the last exchange of anybody.
+local function find_step(exchange, steps, gap)
+  local since = exchange.heard > 0 and NOW - steps - exchange.heard
+  local back = since and since - exchange.since_heard
+  -- What has truly passed since the last exchange of anybody is no more than since the worker's own,
   -- unless that was none that could judge.
-  local most = since and trip.heard + steps > NOW - gap and math.huge or trip.since_heard + UNNOTICED
+  local most = since and exchange.heard + steps > NOW - gap and math.huge or exchange.since_heard + UNNOTICED
   if back and back < -UNNOTICED and gap - back <= most and gap - back >= -UNNOTICED then
     return back, 0
   end
   if gap < -UNNOTICED then return gap, 0 end
   if gap <= UNNOTICED then return 0, 0 end
   if not since then return nil, 0 end
-  local ahead = math.min(gap, since - trip.since_sent)
+  local ahead = math.min(gap, since - exchange.since_sent)
   if ahead > UNNOTICED then return ahead, gap end
   -- What was before its first answer, only those know who were there.
-  if since < gap and not has_outlasted(trip.known_for) then return nil, 0 end
-  -- Its last trip may have been under way for long before Redis took it up.
+  if since < gap and not has_outlasted(exchange.known_for) then return nil, 0 end
+  -- Its last exchange may have been under way for long before Redis took it up.
   return 0, since >= gap and back > UNNOTICED and math.min(gap, back) or 0
 end
 
--- last: the time of the last trip of anybody (0 for none). steps: their sum so far. retry_steps: what
+-- last: the time of the last exchange of anybody (0 for none). steps: their sum so far. retry_steps: what
 -- it was when RETRY was last empty. Returns the sum, and when leases can be judged: 0 for now.
-local function follow_clock(trip, last, steps, retry_steps)
+local function follow_clock(exchange, last, steps, retry_steps)
   local step, later = 0, 0
-  if last > 0 then step, later = find_step(trip, steps, NOW - last) end
+  if last > 0 then step, later = find_step(exchange, steps, NOW - last) end
   if step and (step ~= 0 or later > 0) then shift_leases(later) end
   if step and step ~= 0 then
     shift_times_of_others(step)
@@ -105,5 +105,5 @@ local function follow_clock(trip, last, steps, retry_steps)
     follow_step(math.max(step, later), last)
   end
   shift = steps - retry_steps
-  return steps, step and 0 or NOW + math.max(UNNOTICED, policy.lease - trip.known_for)
+  return steps, step and 0 or NOW + math.max(UNNOTICED, policy.lease - exchange.known_for)
 end

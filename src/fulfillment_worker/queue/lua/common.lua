@@ -13,7 +13,7 @@
 --         2 the calling worker
 --         The functions say what follows.
 
-local REAPED = 1000000000000000 -- the trip number of a worker whose orders were given to others
+local REAPED = 1000000000000000 -- the exchange number of a worker whose orders were given to others
 
 local PUBLIC, EVENTS, WOKEN, RETRY, SUSPECTS, LEASES, WORKERS, DEAD, BOOKS, ARRIVALS, IDS, IN_FLIGHT
 local WORKER

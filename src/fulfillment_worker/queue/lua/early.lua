@@ -1,4 +1,4 @@
--- Beginning an order in the trip that claims it, which saves a way to Redis and back.
+-- Beginning an order in the exchange that claims it, which saves a way to Redis and back.
 --
 -- Only what Redis and the worker can't read in two ways is begun like that: small, in printable
 -- ASCII without escapes, without a status or a wish, without a time of its own. Everything else asks to begin.

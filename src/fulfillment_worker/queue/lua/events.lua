@@ -26,7 +26,7 @@ local function keep_generation(floor, since, steps, mark)
   call('HSET', BOOKS, 'events', generation)
 end
 
--- step: forward. last: the time of the last trip of anybody, before the step.
+-- step: forward. last: the time of the last exchange of anybody, before the step.
 local function follow_step(step, last)
   if step > tolerance() and call('HEXISTS', BOOKS, 'events') == 0 then
     keep_generation(whole(math.max(0, last - policy.events_ttl)), 0, 0, '')

@@ -1,4 +1,4 @@
--- Renews a lease while the reply to a trip is on its way, which may take longer than a lease.
+-- Renews a lease while the reply to an exchange is on its way, which may take longer than a lease.
 --
 -- returns  1, or 0 where the lease had run out: nothing was done
 

@@ -1,11 +1,11 @@
--- What a worker holds: asked when the reply to a trip was lost.
+-- What a worker holds: asked when the reply to an exchange was lost.
 --
 -- Of the orders that it doesn't know, the small ones are sent. The others are given back: their
 -- bytes may be what the line could not carry, and another worker may have a better one.
 --
 -- ARGV     3 the deliveries that it knows of, MessagePack
 --          4 ms until what is given back is due, in digits; '0' keeps its place
---          5 what it knows of Redis's clock, MessagePack, as in a trip
+--          5 what it knows of Redis's clock, MessagePack, as in an exchange
 --          6 number of the question, in digits
 -- returns  {0, now, all deliveries, {delivery, packed entry, order id ('' where not known), ...} for
 --          those that it doesn't know, how many were given back, those of them

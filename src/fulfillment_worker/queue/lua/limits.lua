@@ -358,7 +358,7 @@ end
 
 -- --- what an exchange does beside --------------------------------------------------------------------
 
--- What a trip ended is in flight no more.
+-- What an exchange ended is in flight no more.
 function limits.let_go_of(fulfilled, outcomes)
   if not limits.set.per_key then return end
   for i = 1, #fulfilled, 3 do limits.let_go(WORKER, fulfilled[i]) end

@@ -1,5 +1,5 @@
 -- What an outcome does to an order. That the deliveries are in flight, and this worker's, is what
--- the number of the trip vouches for. A delivery leaves its place last, when the order is where it
+-- the number of the exchange vouches for. A delivery leaves its place last, when the order is where it
 -- goes: should the function end in between, it is there twice rather than lost.
 
 local MOST_ARGUMENTS = 1000 -- of one command; Lua's stack holds some more

@@ -2,7 +2,7 @@
 
 local PARTS = 16 -- into which suspects are divided when their worker is gone
 
--- At most this much is moved in one trip, so that Redis is never busy for long.
+-- At most this much is moved in one exchange, so that Redis is never busy for long.
 local MOST_ORPHANS = 1000
 local MOST_ORPHAN_BYTES = 262144
 
@@ -82,7 +82,7 @@ local function find_lost_leases(leases)
     end
   end
   for _, worker in ipairs(call('ZRANGE', WORKERS, 0, -1)) do look_at(worker) end
-  for _, field in ipairs(call('HKEYS', BOOKS)) do look_at(string.match(field, '^trips:(.*)$')) end
+  for _, field in ipairs(call('HKEYS', BOOKS)) do look_at(string.match(field, '^exchanges:(.*)$')) end
   call('HSET', BOOKS, 'looked', now)
 end
 
@@ -109,7 +109,7 @@ local function put_back_all(orphans, worker, together)
 end
 
 -- How many orphans of `worker` were put back, and how many of them are dead now. The lease stays,
--- expired, until the last of them is moved, so the next trip goes on.
+-- expired, until the last of them is moved, so the next exchange goes on.
 local function reap(worker)
   local deliveries = call('HKEYS', policy.in_flight_prefix .. worker)
   local seen = call('HMGET', BOOKS, 'group:' .. worker, 'orphans:' .. worker)

@@ -1,12 +1,12 @@
--- The trip of an idle worker that stands by: sent behind the command with which it waits, so Redis
+-- The exchange of an idle worker that stands by: sent behind the command with which it waits, so Redis
 -- goes on to it as soon as an order has come.
 --
 -- Somebody waits for this order, on a processor that was idle: each command given here takes several
 -- times as long as in a busy Redis. So it claims the one order that woke the worker, and does no more
--- than it must: how the queue stands, the trip that ends the order will tell. Only whether more orders
+-- than it must: how the queue stands, the exchange that ends the order will tell. Only whether more orders
 -- came is told at once, since to wait for the next of them would cost far more.
 --
--- ARGV     3 number of the trip  4 the delivery that it may make, both in digits
+-- ARGV     3 number of the exchange  4 the delivery that it may make, both in digits
 -- returns  as `exchange`; it never tells what is due next
 
 define('stand_by', function(ARGV)
@@ -21,7 +21,7 @@ define('stand_by', function(ARGV)
   local woken = paused and {} or call('LRANGE', WOKEN, -2, -1)
   local raw = woken[#woken]
   start_claiming(received, MOST_BYTES)
-  -- A larger one was sent once already, by the command that blocked: the next trip claims it. So it
+  -- A larger one was sent once already, by the command that blocked: the next exchange claims it. So it
   -- does where limits are to be obeyed.
   if raw and #raw <= LARGE and not books[4] then
     take(delivery, string.format('%d 0 0 %s\n', received + 1, now) .. raw)

@@ -10,7 +10,7 @@ function wishes.forget(order_id)
   call('HDEL', policy.order_prefix .. order_id, 'wish', 'wish_by', 'wish_why', 'wish_at')
 end
 
--- Before the outcomes of a trip.
+-- Before the outcomes of an exchange.
 function wishes.expect(fulfilled)
   wishes.obeyed = {}
   for i = 2, #fulfilled, 3 do wishes.forget(fulfilled[i]) end

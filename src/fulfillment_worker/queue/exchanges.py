@@ -1,4 +1,4 @@
-"""A trip as it is sent: what `exchange.lua` reads."""
+"""An exchange as it is sent: what `exchange.lua` reads."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from fulfillment_worker.core.exchange import Trip
+from fulfillment_worker.core.exchange import Exchange
 from fulfillment_worker.core.outcome import Fulfilled, Outcome
 
 
 class Told(msgspec.Struct):
-    """A trip as `exchange.lua` reads it.
+    """An exchange as `exchange.lua` reads it.
 
     Numbers that become arguments of commands are in digits here already. What comes in hundreds is
     one flat array: a table for each order would cost Redis more than what is done with it.
@@ -40,8 +40,8 @@ class Told(msgspec.Struct):
 class Heard(NamedTuple):
     """What Redis's clock showed, without its steps, in the last reply; 0 before the first.
 
-    sent_at, at: monotonic seconds at which that trip was sent, and answered. first_at: at which the
-    first trip ever was answered; 0 before.
+    sent_at, at: monotonic seconds at which that exchange was sent, and answered. first_at: at which
+    the first exchange ever was answered; 0 before.
     """
 
     steady: int = 0
@@ -59,30 +59,30 @@ class Heard(NamedTuple):
         }
 
 
-def told(trip: Trip, heard: Heard, now: float) -> Told:
+def told(exchange: Exchange, heard: Heard, now: float) -> Told:
     fulfilled: list[str] = []
     others: list[Outcome] = []
-    for outcome in trip.outcomes:
+    for outcome in exchange.outcomes:
         if type(outcome) is Fulfilled and not outcome.note:
             fulfilled += (str(outcome.delivery), outcome.order_id, str(outcome.attempt))
         else:
             others.append(outcome)
     begins: list[str] = []
-    for ask in trip.begins:
+    for ask in exchange.begins:
         begins += (str(ask.delivery), ask.order_id, str(ask.attempt), str(ask.queued_at))
     return Told(
-        number=trip.number,
-        holding=trip.holding,
+        number=exchange.number,
+        holding=exchange.holding,
         fulfilled=fulfilled,
-        forget=[str(delivery) for delivery in trip.forget],
+        forget=[str(delivery) for delivery in exchange.forget],
         outcomes=others,
         begins=begins,
-        claim=trip.claim,
-        most_bytes=trip.most_bytes,
-        first_delivery=trip.first_delivery,
-        suspects=trip.suspects,
-        breaker_open=trip.breaker_open,
-        survey=trip.survey,
-        leaving=trip.leaving,
+        claim=exchange.claim,
+        most_bytes=exchange.most_bytes,
+        first_delivery=exchange.first_delivery,
+        suspects=exchange.suspects,
+        breaker_open=exchange.breaker_open,
+        survey=exchange.survey,
+        leaving=exchange.leaving,
         **heard.told(now),
     )
