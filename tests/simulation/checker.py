@@ -179,8 +179,8 @@ class Checker:
     slack: seconds by which a lease may end early, since clocks are read in milliseconds and may be
     stepped. prompt: seconds in which an order must be claimed and start, once all has been calm for
     a lease and `settling` seconds. exchanges, exchanges_each: how many exchanges of one worker in a
-    second are
-    fine: so many, and so many more for each line that tells of its work in that second.
+    second are fine: so many, a tenth more for each further queue, since each connects by itself,
+    and so many more for each line that tells of its work in that second.
     """
 
     def __init__(
@@ -870,12 +870,13 @@ class Checker:
         exchanges.append(self._t)
         while exchanges[0] <= since:
             exchanges.popleft()
-        if len(exchanges) <= self._exchanges:
+        most = self._exchanges * (9 + max(1, len(worker.queues or ()))) // 10
+        if len(exchanges) <= most:
             return
         while worker.deeds and worker.deeds[0] <= since:
             worker.deeds.popleft()
         deeds = len(worker.deeds)
-        if len(exchanges) > self._exchanges + self._exchanges_each * deeds:
+        if len(exchanges) > most + self._exchanges_each * deeds:
             what = f"{worker.name} sent {len(exchanges)} exchanges within a second"
             self._break("live", f"{what}, in which {deeds} lines tell of its work")
             exchanges.clear()

@@ -82,7 +82,7 @@ local function find_lost_leases(leases)
     end
   end
   for _, worker in ipairs(call('ZRANGE', WORKERS, 0, -1)) do look_at(worker) end
-  for _, field in ipairs(call('HKEYS', BOOKS)) do look_at(string.match(field, '^exchanges:(.*)$')) end
+  for _, field in ipairs(call('HKEYS', BOOKS)) do look_at(string.match(field, '^trips:(.*)$')) end
   call('HSET', BOOKS, 'looked', now)
 end
 
