@@ -202,7 +202,10 @@ def test_an_instance_can_be_chosen(ground: Ground) -> None:
     one = Chosen(ground.target.job, instances=ground.instances[:1])
     found = ground.wait_for_answer(query, one)
     assert {line.labels["instance"] for line in found} == {ground.instances[0]}
-    assert len(ground.wait_for_answer(query)) == 2 * len(found)
+    # A scrape of the other may have failed on a busy machine.
+    eventually(
+        lambda: len(ground.wait_for_answer(query)) == 2 * len(found), what="lines of both workers"
+    )
 
 
 def test_dots_lead_to_traces(ground: Ground) -> None:
